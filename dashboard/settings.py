@@ -1,0 +1,221 @@
+"""All settings of Number Desk. The only place that reads the environment; `.env.example` lists every name."""
+
+import ipaddress
+from decimal import Decimal
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+from cryptography.fernet import Fernet
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+environ.Env.read_env(env.path("ENV_FILE", default=str(BASE_DIR / ".env")))  # the environment itself wins
+
+
+def is_loopback(url):
+    """Whether `url` leads to this machine and nowhere else."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+# --- What is bought, and where ------------------------------------------------------------------------------------
+
+SANDBOX = env.bool("SANDBOX", default=False)
+IDENTITYCALL_API_URL = env(
+    "IDENTITYCALL_API_URL", default="https://api.identitycall.ai/api/v1/public"
+).rstrip("/")
+IDENTITYCALL_DASHBOARD_URL = "https://app.identitycall.ai"
+if not is_loopback(IDENTITYCALL_API_URL):
+    if SANDBOX:
+        raise ImproperlyConfigured(
+            "SANDBOX is on, but IDENTITYCALL_API_URL is not an address of this machine. "
+            "Nothing real may be bought in the sandbox: set SANDBOX=off or IDENTITYCALL_API_URL=http://127.0.0.1:…"
+        )
+    if urlsplit(IDENTITYCALL_API_URL).scheme != "https":
+        raise ImproperlyConfigured(
+            "IDENTITYCALL_API_URL must begin with https:// (the API key travels with it)."
+        )
+
+IDENTITYCALL_CONNECT_TIMEOUT = env.float("IDENTITYCALL_CONNECT_TIMEOUT", default=5)  # all in seconds
+IDENTITYCALL_READ_TIMEOUT = env.float("IDENTITYCALL_READ_TIMEOUT", default=25)
+IDENTITYCALL_DEADLINE = env.float("IDENTITYCALL_DEADLINE", default=30)
+EVIDENCE_CHECK_DELAYS = env.list("EVIDENCE_CHECK_DELAYS", cast=float, default=[10, 30, 60, 60])
+SETTLE_WINDOW = env.float("SETTLE_WINDOW", default=900)
+RATE_LIMIT_PER_MINUTE = env.int("RATE_LIMIT_PER_MINUTE", default=60)
+REQUEST_EXPIRY_DAYS = env.float("REQUEST_EXPIRY_DAYS", default=14)
+CURRENCY = env("CURRENCY", default="USD")
+COST_LIMIT = Decimal("1000000")  # a cost above this is a mistake in what was pasted
+if min(IDENTITYCALL_CONNECT_TIMEOUT, IDENTITYCALL_READ_TIMEOUT, IDENTITYCALL_DEADLINE, SETTLE_WINDOW) <= 0:
+    raise ImproperlyConfigured("The IDENTITYCALL_… times and SETTLE_WINDOW are seconds above 0.")
+if not EVIDENCE_CHECK_DELAYS or min(EVIDENCE_CHECK_DELAYS) <= 0 or RATE_LIMIT_PER_MINUTE < 1:
+    raise ImproperlyConfigured("EVIDENCE_CHECK_DELAYS and RATE_LIMIT_PER_MINUTE must be above 0.")
+
+# --- Secrets: no defaults -----------------------------------------------------------------------------------------
+
+SECRET_KEY = env("SECRET_KEY")
+API_KEY_ENCRYPTION_KEYS = [key.strip() for key in env.list("API_KEY_ENCRYPTION_KEYS") if key.strip()]
+try:
+    [Fernet(key) for key in API_KEY_ENCRYPTION_KEYS]
+except ValueError:
+    raise ImproperlyConfigured(
+        "API_KEY_ENCRYPTION_KEYS holds something that is no Fernet key. Make one with: python -c "
+        "'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+    ) from None
+if not API_KEY_ENCRYPTION_KEYS:
+    raise ImproperlyConfigured("API_KEY_ENCRYPTION_KEYS is empty: without it no API key can be stored.")
+
+# --- Django -------------------------------------------------------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", default=False)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+SITE_URL = env("SITE_URL", default="http://127.0.0.1:8000").rstrip("/")
+HTTPS = SITE_URL.startswith("https://")
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "csp",
+    "django_htmx",
+    "django_tasks",
+    "django_tasks_db",
+    "purchasing",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "purchasing.middleware.SecretsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "purchasing.middleware.LoginRequiredMiddleware",
+    "purchasing.middleware.ActorMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "dashboard.urls"
+WSGI_APPLICATION = "dashboard.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "purchasing.context_processors.desk",
+            ],
+        },
+    }
+]
+FORM_RENDERER = "django.forms.renderers.DjangoTemplates"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+
+# --- People and sessions ------------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "purchasing.User"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "purchasing:home"
+LOGOUT_REDIRECT_URL = "login"
+SESSION_COOKIE_AGE = 8 * 60 * 60  # seconds
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+
+# --- Browser security ---------------------------------------------------------------------------------------------
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "object-src": ["'none'"],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+if HTTPS:  # a proxy in front ends TLS and sets X-Forwarded-Proto (README)
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+    SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+DATA_UPLOAD_MAX_MEMORY_SIZE = 6 * 1024 * 1024  # bytes; 1 MB of pasted text in any encoding of a form fits
+
+# --- Database -----------------------------------------------------------------------------------------------------
+
+_default_file = BASE_DIR / "var" / ("sandbox.sqlite3" if SANDBOX else "db.sqlite3")
+DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{_default_file}")}
+_database = DATABASES["default"]
+if _database["ENGINE"] == "django.db.backends.sqlite3":
+    _database["ENGINE"] = "dashboard.sqlite"
+    _database["NAME"] = str(BASE_DIR / _database["NAME"])  # a relative name is below the project
+    Path(_database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    _database["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,  # seconds
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+    }
+    _database["TEST"] = {"NAME": str(Path(_database["NAME"]).with_suffix(".test.sqlite3"))}
+else:
+    _database["CONN_MAX_AGE"] = 60  # seconds
+    _database["CONN_HEALTH_CHECKS"] = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Queue --------------------------------------------------------------------------------------------------------
+
+TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": ["purchases", "default"]}}
+
+# --- Language, time, static files, mail, logs -----------------------------------------------------------------------
+
+LANGUAGE_CODE = "en"
+USE_I18N = False
+TIME_ZONE = env("TIME_ZONE", default="UTC")
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = PLAIN_STATIC = DEBUG or SANDBOX or not HTTPS  # without collectstatic
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if PLAIN_STATIC
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"no_secrets": {"()": "purchasing.redaction.RedactingFilter"}},
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "filters": ["no_secrets"], "formatter": "line"},
+    },
+    "root": {"handlers": ["console"], "level": env("LOG_LEVEL", default="INFO")},
+    "loggers": {"django.server": {"handlers": ["console"], "propagate": False}},
+}

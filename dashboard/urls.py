@@ -1,0 +1,22 @@
+"""Every address of Number Desk."""
+
+from django.contrib import admin
+from django.contrib.auth.decorators import login_not_required
+from django.templatetags.static import static
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from purchasing.views import health
+
+urlpatterns = [
+    path("", include("purchasing.urls")),
+    path("accounts/", include("purchasing.account_urls")),
+    path("admin/", admin.site.urls),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path(
+        "favicon.ico",
+        login_not_required(RedirectView.as_view(url=static("favicon.svg"))),
+        name="favicon",
+    ),
+]

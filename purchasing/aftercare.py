@@ -1,0 +1,83 @@
+"""After a purchase: the number is read back, its name and the recording choice are applied, and that is proved.
+
+IdentityCall switches recording ON at purchase (VN-BUY). A PATCH may be repeated without harm (VN-UPD), so it is, until
+the read-back agrees.
+"""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from purchasing import audit, clock, inventory, pauses, procurement
+from purchasing.encryption import Undecryptable
+from purchasing.identitycall import errors
+from purchasing.models import Purchase
+from purchasing.states import State
+
+SLOW = 15 * 60  # seconds between tries once the first ones did not help
+
+
+def apply(purchase_id):
+    """Bring the bought number to what was asked for; planned again until the provider shows that it is so."""
+    purchase = (
+        Purchase.objects.select_related("request__team", "bought_with")
+        .filter(pk=purchase_id, state=State.PURCHASED, applied_at=None, due_at__lte=clock.now())
+        .first()
+    )
+    if purchase is None:
+        return
+    key = purchase.bought_with
+    if key is None or key.refused_at or key.retired_at:
+        key = pauses.current_key(purchase.request.team) or key
+    try:
+        problem = _bring(inventory.client_for(key), purchase)
+    except inventory.Busy as busy:
+        Purchase.objects.filter(pk=purchase.pk).update(due_at=busy.until)
+        return
+    except Undecryptable as error:
+        problem = str(error)
+    except errors.ProviderError as error:
+        problem = str(error)
+        if isinstance(error, errors.RateLimited | errors.KeyRefused):
+            procurement.after_failed_read(key, error)
+    _write_down(purchase, problem)
+
+
+def _bring(client, purchase):
+    """Read, change what differs, read again; what still differs in words, or ''."""
+    wrong = _differences(client.number(purchase.provider_id), purchase)
+    if not wrong:
+        return ""
+    client.update_number(purchase.provider_id, **wrong)
+    still = _differences(client.number(purchase.provider_id), purchase)
+    return f"IdentityCall does not show it yet: {', '.join(sorted(still))}." if still else ""
+
+
+def _differences(detail, purchase):
+    """The fields of VN-UPD that have to change for this number to be as asked for."""
+    wanted = {"recording": purchase.record_calls}
+    if purchase.name:
+        wanted["name"] = purchase.name
+    shown = {"recording": detail.recording, "name": detail.name}
+    return {field: value for field, value in wanted.items() if shown[field] != value}
+
+
+@transaction.atomic
+def _write_down(purchase, problem):
+    now = clock.now()
+    waiting = Purchase.objects.filter(pk=purchase.pk, state=State.PURCHASED, applied_at=None)
+    if problem:
+        gaps = settings.EVIDENCE_CHECK_DELAYS
+        gap = gaps[purchase.checks] if purchase.checks < len(gaps) else min(SLOW, 60 * (purchase.checks + 1))
+        waiting.update(
+            checks=purchase.checks + 1, applied_words=problem[:500], due_at=now + timedelta(seconds=gap)
+        )
+    elif waiting.update(applied_at=now, applied_words="", due_at=None):
+        audit.record(
+            "purchase.applied",
+            actor=audit.WORKER,
+            purchase=purchase,
+            record_calls=purchase.record_calls,
+            name=purchase.name,
+        )

@@ -1,0 +1,275 @@
+"""JSON in a pasted text: where each entry stands, also when the end is missing or something stands around it."""
+
+import json
+import re
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from json.decoder import scanstring
+from typing import Any
+
+from purchasing.candidates.account import Account
+from purchasing.candidates.fields import Claims, claims, is_nothing
+from purchasing.candidates.lines import NOT_A_NUMBER, cell_problem
+from purchasing.candidates.results import MAX_LINES, check_size
+from purchasing.candidates.scan import find
+from purchasing.candidates.words import role_of
+
+NO_NUMBER = "No phone number stands in this entry."
+TWO_NUMBERS = "This entry holds two different numbers under one name. Paste the one that is meant alone."
+CUT_OFF = "The text is cut off here. Copy it again, to its very end."
+TOO_DEEP = "This is nested too deeply to be a list of numbers. Paste the numbers alone."
+
+_DEEPEST = 6
+_BLANK = re.compile(r"[ \t\n]*")
+_SEVEN_DIGITS = re.compile(r"(?:\d\D{0,4}){7}")
+_LONG = 40  # characters of a number that are worth reading as one
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One value that stands where a number is expected, and where it stands."""
+
+    start: int
+    end: int
+    value: Any
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A stretch of JSON: its entries, its end."""
+
+    entries: list[Entry]
+    end: int
+
+
+class _Broken(Exception):
+    """The JSON ends being JSON: `at` is where the entry begins that could not be read."""
+
+    def __init__(self, at: int, *, cut: bool = False, deep: bool = False, reached: int = 0):
+        super().__init__()
+        self.at, self.cut, self.deep, self.reached = at, cut, deep, max(at, reached)
+
+
+class _Object(dict):
+    """A JSON object that remembers which keys stood twice with different values."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]):
+        super().__init__(pairs)
+        self.doubled = frozenset(key for key, value in pairs if self[key] != value) if len(self) < len(pairs) else frozenset()
+
+
+def _integer(written: str) -> int | str:
+    return int(written) if len(written) <= _LONG else written
+
+
+def _fraction(written: str) -> Decimal | str:
+    try:
+        return Decimal(written) if len(written) <= _LONG else written
+    except InvalidOperation:
+        return written
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_Object, parse_int=_integer, parse_float=_fraction, parse_constant=str)
+
+
+class Reader:
+    """Finds blocks of JSON in one text. Places that turn out to be none cost time, so there is a limit to trying."""
+
+    def __init__(self, text: str):
+        self._text = text
+        self._patience = 4 * len(text)
+
+    def block(self, start: int) -> Block | None:
+        """Return the JSON that begins at this place, or None where there is none."""
+        if self._patience <= 0:
+            return None
+        walk = _Walk(self._text)
+        try:
+            end = walk.value(start, 0)
+        except _Broken as broken:
+            if broken.cut:
+                stop = len(self._text.rstrip())
+                return Block([*walk.entries, Entry(min(broken.at, stop - 1), stop, None, CUT_OFF)], len(self._text))
+            self._patience -= len(self._text) if broken.deep else broken.reached - start + 1
+            return Block(walk.entries, broken.at) if walk.entries else None
+        rest = self._text[end : end + 200].split("\n")[0].strip(" \t,;")
+        if any(_may_hold_a_number(entry.value) for entry in walk.entries) or (self._text[start] == "{" and not rest):
+            return Block(walk.entries, end)
+        self._patience -= end - start
+        return None
+
+
+class _Walk:
+    """Goes through arrays and objects down to the entries."""
+
+    def __init__(self, text: str):
+        self._text = text
+        self.entries: list[Entry] = []
+
+    def value(self, at: int, depth: int) -> int:
+        """Collect the entries of the value that begins here; return where it ends."""
+        opening = self._text[at : at + 1]
+        if opening == "[" and depth < _DEEPEST:
+            return self._array(at, depth)
+        if opening == "{" and depth < _DEEPEST:
+            return self._object(at, depth)
+        value, end = self._decoded(at)
+        self._add(Entry(at, end, value))
+        return end
+
+    def _add(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        check_size(len(self.entries), MAX_LINES, "entries")
+
+    def _array(self, at: int, depth: int) -> int:
+        at = self._behind_blank(at + 1)
+        while self._text[at : at + 1] != "]":
+            at = self._behind_blank(self.value(at, depth + 1))
+            if self._text[at : at + 1] == ",":
+                at = self._behind_blank(at + 1)
+            elif self._text[at : at + 1] != "]":
+                raise _Broken(at, cut=at >= len(self._text))
+        return at + 1
+
+    def _object(self, start: int, depth: int) -> int:
+        try:
+            value, end = self._decoded(start)
+        except _Broken as broken:
+            if broken.deep:
+                raise
+            return self._members(start, depth, whole=False)
+        known = len(self.entries)
+        if phone_of(value) is None and any(isinstance(inner, list | dict) for inner in value.values()):
+            self._members(start, depth, whole=True)
+            if len(self.entries) == known and not _is_empty_answer(value):
+                self._add(Entry(start, end, value))
+        else:
+            self._add(Entry(start, end, value))
+        return end
+
+    def _members(self, start: int, depth: int, *, whole: bool) -> int:
+        """Go through the members of an envelope, or of what is left of one."""
+        at = self._behind_blank(start + 1)
+        while self._text[at : at + 1] == '"':
+            try:
+                key, at = scanstring(self._text, at + 1, True)
+            except ValueError as problem:
+                raise self._broken(start, problem) from None
+            at = self._behind_blank(at)
+            if self._text[at : at + 1] != ":":
+                raise _Broken(start, cut=at >= len(self._text), reached=at)
+            at = self._behind_blank(at + 1)
+            if self._text[at : at + 1] in ("[", "{") and (whole or not role_of(key)[0]):
+                known = len(self.entries)
+                at = self.value(at, depth + 1)
+                if whole and not any(_may_hold_a_number(entry.value) for entry in self.entries[known:]):
+                    del self.entries[known:]  # links, errors, counts: a part of the frame
+            else:
+                try:
+                    _, at = self._decoded(at)
+                except _Broken as broken:
+                    raise _Broken(start, cut=broken.cut, deep=broken.deep, reached=broken.reached) from None
+            at = self._behind_blank(at)
+            if self._text[at : at + 1] == ",":
+                at = self._behind_blank(at + 1)
+        if self._text[at : at + 1] != "}":
+            raise _Broken(start, cut=at >= len(self._text), reached=at)
+        return at + 1
+
+    def _decoded(self, at: int) -> tuple[Any, int]:
+        try:
+            return _DECODER.raw_decode(self._text, at)
+        except RecursionError:
+            raise _Broken(at, deep=True) from None
+        except ValueError as problem:
+            raise self._broken(at, problem) from None
+
+    def _broken(self, at: int, problem: ValueError) -> _Broken:
+        reached = getattr(problem, "pos", at)
+        unterminated = str(problem).startswith("Unterminated string")
+        return _Broken(at, cut=unterminated or reached >= len(self._text.rstrip()), reached=len(self._text) if unterminated else reached)
+
+    def _behind_blank(self, at: int) -> int:
+        return _BLANK.match(self._text, at).end()
+
+
+def _is_empty_answer(value: dict) -> bool:
+    return any(inner == [] for inner in value.values())
+
+
+def _may_hold_a_number(value: Any) -> bool:
+    if isinstance(value, dict):
+        return phone_of(value) is not None or any(map(_may_hold_a_number, _texts(value)))
+    if isinstance(value, str):
+        return _SEVEN_DIGITS.search(value[:500]) is not None
+    return isinstance(value, int) and value >= 10**6
+
+
+def _texts(value: dict) -> list[str]:
+    return [text for pair in list(value.items())[:40] for text in pair if isinstance(text, str)]
+
+
+def phone_of(value: dict) -> tuple[str, Any] | None:
+    """Return the key and value of an object's phone number."""
+    ranked = sorted(
+        (is_nothing(inner), role[1], place, key)
+        for place, (key, inner) in enumerate(value.items())
+        if (role := role_of(key))[0] == "phone"
+    )
+    return (ranked[0][3], value[ranked[0][3]]) if ranked else None
+
+
+def read_entry(account: Account, entry: Entry, text: str, *, line: int, span: int, region: str) -> None:
+    """Account for one entry."""
+    written = text[entry.start : min(entry.end, entry.start + 2000)]
+    if entry.problem:
+        account.not_understand(line, written, entry.problem, span)
+    elif isinstance(entry.value, dict):
+        _read_object(account, entry.value, written, line=line, span=span, region=region)
+    elif isinstance(entry.value, str | int) and not isinstance(entry.value, bool):
+        _read_text(account, str(entry.value), Claims(home=region), str(entry.value), line=line, span=span)
+    else:
+        account.not_understand(line, written, NO_NUMBER, span)
+
+
+def _read_object(account: Account, value: dict, written: str, *, line: int, span: int, region: str) -> None:
+    said = claims(_by_role(value), default_country=region, priced=True)
+    phone = phone_of(value)
+    if phone is None:
+        _read_unnamed(account, value, said, written, line=line, span=span)
+    elif phone[0] in getattr(value, "doubled", ()):
+        account.not_understand(line, written, TWO_NUMBERS, span)
+    elif is_nothing(phone[1]):
+        account.not_understand(line, written, NO_NUMBER, span)
+    elif isinstance(phone[1], str | int) and not isinstance(phone[1], bool):
+        _read_text(account, str(phone[1]), said, written, line=line, span=span)
+    else:
+        account.not_understand(line, written, NOT_A_NUMBER, span)
+
+
+def _by_role(value: dict) -> dict[str, Any]:
+    """Return the values by what their keys announce; where several announce the same, the first that holds something."""
+    ranked: dict[str, tuple] = {}
+    for place, (key, inner) in enumerate(value.items()):
+        role, rank = role_of(key)
+        order = (is_nothing(inner), rank, place)
+        if role and (role not in ranked or order < ranked[role][0]):
+            ranked[role] = (order, inner)
+    return {role: inner for role, (_, inner) in ranked.items()}
+
+
+def _read_unnamed(account: Account, value: dict, said: Claims, written: str, *, line: int, span: int) -> None:
+    found = [one for text in _texts(value) for one in find(text[:500], only_plus=True).found]
+    for one in found:
+        account.found(one, said, line=line, written=written if len(found) == 1 else one.written, span=span)
+    if not found:
+        account.not_understand(line, written, NO_NUMBER, span)
+
+
+def _read_text(account: Account, text: str, said: Claims, written: str, *, line: int, span: int) -> None:
+    found = find(text, said.home).found
+    for one in found:
+        account.found(one, said, line=line, written=written if len(found) == 1 else one.written, span=span)
+    if not found:
+        account.not_understand(line, written, cell_problem(text), span)

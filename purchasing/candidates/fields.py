@@ -1,0 +1,196 @@
+"""The fields that stand beside a number in JSON or in a table: claims, taken where they can be understood."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import phonenumbers
+
+from purchasing.candidates.countries import country_name, country_of
+from purchasing.candidates.numbers import Number
+from purchasing.candidates.results import MAX_WRITTEN, Candidate
+from purchasing.candidates.scan import Found
+from purchasing.candidates.text import tidy
+from purchasing.candidates.words import type_of
+from purchasing.identitycall.resources import parse_cost
+
+_MOST_FEATURES = _MOST_REGIONS = 20
+_LONGEST_WORD = 60
+_LARGEST_ID = 2**63 - 1
+_NOTHING = ("", "null", "none", "nil", "n/a", "-", "–")
+
+UNKNOWN_NUMBER = "The numbering plan does not know this number. Check it with care."
+UNKNOWN_COUNTRY = "The country of this number is not known. Choose it before you ask."
+UNKNOWN_TYPE = "The type of this number is not known. Choose it before you ask."
+NAME_CUT = f"The name is longer than {MAX_WRITTEN} characters. Its end was cut off."
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a text says about a number, as far as it was understood."""
+
+    country_code: str = ""
+    home: str = ""  # the country in which a number without calling code is read
+    number_type: str = ""
+    name: str = ""
+    upfront_cost: Decimal | None = None
+    monthly_cost: Decimal | None = None
+    features: tuple[str, ...] = ()
+    region: str = ""
+    requirement_group_id: int | None = None
+    warnings: tuple[str, ...] = field(default=())
+
+
+def claims(values: Mapping[str, Any], *, default_country: str, priced: bool, notes: Sequence[str] = ()) -> Claims:
+    """Read the values that stand beside a number, by their role; `priced` says that costs should stand there."""
+    warnings: list[str] = list(notes)
+    country, home = _country(values.get("country"), default_country, warnings)
+    return Claims(
+        country_code=country,
+        home=home,
+        number_type=_number_type(values.get("type"), warnings),
+        name=_name(values.get("name"), warnings),
+        upfront_cost=_cost(values, "upfront", "one-time cost", priced, warnings),
+        monthly_cost=_cost(values, "monthly", "monthly cost", priced, warnings),
+        features=_features(values.get("features")),
+        region=_region(values.get("region")),
+        requirement_group_id=_group(values.get("group"), warnings),
+        warnings=tuple(warnings),
+    )
+
+
+def candidate(found: Found, said: Claims, *, line: int, written: str, span: int = 1) -> Candidate:
+    """Join a number with what was said about it; what does not fit together is a warning."""
+    number = found.number
+    warnings = []
+    if found.extension:
+        warnings.append(f"The extension {found.extension} is left out: a number that is bought has none.")
+    if not number.known:
+        warnings.append(UNKNOWN_NUMBER)
+    country = _agreed_country(number, said, warnings)
+    number_type = _agreed_type(number, said, warnings)
+    return Candidate(
+        line=line,
+        written=tidy(written),
+        phone_number=number.phone_number,
+        country_code=country,
+        number_type=number_type,
+        name=said.name,
+        upfront_cost=said.upfront_cost,
+        monthly_cost=said.monthly_cost,
+        features=said.features,
+        region=said.region,
+        requirement_group_id=said.requirement_group_id,
+        warnings=(*warnings, *said.warnings),
+        span=span,
+    )
+
+
+def _agreed_country(number: Number, said: Claims, warnings: list[str]) -> str:
+    claimed, planned = said.country_code, number.country_code
+    if claimed and (claimed == planned or (not planned and claimed in number.countries)):
+        return claimed
+    if claimed and planned:
+        warnings.append(f"The text says {country_name(claimed)}, but this is a number of {country_name(planned)}.")
+    elif claimed:
+        warnings.append(f"The text says {country_name(claimed)}, but no number of that country begins like this.")
+    if not planned:
+        warnings.append(UNKNOWN_COUNTRY)
+    return planned
+
+
+def _agreed_type(number: Number, said: Claims, warnings: list[str]) -> str:
+    claimed, planned = said.number_type, number.number_type
+    if claimed and planned and claimed != planned:
+        warnings.append(f"The text says {claimed}, but by the numbering plan this number is {planned}.")
+    if not (claimed or planned):
+        warnings.append(UNKNOWN_TYPE)
+    return claimed or planned
+
+
+def is_nothing(value: Any) -> bool:
+    """Say whether a field holds no value, as tables and JSON write it."""
+    return value is None or value == [] or value == {} or (isinstance(value, str) and value.strip().casefold() in _NOTHING)
+
+
+def _country(value: Any, default: str, warnings: list[str]) -> tuple[str, str]:
+    if is_nothing(value):
+        return "", default
+    text = str(value) if isinstance(value, str | int) else ""
+    if code := country_of(text):
+        return code, code if code in phonenumbers.SUPPORTED_REGIONS else default
+    calling = re.fullmatch(r"\s*(?:\+|00)?\s*([1-9]\d{0,2})\s*", text)
+    if calling and (codes := phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(calling[1]))) and codes[0] != "001":
+        return codes[0] if len(codes) == 1 else "", default if default in codes else codes[0]
+    warnings.append(f"The country '{_shown(value)}' was not understood. Write it with two letters, such as DE.")
+    return "", default
+
+
+def _number_type(value: Any, warnings: list[str]) -> str:
+    if is_nothing(value):
+        return ""
+    if isinstance(value, str) and (number_type := type_of(value)):
+        return number_type
+    warnings.append(f"The type '{_shown(value)}' was not understood. It can be local, mobile, national or toll-free.")
+    return ""
+
+
+def _name(value: Any, warnings: list[str]) -> str:
+    if is_nothing(value) or isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    name = tidy(str(value), MAX_WRITTEN)
+    if len(tidy(str(value), MAX_WRITTEN + 1)) > MAX_WRITTEN:
+        warnings.append(NAME_CUT)
+    return name
+
+
+def _cost(values: Mapping[str, Any], role: str, called: str, priced: bool, warnings: list[str]) -> Decimal | None:
+    value = values.get(role)
+    if is_nothing(value):
+        if priced:
+            warnings.append(f"The {called} is missing.")
+        return None
+    cost = parse_cost(value.strip() if isinstance(value, str) else value)
+    if cost is None:
+        warnings.append(f"The {called} '{_shown(value)}' was not understood. Only a plain amount such as 1.50 is.")
+    return cost
+
+
+def _features(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = re.split(r"[,;|/+]|\s{1,}", value[:2000])
+    elif isinstance(value, dict):
+        value = [key for key, on in list(value.items())[:100] if on]
+    if not isinstance(value, list):
+        return ()
+    words = [tidy(str(word), _LONGEST_WORD) for item in value[:100] if isinstance(word := _named(item), str | int)]
+    return tuple(dict.fromkeys(word for word in words if word))[:_MOST_FEATURES]
+
+
+def _named(item: Any) -> Any:
+    return next((item[key] for key in ("name", "region_name") if key in item), None) if isinstance(item, dict) else item
+
+
+def _region(value: Any) -> str:
+    if isinstance(value, dict):
+        value = [_named(value)] if _named(value) else list(value.values())
+    if isinstance(value, list):
+        parts = [tidy(str(word), _LONGEST_WORD) for item in value[:100] if isinstance(word := _named(item), str | int)]
+        value = ", ".join(dict.fromkeys(part for part in parts[:_MOST_REGIONS] if part))
+    return tidy(value) if isinstance(value, str) and not is_nothing(value) else ""
+
+
+def _group(value: Any, warnings: list[str]) -> int | None:
+    if is_nothing(value):
+        return None
+    text = value.strip() if isinstance(value, str) else str(value)
+    if not isinstance(value, bool) and re.fullmatch(r"[0-9]{1,19}", text) and 0 < int(text) <= _LARGEST_ID:
+        return int(text)
+    warnings.append(f"The requirement group '{_shown(value)}' was not understood. It is a whole number.")
+    return None
+
+
+def _shown(value: Any) -> str:
+    return tidy(value if isinstance(value, str) else repr(value)[:400], 40)

@@ -1,0 +1,41 @@
+"""Reads one line of any text."""
+
+import re
+
+from purchasing.candidates.account import Account
+from purchasing.candidates.fields import Claims
+from purchasing.candidates.numbers import TOO_SHORT
+from purchasing.candidates.scan import DAMAGED, find
+
+NO_NUMBER = "No phone number stands in this line."
+NOT_A_NUMBER = "What stands here is no phone number."
+_DAMAGED_CELL = re.compile(r"\s*(?:#{3,}|#(?:NAME|VALUE|REF|ERROR|NUM|NULL|N/A|WERT|BEZUG|ZAHL|NOM|VALEUR)[?!]?)\s*", re.IGNORECASE)
+_SOME_DIGITS = re.compile(r"(?:\D*\d){3}")
+
+
+def read_line(account: Account, line: int, text: str, region: str, *, only_plus: bool = False) -> None:
+    """Account for one line that is not blank: its numbers, or the reason why it gives none."""
+    scan = find(text, region, only_plus=only_plus)
+    for found in scan.found:
+        written = text if len(scan.found) == 1 else found.written
+        account.found(found, Claims(), line=line, written=written)
+    if scan.found:
+        return
+    if is_damaged(text):
+        account.not_understand(line, text, DAMAGED)
+    elif scan.digits and not scan.prose and not only_plus and _SOME_DIGITS.match(text[:400]):
+        account.not_understand(line, text, TOO_SHORT)
+    else:
+        account.skip(line, text, NO_NUMBER)
+
+
+def cell_problem(text: str) -> str:
+    """Return the reason why a cell that should hold a number holds none."""
+    if is_damaged(text):
+        return DAMAGED
+    return TOO_SHORT if _SOME_DIGITS.match(text[:400]) and not find(text).prose else NOT_A_NUMBER
+
+
+def is_damaged(text: str) -> bool:
+    """Say whether a spreadsheet shows that it could not show the number."""
+    return _DAMAGED_CELL.fullmatch(text[:40]) is not None

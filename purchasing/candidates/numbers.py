@@ -1,0 +1,140 @@
+"""Digits to one phone number of E.164 form, by the numbering plan. What is no number is a sentence for staff."""
+
+from dataclasses import dataclass, replace
+
+import phonenumbers
+from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberType, ValidationResult
+
+SHORTEST, LONGEST = 7, 15  # digits with the calling code
+
+TOO_SHORT = "This is too short for a phone number. Check that no digit is missing."
+TOO_LONG = "This has more digits than a phone number can have. If it is two numbers, put each on a line of its own."
+WRONG_LENGTH = "This has too many or too few digits for a number of its country. Check the digits."
+NO_AREA_CODE = "The area code is missing. Write the number in full, with + and the calling code of the country."
+NO_CALLING_CODE = "No country has the calling code that this number begins with. Check the first digits."
+NO_COUNTRY = (
+    "This number does not say its country. Choose the country for this list, or write the number with + and the "
+    "calling code in front."
+)
+TWO_READINGS = (
+    "This can be read as two different numbers. Write it with + and the calling code, and without spaces or anything "
+    "else behind it."
+)
+
+_TYPES = {
+    PhoneNumberType.FIXED_LINE: "local",
+    PhoneNumberType.MOBILE: "mobile",
+    PhoneNumberType.TOLL_FREE: "toll-free",
+    PhoneNumberType.UAN: "national",
+    PhoneNumberType.VOIP: "national",
+}
+_REASONS = {
+    ValidationResult.IS_POSSIBLE_LOCAL_ONLY: NO_AREA_CODE,
+    ValidationResult.INVALID_COUNTRY_CODE: NO_CALLING_CODE,
+    ValidationResult.TOO_SHORT: TOO_SHORT,
+    ValidationResult.TOO_LONG: TOO_LONG,
+    ValidationResult.INVALID_LENGTH: WRONG_LENGTH,
+}
+_REGIONS = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """One phone number and what the numbering plan says of it."""
+
+    phone_number: str  # E.164 with its plus sign
+    country_code: str  # '' where the plan cannot tell
+    number_type: str  # '' where the plan cannot tell
+    known: bool  # the plan has such a number
+    countries: tuple[str, ...]  # those that share its calling code
+
+
+def supported(region: str) -> str:
+    """Return the ISO code of a country that has a numbering plan, or ''."""
+    region = region.strip().upper() if isinstance(region, str) else ""
+    return region if region in phonenumbers.SUPPORTED_REGIONS else ""
+
+
+def international(digits: str) -> Number | str:
+    """Read digits that begin with a calling code: a number, or the reason why it is none."""
+    if len(digits) > LONGEST + 3:  # up to three that the plan may leave out, such as (0)
+        return TOO_LONG
+    parsed = _split(digits)
+    if parsed is None:
+        return NO_CALLING_CODE
+    number = _described(parsed)
+    if isinstance(number, Number) and not digits[len(str(parsed.country_code)) :].startswith("0"):
+        return number
+    try:  # the plan may know a digit that is left out from abroad
+        parsed = phonenumbers.parse("+" + digits)
+    except NumberParseException as problem:
+        return _unparsed(problem)
+    return _described(parsed)
+
+
+def national(digits: str, region: str) -> Number | str:
+    """Read digits as they are dialled inside a country: a number, or the reason why it is none."""
+    if len(digits) > LONGEST + 5:  # up to five that are dialled in front and are no part of it
+        return TOO_LONG
+    try:
+        number = _described(phonenumbers.parse(digits, region))
+    except NumberParseException as problem:
+        return _unparsed(problem)
+    if isinstance(number, Number) and not number.country_code and region in number.countries:
+        number = replace(number, country_code=region)
+    calling = str(phonenumbers.country_code_for_region(region))
+    if not digits.startswith(calling) or not isinstance(number, Number):
+        return number
+    abroad = international(digits)
+    trunk = phonenumbers.ndd_prefix_for_region(region, True)
+    if trunk and not digits.startswith(trunk) and isinstance(abroad, Number) and abroad.known:
+        return abroad  # inside the country it would be dialled with the prefix
+    return _one_of(abroad, international(calling + digits), number)  # of equal readings the last one stays
+
+
+def _one_of(*readings: Number | str) -> Number | str:
+    """Return the one number among readings of the same digits; of several, the one that the plan knows."""
+    numbers = {reading.phone_number: reading for reading in readings if isinstance(reading, Number)}
+    known = [number for number in numbers.values() if number.known] or list(numbers.values())
+    return known[0] if len(known) == 1 else TWO_READINGS
+
+
+def _split(digits: str) -> PhoneNumber | None:
+    for length in (1, 2, 3):
+        if (calling := digits[:length]) and calling[0] != "0" and int(calling) in _REGIONS:
+            rest = digits[length:]
+            zeros = len(rest) - len(rest.lstrip("0"))
+            return PhoneNumber(
+                country_code=int(calling),
+                national_number=int(rest or 0),
+                italian_leading_zero=True if zeros else None,
+                number_of_leading_zeros=zeros if zeros > 1 else None,
+            )
+    return None
+
+
+def _described(parsed: PhoneNumber) -> Number | str:
+    possible = phonenumbers.is_possible_number_with_reason(parsed)
+    if possible != ValidationResult.IS_POSSIBLE:
+        return _REASONS[possible]
+    phone_number = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    if not SHORTEST < len(phone_number) <= LONGEST + 1:
+        return TOO_SHORT if len(phone_number) <= SHORTEST else TOO_LONG
+    countries = tuple(code for code in _REGIONS[parsed.country_code] if code != "001")
+    country = phonenumbers.region_code_for_number(parsed)
+    kind = phonenumbers.number_type(parsed) if country else PhoneNumberType.UNKNOWN
+    if country is None and len(countries) == 1:
+        country = countries[0]
+    return Number(
+        phone_number,
+        country if country in countries else "",
+        _TYPES.get(kind, ""),
+        kind != PhoneNumberType.UNKNOWN,
+        countries,
+    )
+
+
+def _unparsed(problem: NumberParseException) -> str:
+    if problem.error_type == NumberParseException.INVALID_COUNTRY_CODE:
+        return NO_CALLING_CODE
+    return TOO_LONG if problem.error_type == NumberParseException.TOO_LONG else TOO_SHORT

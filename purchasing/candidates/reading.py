@@ -1,0 +1,155 @@
+"""Reads a whole text: finds out what it is and has each part of it accounted for."""
+
+import re
+from bisect import bisect_right
+from itertools import accumulate
+
+from purchasing.candidates import tables
+from purchasing.candidates.account import Account
+from purchasing.candidates.entries import Block, Reader, read_entry
+from purchasing.candidates.fields import Claims, candidate
+from purchasing.candidates.lines import NO_NUMBER, read_line
+from purchasing.candidates.numbers import TOO_SHORT, supported
+from purchasing.candidates.results import (
+    MAX_CHARACTERS,
+    MAX_LINES,
+    Candidate,
+    NotUnderstood,
+    Pasted,
+    check_size,
+)
+from purchasing.candidates.scan import find
+from purchasing.candidates.text import clean, printable, tidy
+from purchasing.redaction import holds_secret, redact
+
+AROUND = "This is the frame around the numbers."
+SEVERAL = "More than one number stands here. Write one alone."
+_OPENS = re.compile(r"^\s*[\[{]|[\[{]\s*(?:[\"\[{]|$)")
+_ODD_BLANK = {ord(blank): " " for blank in "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"}
+_CURLY = {ord(quote): '"' for quote in "“”„‟"}
+
+
+def read(text: str, *, default_country: str = "") -> Pasted:
+    """Read a pasted text; numbers without a calling code are read as those of `default_country`.
+
+    Raises TooLarge and nothing else.
+    """
+    check_size(len(text), MAX_CHARACTERS, "characters")
+    shown = printable(text)
+    region = supported(default_country)
+    account = Account()
+    shape = _Text(redact(shown), region, account).read()
+    return account.pasted(held_secret=holds_secret(shown), shape=shape)
+
+
+def number(text: str, *, default_country: str = "") -> Candidate | NotUnderstood:
+    """Read one number, as a single field holds it."""
+    line = clean(text[:2000]).replace("\n", " ")
+    found = find(line, supported(default_country)).found
+    if len(found) == 1 and found[0].number and len(text) <= 2000:
+        return candidate(found[0], Claims(), line=1, written=line)
+    reason = (found[0].reason or SEVERAL) if found else (TOO_SHORT if re.search(r"\d", line) else NO_NUMBER)
+    return NotUnderstood(1, tidy(line), SEVERAL if len(found) > 1 else reason)
+
+
+class _Text:
+    """One clean text on its way to an account."""
+
+    def __init__(self, text: str, region: str, account: Account):
+        self._text, self._region, self._account = text, region, account
+        self._lines = text.split("\n")
+        self._starts = [0, *accumulate(len(line) + 1 for line in self._lines)]
+
+    def read(self) -> str:
+        """Fill the account; return the shape of the text."""
+        blocks = self._blocks()
+        if blocks:
+            self._read_around(blocks)
+        elif not self._read_table():
+            self._check_lines(self._lines)
+            for line, text in enumerate(self._lines, start=1):
+                if text.strip():
+                    read_line(self._account, line, text, self._region)
+            return "lines"
+        self._skip_the_rest()
+        if not blocks:
+            return "table"
+        return "json" if len(blocks) == 1 else "jsonl"
+
+    def _check_lines(self, lines: list[str]) -> None:
+        check_size(sum(1 for line in lines if line.strip()), MAX_LINES, "lines")
+
+    def _read_table(self) -> bool:
+        self._check_lines(self._lines)
+        return tables.read(self._account, self._lines, self._region)
+
+    def _blocks(self) -> list[tuple[int, Block]]:
+        """Find the JSON in the text."""
+        if "{" not in self._text and "[" not in self._text:
+            return []
+        text = self._json_text()
+        reader = Reader(text)
+        blocks: list[tuple[int, Block]] = []
+        behind = 0
+        for line, start in enumerate(self._starts[:-1]):
+            stop = start + len(self._lines[line])
+            if stop < behind:
+                continue
+            opening = _OPENS.search(text[max(start, behind) : stop])
+            if not opening:
+                continue
+            at = max(start, behind) + opening.end() - len(opening[0].lstrip())
+            if block := reader.block(at):
+                blocks.append((at, block))
+                behind = block.end
+        return blocks
+
+    def _json_text(self) -> str:
+        """Return the text with the blanks, and where there are no others the quotes, that JSON knows."""
+        if self._text.isascii():
+            return self._text
+        text = self._text.translate(_ODD_BLANK)
+        return text if '"' in text else text.translate(_CURLY)
+
+    def _read_around(self, blocks: list[tuple[int, Block]]) -> None:
+        """Read the blocks, and between them the numbers that carry a plus sign."""
+        behind = 0
+        for start, block in [*blocks, (len(self._text), Block([], len(self._text)))]:
+            self._read_between(behind, start)
+            for entry in block.entries:
+                line = self._line_of(entry.start)
+                span = self._line_of(max(entry.end - 1, entry.start)) - line + 1
+                read_entry(self._account, entry, self._text, line=line, span=span, region=self._region)
+            behind = block.end
+
+    def _read_between(self, start: int, end: int) -> None:
+        if start >= end:
+            return
+        first = self._line_of(start)
+        pieces = self._text[start:end].split("\n")
+        self._check_lines(pieces)
+        for line, piece in enumerate(pieces, start=first):
+            scan = find(piece, only_plus=True)
+            for found in scan.found:
+                written = piece if len(scan.found) == 1 else found.written
+                self._account.found(found, Claims(), line=line, written=written)
+
+    def _line_of(self, place: int) -> int:
+        return min(bisect_right(self._starts, place), len(self._lines))
+
+    def _skip_the_rest(self) -> None:
+        """Account for each line that no record lies over."""
+        covered = bytearray(len(self._lines) + 2)
+        account = self._account
+        for record in (*account.candidates, *account.not_understood, *account.repeats, *account.skipped):
+            covered[record.line : record.line + record.span] = b"\1" * record.span
+        first = 0
+        for line, text in enumerate([*self._lines, ""], start=1):
+            free = not covered[line] and text.strip()
+            if free and not first:
+                first, last = line, line
+            elif free:
+                last = line
+            elif first and (covered[line] or line > len(self._lines)):
+                account.skip(first, " ".join(self._lines[first - 1 : min(last, first + 20)]), AROUND, last - first + 1)
+                first = 0

@@ -1,0 +1,61 @@
+"""A model field that is encrypted at rest."""
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.db import models
+from django.db.models.lookups import IsNull
+
+
+class Undecryptable(Exception):
+    """The stored secret cannot be read: none of API_KEY_ENCRYPTION_KEYS made it."""
+
+    def __init__(self):
+        super().__init__(
+            "A stored API key cannot be decrypted: the encryption key it was stored with is missing "
+            "from API_KEY_ENCRYPTION_KEYS. Nothing is bought with it until that is put right."
+        )
+
+
+class Secret(str):
+    """Text that does not show itself in a traceback or a log."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return "Secret(…)"
+
+
+class EncryptedField(models.TextField):
+    """Text kept encrypted by the newest of API_KEY_ENCRYPTION_KEYS and read with any of them.
+
+    Saving a row again re-encrypts it with the newest key. It cannot be searched, and serializers
+    (`dumpdata`) write the ciphertext.
+    """
+
+    description = "Encrypted text"
+
+    def get_prep_value(self, value):
+        if value is None:
+            return None
+        return _cipher().encrypt(str(value).encode()).decode()
+
+    def from_db_value(self, value, expression, connection):
+        if value is None:
+            return None
+        try:
+            return Secret(_cipher().decrypt(value.encode()).decode())
+        except InvalidToken:
+            raise Undecryptable from None
+
+    def value_to_string(self, obj):
+        return self.get_prep_value(self.value_from_object(obj))
+
+    def get_lookup(self, lookup_name):
+        return IsNull if lookup_name == "isnull" else None
+
+    def get_transform(self, lookup_name):
+        return None
+
+
+def _cipher():
+    return MultiFernet([Fernet(key) for key in settings.API_KEY_ENCRYPTION_KEYS])

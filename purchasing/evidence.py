@@ -1,0 +1,245 @@
+"""What settles a purchase in doubt: reads of the owned list, and the sweep that finds what is due.
+
+Only GETs are made here. Only the key of the attempt concludes; a list that is not whole proves nothing; an offer that
+is still listed proves nothing.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django_tasks import TaskResultStatus
+from django_tasks_db.models import DBTaskResult
+
+from purchasing import audit, clock, inventory, pauses, procurement, wake, workflow
+from purchasing.encryption import Undecryptable
+from purchasing.identitycall import errors
+from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase
+from purchasing.states import WATCHED, Cause, Outcome, State
+
+SLOW = 15 * 60  # seconds between reads once a purchase is held or given up
+CLEAN_READS = 3  # reads without the number before a person may order another try
+GIVEN_UP_DAYS = 30
+SWEEP = audit.system("sweep")
+
+
+# --- Reading ------------------------------------------------------------------------------------------------------
+
+
+def check(key_id):
+    """Read the owned list of a key once and conclude for every purchase that an attempt with it left in doubt."""
+    watched = in_doubt(key_id)
+    if not watched.filter(due_at__lte=clock.now()).exists():
+        return
+    key = ApiKey.objects.select_related("team").get(pk=key_id)
+    if key.paused_until and clock.now() < key.paused_until < clock.now() + timedelta(minutes=16):
+        _again(watched, key.paused_until)
+        return
+    read = None
+    try:
+        read = inventory.read_owned(key)
+        pauses.provider_answered()
+        if read.whole:
+            pauses.trust_key(key.pk, read_began_after=read.began_after)
+    except inventory.Busy as busy:
+        _again(watched, busy.until)
+        return
+    except Undecryptable:
+        read = None  # said on the team's page; the window goes on
+    except errors.ProviderError as error:
+        if isinstance(error, errors.RateLimited | errors.KeyRefused):
+            procurement.after_failed_read(key, error)
+    for purchase_id, request_id in list(watched.values_list("pk", "request_id")):
+        conclude(purchase_id, request_id, key, read)
+
+
+def in_doubt(key_id):
+    """The purchases that wait for evidence from this key."""
+    return Purchase.objects.filter(
+        state__in=sorted(WATCHED),
+        pk__in=Attempt.objects.filter(key=key_id, outcome=Outcome.UNCONFIRMED).values("purchase"),
+    ).order_by("pk")
+
+
+def _again(watched, at):
+    Purchase.objects.filter(pk__in=list(watched.values_list("pk", flat=True))).update(due_at=at)
+
+
+@transaction.atomic
+def conclude(purchase_id, request_id, key, read):
+    """Purchased when the whole list shows the number under an id that it did not show before the attempt.
+
+    Else the next check is planned; an unconfirmed purchase is held when its window is over, whatever the reads gave.
+    """
+    _, [purchase] = workflow.locked(request_id, [purchase_id])
+    if purchase.state not in WATCHED:
+        return
+    attempt = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED, key=key).order_by("pk").first()
+    owned = inventory.listed(key, purchase.phone_number) if read and read.whole else None
+    if owned and owned.first_seen_seq > attempt.claimed_seq:
+        procurement.record_purchased(
+            purchase, attempt, owned.provider_id, "The list of owned numbers shows it.", actor=audit.WORKER
+        )
+        return
+    now = clock.now()
+    checks = purchase.checks + 1
+    if purchase.state == State.UNCONFIRMED and window_is_over(purchase, now):
+        hold(purchase)
+        return
+    if purchase.state == State.GIVEN_UP and _was_never_bought(purchase, now):
+        workflow.move(
+            purchase,
+            State.FAILED,
+            actor=audit.WORKER,
+            note=f"Watched for {GIVEN_UP_DAYS} days after it was given up; the number never appeared.",
+        )
+        return
+    gaps = settings.EVIDENCE_CHECK_DELAYS
+    gap = gaps[min(checks, len(gaps) - 1)] if purchase.state == State.UNCONFIRMED else SLOW
+    Purchase.objects.filter(pk=purchase.pk).update(checks=checks, due_at=now + timedelta(seconds=gap))
+
+
+def window_is_over(purchase, now):
+    """Whether an unconfirmed purchase has waited long enough for evidence to be put before a person.
+
+    An end further ahead than any window was written by a clock that has since gone back.
+    """
+    longest = timedelta(seconds=settings.SETTLE_WINDOW + settings.IDENTITYCALL_DEADLINE + 60)
+    return purchase.window_ends_at <= now or purchase.window_ends_at > now + longest
+
+
+def hold(purchase):
+    """Put an unconfirmed purchase before a person; the reads go on."""
+    workflow.move(
+        purchase,
+        State.HELD,
+        actor=audit.WORKER,
+        held_cause=Cause.DOUBT,
+        held_words="IdentityCall never gave a clear answer, and its list of owned numbers has not settled it.",
+        note="No evidence within the time set for it.",
+        due_at=clock.now() + timedelta(seconds=settings.EVIDENCE_CHECK_DELAYS[-1]),
+    )
+
+
+def _was_never_bought(purchase, now):
+    """Whether every key with an attempt in doubt has read whole lists without the number for 30 days."""
+    since = purchase.state_changed_at + timedelta(days=GIVEN_UP_DAYS)
+    return now > since and all(
+        clean_reads(attempt).filter(began_at__gt=since).exists()
+        for attempt in purchase.attempts.filter(outcome=Outcome.UNCONFIRMED)
+    )
+
+
+def clean_reads(attempt):
+    """Whole reads of the attempt's own key that began after the attempt had ended (none showed its number)."""
+    return OwnedRead.objects.filter(key=attempt.key_id, whole=True, began_after__gte=attempt.ended_seq or 0)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the reads after a doubtful attempt have shown: for the page, and for opening 'try again'."""
+
+    attempt: Attempt
+    clean: int
+    failed: int
+    last: OwnedRead | None
+    next_at: datetime | None
+    may_try_again: bool
+    seen_with: list[str]
+
+
+def findings(purchase):
+    """The evidence on a purchase in doubt, or None when no attempt of it is."""
+    attempt = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED).order_by("-pk").first()
+    if attempt is None:
+        return None
+    reads = OwnedRead.objects.filter(key=attempt.key_id, began_after__gte=attempt.ended_seq or 0)
+    clean = clean_reads(attempt)
+    after_window = purchase.window_ends_at and clean.filter(began_at__gt=purchase.window_ends_at).exists()
+    # What another key of any team shows proves nothing; it stands on the screen for the person who decides.
+    others = ApiKey.objects.exclude(pk=attempt.key_id).filter(
+        numbers__phone_number=purchase.phone_number, numbers__gone_at=None
+    )
+    return Findings(
+        attempt=attempt,
+        clean=clean.count(),
+        failed=reads.filter(whole=False).count(),
+        last=reads.order_by("-pk").first(),
+        next_at=purchase.due_at,
+        may_try_again=bool(clean.count() >= CLEAN_READS and after_window),
+        seen_with=[
+            f"the key …{key.last_four} of {key.team}" for key in others.select_related("team").distinct()
+        ],
+    )
+
+
+# --- The sweep ----------------------------------------------------------------------------------------------------
+
+
+def sweep():
+    """Take what is due: settle what needs no network, and wake the queue for the rest. Safe to run at any time."""
+    now = clock.now()
+    Desk.objects.filter(pk=Desk.ONLY).update(swept_at=now)
+    due = Purchase.objects.filter(due_at__lte=now) | Purchase.objects.filter(
+        due_at__gt=now + timedelta(minutes=20), state__in=[*sorted(WATCHED), State.APPROVED, State.PURCHASING]
+    )
+    for purchase in due.filter(state=State.PURCHASING).order_by("pk"):
+        _give_up_waiting_for_the_answer(purchase)
+    for purchase in due.filter(state=State.PENDING).order_by("pk"):
+        workflow.expire(purchase, actor=SWEEP)
+    for purchase in Purchase.objects.filter(state=State.UNCONFIRMED).order_by("pk"):
+        if window_is_over(purchase, now):
+            _hold_unconfirmed(purchase)
+    old = Purchase.objects.filter(
+        state=State.APPROVED,
+        approvals__superseded_at=None,
+        approvals__created_at__lt=procurement.too_old(now),
+    )
+    for purchase in old.distinct().order_by("pk"):
+        procurement.hold_for_a_person(purchase, procurement.waited_too_long(), SWEEP)
+    _wake(due)
+
+
+def _give_up_waiting_for_the_answer(purchase):
+    """The worker died or hangs past the deadline: nobody knows what came of its call."""
+    with transaction.atomic():
+        _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
+        attempt = purchase.attempts.filter(outcome=Outcome.OPEN).first()
+        if purchase.state != State.PURCHASING or attempt is None:
+            return
+        Attempt.objects.filter(pk=attempt.pk).update(
+            outcome=Outcome.UNCONFIRMED, ended_at=clock.now(), ended_seq=audit.position() + 1
+        )
+        attempt.refresh_from_db()
+        procurement.doubt(purchase, attempt, "The worker stopped or the answer did not come in time.")
+
+
+def _hold_unconfirmed(purchase):
+    with transaction.atomic():
+        _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
+        if purchase.state == State.UNCONFIRMED and window_is_over(purchase, clock.now()):
+            hold(purchase)
+
+
+def _wake(due):
+    """Enqueue what is due and not in the queue already, oldest first."""
+    waiting = {
+        (row["task_path"].rpartition(".")[2], tuple(row["args_kwargs"]["args"]))
+        for row in DBTaskResult.objects.filter(status=TaskResultStatus.READY).values(
+            "task_path", "args_kwargs"
+        )[:5000]
+    }
+    wanted = [("buy", (pk,)) for pk in _pks(due.filter(state=State.APPROVED))]
+    wanted += [("apply", (pk,)) for pk in _pks(due.filter(state=State.PURCHASED))]
+    doubtful = Attempt.objects.filter(
+        outcome=Outcome.UNCONFIRMED, purchase__in=_pks(due.filter(state__in=sorted(WATCHED)), most=5000)
+    )
+    wanted += [("check", (key,)) for key in doubtful.order_by("key").values_list("key", flat=True).distinct()]
+    for task, arguments in wanted:
+        if (task, arguments) not in waiting:
+            wake.soon(task, *arguments)
+
+
+def _pks(purchases, *, most=100):
+    return list(purchases.order_by("due_at", "pk").values_list("pk", flat=True)[:most])

@@ -1,0 +1,4 @@
+"""IdentityCall over HTTP: `Client` asks, `errors` says what came of it, `resources` holds what was answered.
+
+It knows the provider alone: no settings, no database, no policy.
+"""

@@ -1,0 +1,27 @@
+"""`manage.py create_team NAME --api-key-file FILE`"""
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from purchasing import audit, people
+from purchasing.management.secret_file import read_secret
+from purchasing.workflow import WorkflowError
+
+
+class Command(BaseCommand):
+    help = "Make a team that buys with the API key in a file (which holds the key and nothing else)."
+
+    def add_arguments(self, parser):
+        parser.add_argument("name")
+        parser.add_argument("--api-key-file", required=True, metavar="FILE")
+
+    def handle(self, *, name, api_key_file, **options):
+        actor = audit.system("command line")
+        secret = read_secret(api_key_file)
+        try:
+            with transaction.atomic():
+                team = people.create_team(name, actor=actor)
+                key = people.set_key(team, secret, actor=actor)
+        except WorkflowError as problem:
+            raise CommandError(str(problem)) from None
+        self.stdout.write(f"Made the team {team} with the API key {key}.")

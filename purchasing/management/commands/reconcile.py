@@ -1,0 +1,29 @@
+"""`manage.py reconcile`"""
+
+from django.core.management.base import BaseCommand
+
+from purchasing import aftercare, clock, evidence, startup
+from purchasing.models import ApiKey, Purchase
+from purchasing.states import State
+
+
+class Command(BaseCommand):
+    help = (
+        "Take what is due: expire, settle what a dead worker left, read evidence now, and wake the queue for what is "
+        "to be bought. `work` does the same every 15 seconds. Safe to run at any time; it never buys."
+    )
+
+    def handle(self, **options):
+        startup.refuse_wrong_database()
+        evidence.sweep()
+        for key in ApiKey.objects.filter(attempts__outcome="unconfirmed").distinct().order_by("pk"):
+            evidence.check(key.pk)
+        due = Purchase.objects.filter(state=State.PURCHASED, applied_at=None, due_at__lte=clock.now())
+        for pk in list(due.order_by("pk").values_list("pk", flat=True)):
+            aftercare.apply(pk)
+        counts = ", ".join(
+            f"{Purchase.objects.filter(state=state).count()} {state}"
+            for state in State
+            if Purchase.objects.filter(state=state).exists()
+        )
+        self.stdout.write(f"Swept. Purchases: {counts or 'none'}.")

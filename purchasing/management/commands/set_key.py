@@ -1,0 +1,26 @@
+"""`manage.py set_key TEAM --api-key-file FILE`"""
+
+from django.core.management.base import BaseCommand, CommandError
+
+from purchasing import audit, people
+from purchasing.management.find_team import find_team
+from purchasing.management.secret_file import read_secret
+from purchasing.workflow import WorkflowError
+
+
+class Command(BaseCommand):
+    help = (
+        "Store a team's API key in place of the one it has. What waits for a key is bought with the new one."
+    )
+
+    def add_arguments(self, parser):
+        parser.add_argument("team")
+        parser.add_argument("--api-key-file", required=True, metavar="FILE")
+
+    def handle(self, *, team, api_key_file, **options):
+        team = find_team(team)
+        try:
+            key = people.set_key(team, read_secret(api_key_file), actor=audit.system("command line"))
+        except WorkflowError as problem:
+            raise CommandError(str(problem)) from None
+        self.stdout.write(f"{team} now buys with the API key {key}.")

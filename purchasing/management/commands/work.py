@@ -1,0 +1,29 @@
+"""`manage.py work`"""
+
+from django.core.management.base import BaseCommand, CommandError
+
+from purchasing import startup, work
+
+
+class Command(BaseCommand):
+    help = "Buy what is approved and look after everything else, until SIGTERM. Processes are restarted when they end."
+
+    def add_arguments(self, parser):
+        parser.add_argument(
+            "--processes",
+            type=int,
+            default=2,
+            help="at least 2: one for all else, the others buy (default 2)",
+        )
+        parser.add_argument(
+            "--one", choices=["purchases", "default"], help="be one of the processes (used by itself)"
+        )
+
+    def handle(self, *, processes, one, **options):
+        startup.refuse_wrong_database()
+        if one:
+            work.run_one(one)
+            return
+        if processes < 2:
+            raise CommandError("work needs at least 2 processes: one that buys, one for all else.")
+        work.supervise(processes)

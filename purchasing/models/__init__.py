@@ -1,0 +1,30 @@
+"""Everything Number Desk keeps."""
+
+from purchasing.models.audit import AuditEvent, AuditHead
+from purchasing.models.provider import OfferLook, OwnedRead, VirtualNumber
+from purchasing.models.purchases import Approval, Attempt, Paste, Purchase, PurchaseRequest
+from purchasing.models.teams import ApiKey, Desk, Membership, Team, User
+
+__all__ = [
+    "ApiKey",
+    "Approval",
+    "Attempt",
+    "AuditEvent",
+    "AuditHead",
+    "Desk",
+    "Membership",
+    "OfferLook",
+    "OwnedRead",
+    "Paste",
+    "Purchase",
+    "PurchaseRequest",
+    "Team",
+    "User",
+    "VirtualNumber",
+]
+
+
+def make_single_rows(**kwargs):
+    """Make the rows that exist exactly once (after each migration, and after each flush of a test)."""
+    AuditHead.objects.get_or_create(pk=AuditHead.ONLY)
+    Desk.objects.get_or_create(pk=Desk.ONLY)

@@ -1,0 +1,62 @@
+"""What IdentityCall showed us, and when: owned numbers and offers."""
+
+from django.db import models
+
+from purchasing.models.teams import ApiKey
+
+
+class OwnedRead(models.Model):
+    """One read of a key's owned list (VN-LIST).
+
+    Order is told by `began_after`, the number of the last audit event when the read began, not by clocks:
+    a read began after something happened when that number is at least the event's.
+    `whole` means that it was well-formed and held every number that the key's last whole list held, or that it
+    agrees with the read before it on what is missing: only then does it prove that a number is not there.
+    """
+
+    key = models.ForeignKey(ApiKey, models.CASCADE, related_name="reads")
+    began_after = models.BigIntegerField()
+    began_at = models.DateTimeField()
+    ended_at = models.DateTimeField()
+    whole = models.BooleanField()
+    well_formed = models.BooleanField()
+    count = models.PositiveIntegerField(null=True)
+    missing = models.JSONField(default=list)
+    problem = models.CharField(max_length=1000, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["key", "-id"], name="read_by_key")]
+
+
+class VirtualNumber(models.Model):
+    """A number as a key's whole owned list showed it. Kept when it goes: its id must never prove a later purchase."""
+
+    key = models.ForeignKey(ApiKey, models.CASCADE, related_name="numbers")
+    provider_id = models.PositiveBigIntegerField()
+    phone_number = models.CharField(max_length=16)
+    first_seen_seq = models.BigIntegerField()
+    first_seen_at = models.DateTimeField()
+    gone_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["key", "provider_id", "phone_number"], name="one_row_a_seen_number"
+            )
+        ]
+        indexes = [models.Index(fields=["phone_number"], name="seen_by_number")]
+
+
+class OfferLook(models.Model):
+    """The latest answer of the inventory search for a key, a country and a type (VN-AVAIL)."""
+
+    key = models.ForeignKey(ApiKey, models.CASCADE, related_name="looks")
+    country_code = models.CharField(max_length=2)
+    number_type = models.CharField(max_length=10)
+    began_at = models.DateTimeField()
+    offers = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["key", "country_code", "number_type"], name="one_look_a_shelf")
+        ]

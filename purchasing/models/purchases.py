@@ -1,0 +1,166 @@
+"""What staff ask for, and what becomes of it."""
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.functional import cached_property
+
+from purchasing.models.teams import ApiKey, Team, User
+from purchasing.states import OPEN, Cause, NumberType, Outcome, State
+
+
+def cost_field(**options):
+    """A cost in `CURRENCY`; null where nobody knows it (which is never 0)."""
+    return models.DecimalField(max_digits=14, decimal_places=4, null=True, blank=True, **options)
+
+
+class Paste(models.Model):
+    """What somebody pasted, secrets cut out, and which numbers of it they picked."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(User, models.CASCADE, related_name="pastes")
+    text = models.TextField()
+    country_code = models.CharField(max_length=2, blank=True)
+    picked = models.JSONField(default=list)
+    created_at = models.DateTimeField(default=timezone.now)
+
+
+class PurchaseRequest(models.Model):
+    """One question to the approvers: 1 to 100 numbers for a team, with a reason."""
+
+    team = models.ForeignKey(Team, models.PROTECT, related_name="requests")
+    requester = models.ForeignKey(User, models.PROTECT, related_name="requests")
+    reason = models.CharField(max_length=1000)
+    version = models.PositiveIntegerField(default=1)
+    form_token = models.UUIDField(default=uuid.uuid4)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["requester", "form_token"], name="one_request_a_form"),
+        ]
+        indexes = [models.Index(fields=["team", "-id"], name="request_by_team")]
+
+    def __str__(self):
+        return f"Request {self.pk}"
+
+
+class Purchase(models.Model):
+    """One phone number on its way. `workflow` alone writes its state; `due_at` says when the sweep looks again."""
+
+    request = models.ForeignKey(PurchaseRequest, models.PROTECT, related_name="purchases")
+    phone_number = models.CharField(max_length=16)
+    country_code = models.CharField(max_length=2, blank=True)
+    number_type = models.CharField(max_length=10, choices=NumberType.choices, blank=True)
+    name = models.CharField(max_length=100, blank=True)
+    requirement_group_id = models.PositiveBigIntegerField(null=True, blank=True)
+    features = models.CharField(max_length=200, blank=True)
+    region = models.CharField(max_length=200, blank=True)
+    warning = models.CharField(max_length=500, blank=True)
+    record_calls = models.BooleanField(default=True)
+    upfront_cost = cost_field()
+    monthly_cost = cost_field()
+    # When IdentityCall's own list last showed these costs; null means 'as pasted, not confirmed'.
+    cost_confirmed_at = models.DateTimeField(null=True)
+
+    state = models.CharField(max_length=12, choices=State.choices, default=State.PENDING)
+    version = models.PositiveIntegerField(default=1)
+    state_changed_at = models.DateTimeField(default=timezone.now)
+    due_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    waiting_for = models.CharField(max_length=500, blank=True)
+    waiting_since = models.DateTimeField(null=True)
+    waiting_told_at = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField(null=True)
+    window_ends_at = models.DateTimeField(null=True)
+    checks = models.PositiveIntegerField(default=0)
+    held_cause = models.CharField(max_length=20, choices=Cause.choices, blank=True)
+    held_words = models.CharField(max_length=1000, blank=True)
+
+    provider_id = models.PositiveBigIntegerField(null=True)
+    purchased_at = models.DateTimeField(null=True)
+    bought_with = models.ForeignKey(ApiKey, models.PROTECT, null=True, related_name="purchases")
+    released_at = models.DateTimeField(null=True)
+    applied_at = models.DateTimeField(null=True)
+    applied_words = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["phone_number"],
+                condition=Q(state__in=sorted(OPEN)) | Q(state=State.PURCHASED, released_at__isnull=True),
+                name="one_record_a_number",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="purchase_due"),
+            models.Index(fields=["state", "-id"], name="purchase_by_state"),
+            models.Index(fields=["phone_number"], name="purchase_by_number"),
+        ]
+
+    def __str__(self):
+        return self.phone_number
+
+    @property
+    def is_in_doubt(self):
+        """Whether an attempt of this purchase may have bought the number."""
+        return self.attempts.filter(outcome=Outcome.UNCONFIRMED).exists()
+
+    @cached_property
+    def last_words(self):
+        """What was said at the last move, for instance the reason of a rejection."""
+        last = self.events.exclude(became="").order_by("-seq").first()
+        return last.note if last else ""
+
+
+class Approval(models.Model):
+    """One approver's yes to one purchase as it stood: the version and the costs that they saw."""
+
+    purchase = models.ForeignKey(Purchase, models.PROTECT, related_name="approvals")
+    version = models.PositiveIntegerField()
+    approver = models.ForeignKey(User, models.PROTECT, related_name="approvals")
+    on_behalf_of = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
+    upfront_cost = cost_field()
+    monthly_cost = cost_field()
+    unconfirmed_cost_ok = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now)
+    # One that no longer counts (the purchase came back to be approved again).
+    superseded_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+
+
+class Attempt(models.Model):
+    """One purchase call: what was sent, with which key, and what came back."""
+
+    purchase = models.ForeignKey(Purchase, models.PROTECT, related_name="attempts")
+    key = models.ForeignKey(ApiKey, models.PROTECT, related_name="attempts")
+    base_url = models.CharField(max_length=300)
+    payload = models.TextField()
+    payload_hash = models.CharField(max_length=64)
+    worker = models.CharField(max_length=100)
+    claimed_at = models.DateTimeField()
+    claimed_seq = models.BigIntegerField()
+    deadline_at = models.DateTimeField()
+    outcome = models.CharField(max_length=20, choices=Outcome.choices, default=Outcome.OPEN)
+    http_status = models.PositiveIntegerField(null=True)
+    answer = models.TextField(blank=True)
+    words = models.CharField(max_length=1000, blank=True)
+    ended_at = models.DateTimeField(null=True)
+    ended_seq = models.BigIntegerField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["purchase"], condition=Q(outcome=Outcome.OPEN), name="one_open_attempt_a_purchase"
+            )
+        ]
+
+    @property
+    def number(self):
+        """Which attempt of its purchase this is, from 1."""
+        return Attempt.objects.filter(purchase=self.purchase_id, pk__lte=self.pk).count()

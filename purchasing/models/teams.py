@@ -1,0 +1,117 @@
+"""People, teams and their keys."""
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from purchasing.encryption import EncryptedField
+from purchasing.states import Role
+
+
+class User(AbstractUser):
+    """A person who logs in. Roles in a team are memberships; an auditor reads every team."""
+
+    is_auditor = models.BooleanField("auditor", default=False, help_text="May read every team's records.")
+
+    def __str__(self):
+        return self.get_full_name() or self.username
+
+
+class Desk(models.Model):
+    """The one row about the whole installation: who stopped all buying, and how the provider is doing."""
+
+    ONLY = 1
+
+    stopped_at = models.DateTimeField(null=True)
+    stopped_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
+    stop_reason = models.CharField(max_length=1000, blank=True)
+    held_demo_people = models.BooleanField(default=False)
+    swept_at = models.DateTimeField(null=True)
+    # The provider pauses for all while looks fail or connections are refused.
+    paused_until = models.DateTimeField(null=True)
+    paused_since = models.DateTimeField(null=True)
+    pause_reason = models.CharField(max_length=1000, blank=True)
+    probing_until = models.DateTimeField(null=True)
+    failures = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        verbose_name = "desk"
+
+
+class Team(models.Model):
+    """Who buys together: one key, its own approvers, its own records."""
+
+    name = models.CharField(max_length=100, unique=True)
+    slug = models.SlugField(max_length=110, unique=True)
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    stopped_at = models.DateTimeField(null=True)
+    stopped_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
+    stop_reason = models.CharField(max_length=1000, blank=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self):
+        return self.name
+
+
+class Membership(models.Model):
+    """One role of one person in one team."""
+
+    user = models.ForeignKey(User, models.PROTECT, related_name="memberships")
+    team = models.ForeignKey(Team, models.PROTECT, related_name="memberships")
+    role = models.CharField(max_length=20, choices=Role.choices)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "team", "role"], name="one_membership_a_role")]
+
+
+class ApiKeyManager(models.Manager):
+    """Leaves the secret in the database until somebody asks for it by name."""
+
+    def get_queryset(self):
+        return super().get_queryset().defer("secret")
+
+
+class ApiKey(models.Model):
+    """A team's key for IdentityCall. Only its last four characters are ever shown.
+
+    One that was replaced is kept, encrypted, for reads alone: what it bought can be seen with it.
+    """
+
+    team = models.ForeignKey(Team, models.PROTECT, related_name="keys")
+    secret = EncryptedField()
+    last_four = models.CharField(max_length=4)
+    created_at = models.DateTimeField(default=timezone.now)
+    retired_at = models.DateTimeField(null=True)
+    refused_at = models.DateTimeField(null=True)
+    refused_words = models.CharField(max_length=500, blank=True)
+    paused_until = models.DateTimeField(null=True)
+    paused_since = models.DateTimeField(null=True)
+    pause_reason = models.CharField(max_length=1000, blank=True)
+    doubts_in_a_row = models.PositiveIntegerField(default=0)
+    doubted_seq = models.BigIntegerField(default=0)
+    rate_per_minute = models.PositiveIntegerField(null=True)
+    next_call_at = models.DateTimeField(null=True)
+
+    objects = ApiKeyManager()
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["team"], condition=Q(retired_at__isnull=True), name="one_current_key_a_team"
+            )
+        ]
+
+    def __str__(self):
+        return f"…{self.last_four}"
+
+    @property
+    def rate(self):
+        """How many calls a minute this key may make."""
+        return self.rate_per_minute or settings.RATE_LIMIT_PER_MINUTE

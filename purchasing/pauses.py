@@ -1,0 +1,161 @@
+"""What keeps an approved purchase waiting: stops, pauses and refused keys, each with its reason in words.
+
+A pause of the provider is for all keys, one of a key for what it buys. The functions that write expect to run inside
+the transaction of what caused the pause, with the row locked in the order of `workflow`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from purchasing import audit, clock
+from purchasing.models import ApiKey, Desk, Purchase
+from purchasing.states import State
+
+LONGEST = 300  # seconds that the provider pauses at most before one look probes it again
+LOOK_AGAIN = 60  # seconds after which a purchase that waits for a person is looked at again
+KEY_REFUSED = "IdentityCall refuses the team's API key. The team admin has to store a new one."
+DOUBTS = 3  # unconfirmed answers in a row that pause a key
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Why nothing is bought now, and when to look again."""
+
+    words: str
+    until: datetime
+    event: dict | None = None
+
+
+def tell(wait):
+    """Record the event of a pause that has just begun, as the last thing of its transaction."""
+    if wait and wait.event:
+        audit.record(actor=audit.WORKER, **wait.event)
+
+
+def current_key(team):
+    """The key that the team buys with, or None."""
+    return ApiKey.objects.filter(team=team, retired_at__isnull=True).first()
+
+
+def obstacle(desk, team, key, now):
+    """Why nothing may be bought for `team` with `key` now, as a `Wait`, or None."""
+    later = now + timedelta(seconds=LOOK_AGAIN)
+    if desk.stopped_at:
+        return Wait(f"All buying is stopped: {desk.stop_reason}", later)
+    if not team.is_active:
+        return Wait(f"{team} is switched off.", later)
+    if team.stopped_at:
+        return Wait(f"Buying is stopped for {team}: {team.stop_reason}", later)
+    if key is None:
+        return Wait(f"{team} has no API key. Its team admin has to store one.", later)
+    if key.refused_at:
+        return Wait(KEY_REFUSED, later)
+    if key.paused_until and key.paused_until > now:
+        return Wait(key.pause_reason, key.paused_until)
+    if key.doubts_in_a_row >= DOUBTS:
+        return Wait(
+            "The last answers of IdentityCall were lost. Nothing more is bought with this key until the list of "
+            "owned numbers has been read.",
+            now + timedelta(seconds=15),
+        )
+    if desk.paused_until and desk.paused_until > now:
+        return Wait(desk.pause_reason, desk.paused_until)
+    return None
+
+
+def put_off(purchase_id, words, until):
+    """Let an approved purchase wait, with the reason that its page shows."""
+    now = clock.now()
+    with transaction.atomic():
+        waiting = Purchase.objects.filter(pk=purchase_id, state=State.APPROVED)
+        waiting.filter(waiting_since__isnull=True).update(waiting_since=now)
+        waiting.update(waiting_for=words[:500], due_at=max(until, now))
+
+
+def provider_failed(words):
+    """A look failed or a connection was refused: the provider pauses for all, longer each time. Locks the desk.
+
+    Returns the `Wait`; its `event` is recorded by the caller when all its rows are locked.
+    """
+    desk = Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
+    now = clock.now()
+    if desk.paused_until and desk.paused_until > now:
+        return Wait(desk.pause_reason, desk.paused_until)  # another worker's failure of the same moment
+    until = now + timedelta(seconds=min(LONGEST, 5 * 2 ** min(desk.failures, 10)))
+    reason = f"IdentityCall cannot be reached: {words}"[:1000]
+    Desk.objects.filter(pk=Desk.ONLY).update(
+        failures=desk.failures + 1,
+        paused_until=until,
+        paused_since=desk.paused_since or now,
+        probing_until=None,
+        pause_reason=reason,
+    )
+    event = None if desk.failures else {"action": "provider.paused", "note": words}
+    return Wait(reason, until, event)
+
+
+def may_probe():
+    """Whether this worker may look: no pause, or the pause is over and this one is its single probe."""
+    if not Desk.objects.filter(pk=Desk.ONLY, failures__gt=0).exists():
+        return True
+    now = clock.now()
+    with transaction.atomic():
+        desk = Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
+        for until in (desk.paused_until, desk.probing_until):
+            if desk.failures and until and now < until < now + timedelta(seconds=2 * LONGEST):
+                return False
+        Desk.objects.filter(pk=Desk.ONLY).update(probing_until=now + timedelta(seconds=LOOK_AGAIN))
+    return True
+
+
+def provider_answered():
+    """A whole answer came: a pause of the provider ends, and what waited for it is due at once."""
+    if not Desk.objects.filter(pk=Desk.ONLY, failures__gt=0).exists():
+        return
+    with transaction.atomic():
+        ended = Desk.objects.filter(pk=Desk.ONLY, failures__gt=0).update(
+            failures=0, paused_until=None, paused_since=None, probing_until=None, pause_reason=""
+        )
+        if ended:
+            Purchase.objects.filter(state=State.APPROVED, waiting_since__isnull=False).update(
+                due_at=clock.now()
+            )
+            audit.record("provider.resumed", actor=audit.WORKER)
+
+
+def pause_key(key_id, seconds):
+    """IdentityCall asked to wait (429): nothing is called with this key for `seconds`. Locks the key."""
+    key = ApiKey.objects.select_for_update(no_key=True).get(pk=key_id)
+    now = clock.now()
+    until = max(key.paused_until or now, now + timedelta(seconds=seconds))
+    reason = "IdentityCall asked to wait: too many calls with this key in a minute."
+    ApiKey.objects.filter(pk=key_id).update(paused_until=until, paused_since=now, pause_reason=reason)
+    return Wait(reason, until)
+
+
+def refuse_key(key_id, words):
+    """IdentityCall refused the key (401, 403): nothing more is bought with it until a person sees to it."""
+    key = ApiKey.objects.select_for_update(no_key=True).select_related("team").get(pk=key_id)
+    event = None
+    if not key.refused_at:
+        ApiKey.objects.filter(pk=key_id).update(
+            refused_at=clock.now(), refused_words=audit.clean(words)[:500]
+        )
+        event = {"action": "key.refused", "team": key.team, "note": words, "key": key.last_four}
+    return Wait(KEY_REFUSED, clock.now() + timedelta(seconds=LOOK_AGAIN), event)
+
+
+def doubt_key(key_id, seq):
+    """One more unconfirmed answer in a row with this key; `seq` is the event that says so."""
+    key = ApiKey.objects.select_for_update(no_key=True).get(pk=key_id)
+    ApiKey.objects.filter(pk=key_id).update(doubts_in_a_row=key.doubts_in_a_row + 1, doubted_seq=seq)
+
+
+def trust_key(key_id, *, read_began_after=None):
+    """A clear answer, or a whole owned list that began after the last doubt: the key's doubts are over."""
+    doubted = ApiKey.objects.filter(pk=key_id, doubts_in_a_row__gt=0)
+    if read_began_after is not None:
+        doubted = doubted.filter(doubted_seq__lte=read_began_after)
+    doubted.update(doubts_in_a_row=0)

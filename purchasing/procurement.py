@@ -1,0 +1,477 @@
+"""Buying: look, claim, call once, settle. The only module that spends money.
+
+The purchase call carries no idempotency key (VN-BUY), so a claim is durable before the first byte, one attempt makes
+one POST, and an answer that is not surely a no leaves the purchase unconfirmed until evidence or a person decides.
+No transaction is open while the network is used.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import socket
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+from purchasing import audit, clock, draining, inventory, pauses, rules, wake, workflow
+from purchasing.encryption import Undecryptable
+from purchasing.identitycall import errors
+from purchasing.identitycall.client import Fence
+from purchasing.identitycall.resources import Offer
+from purchasing.models import Attempt, Desk, OwnedRead, Purchase
+from purchasing.states import Cause, Outcome, State
+
+log = logging.getLogger(__name__)
+LOOK_AGE = 60  # seconds that a look may be old at the claim
+GRACE = 5  # seconds beyond the connect timeout after which a claim may no longer be sent
+
+
+class NotNow(Exception):
+    """Nothing is bought now: `wait` says why and until when."""
+
+    def __init__(self, words, until):
+        super().__init__(words)
+        self.words, self.until = words, until
+
+
+class Hold(Exception):
+    """A person has to decide before this is bought."""
+
+    def __init__(self, cause, words):
+        super().__init__(words)
+        self.cause, self.words = cause, words
+
+
+@dataclass(frozen=True)
+class Look:
+    """What IdentityCall showed just before the claim: a whole owned list without the number, and its offer."""
+
+    read: OwnedRead
+    offer: Offer | None
+    seen_at: datetime
+
+
+def buy(purchase_id, *, worker=audit.WORKER):
+    """Purchase one approved number that is due: look, claim, call once, settle. Anything else ends quietly."""
+    purchase = _due(purchase_id)
+    if purchase is None:
+        return
+    try:
+        key = _free_key(purchase)
+        look = _look(purchase, key)
+        if look is None:
+            return
+        inventory.take_turn(key, patience=inventory.PATIENCE)
+        client = inventory.client_for(key)
+        if draining.has_begun():
+            raise NotNow("The worker is being restarted.", clock.now())
+        fence = Fence(settings.IDENTITYCALL_CONNECT_TIMEOUT + GRACE)
+        attempt = claim(purchase, key=key, look=look, worker=worker)
+    except (NotNow, inventory.Busy) as reason:
+        pauses.put_off(purchase_id, str(reason), reason.until)
+    except Undecryptable as error:
+        pauses.put_off(purchase_id, str(error), _in(pauses.LOOK_AGAIN))
+    except Hold as hold:
+        hold_for_a_person(purchase, hold, worker)
+    except workflow.WorkflowError:
+        return  # another worker has it, or it was cancelled
+    else:
+        _call(client, attempt, fence)
+
+
+def _due(purchase_id):
+    purchase = (
+        Purchase.objects.select_related("request__team").filter(pk=purchase_id, state=State.APPROVED).first()
+    )
+    if purchase is None or purchase.due_at is None:
+        return None
+    now = clock.now()
+    # A time further ahead than any pause was written by a clock that has since gone back.
+    return purchase if purchase.due_at <= now or purchase.due_at > now + timedelta(minutes=20) else None
+
+
+def _in(seconds):
+    return clock.now() + timedelta(seconds=seconds)
+
+
+def _free_key(purchase):
+    """The team's key, when nothing stands in the way of buying with it."""
+    team = purchase.request.team
+    key = pauses.current_key(team)
+    wait = pauses.obstacle(Desk.objects.get(pk=Desk.ONLY), team, key, clock.now())
+    if wait:
+        raise NotNow(wait.words, wait.until)
+    return key
+
+
+# --- Look ---------------------------------------------------------------------------------------------------------
+
+
+def _look(purchase, key):
+    """Look before the claim; None when the look itself settled the purchase."""
+    if not pauses.may_probe():
+        desk = Desk.objects.get(pk=Desk.ONLY)
+        raise NotNow(desk.pause_reason, desk.probing_until or _in(15))
+    last = purchase.attempts.order_by("-pk").first()
+    try:
+        offer, seen_at = inventory.find_offer(key, purchase, max_age=LOOK_AGE - 15)
+        read = inventory.owned_read(
+            key, not_before_seq=last.ended_seq if last and last.ended_seq else 0, max_age=LOOK_AGE - 15
+        )
+    except inventory.NotWhole as problem:
+        raise NotNow(f"Before buying, the list of owned numbers is read again. {problem}", _in(5)) from None
+    except errors.ProviderError as error:
+        wait = after_failed_read(key, error)
+        raise NotNow(wait.words, wait.until) from None
+    pauses.provider_answered()
+    pauses.trust_key(key.pk, read_began_after=read.began_after)
+    owned = inventory.listed(key, purchase.phone_number)
+    if owned:
+        _already_owned(purchase, owned, key)
+        return None
+    return Look(read, offer, seen_at)
+
+
+def after_failed_read(key, error):
+    """Pause what a failed read has to pause; returns the `Wait`."""
+    with transaction.atomic():
+        if isinstance(error, errors.RateLimited):
+            wait = pauses.pause_key(key.pk, error.retry_after)
+        elif isinstance(error, errors.KeyRefused):
+            wait = pauses.refuse_key(key.pk, str(error))
+        elif isinstance(error, errors.Declined):
+            wait = pauses.Wait(f"IdentityCall could not look this number up: {error}", _in(pauses.LOOK_AGAIN))
+        else:
+            wait = pauses.provider_failed(str(error))
+        pauses.tell(wait)
+    return wait
+
+
+def _already_owned(purchase, owned, key):
+    """The number is in the owned list: bought by an earlier attempt in doubt, or ours before any."""
+    with transaction.atomic():
+        _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
+        if purchase.state != State.APPROVED:
+            return
+        doubts = list(purchase.attempts.filter(outcome=Outcome.UNCONFIRMED).order_by("pk"))
+        if doubts and owned.first_seen_seq > doubts[0].claimed_seq:
+            record_purchased(
+                purchase,
+                doubts[-1],
+                owned.provider_id,
+                "The list of owned numbers shows it: an earlier call bought it.",
+            )
+        elif doubts:
+            workflow.move(
+                purchase,
+                State.HELD,
+                actor=audit.WORKER,
+                note="The number was in the list of owned numbers before the call that is in doubt.",
+                held_cause=Cause.DOUBT,
+                held_words="The list of owned numbers showed it already before the call that is in doubt.",
+                due_at=_in(settings.EVIDENCE_CHECK_DELAYS[0]),
+            )
+        else:
+            workflow.move(
+                purchase,
+                State.FAILED,
+                actor=audit.WORKER,
+                note="The number already belongs to your IdentityCall account. Nothing was bought.",
+                data={"provider_id": owned.provider_id, "key": key.last_four},
+            )
+
+
+def hold_for_a_person(purchase, hold, worker):
+    """Move to held with the cause, unless it has moved meanwhile."""
+    try:
+        with transaction.atomic():
+            _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
+            workflow.move(
+                purchase,
+                State.HELD,
+                actor=worker,
+                note=hold.words,
+                held_cause=hold.cause,
+                held_words=hold.words[:1000],
+                due_at=clock.now() if purchase.is_in_doubt else None,
+            )
+    except workflow.WorkflowError:
+        return
+
+
+# --- Claim --------------------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def claim(purchase, *, key, look, worker):
+    """Move to purchasing and write the attempt, on exactly what the look and the approval rest on.
+
+    Everything is checked again under locks (desk, team, key, request, purchase): after a click on 'Stop buying', a
+    cancel, a lost role or a new key nothing is claimed. Raises `NotNow`, `Hold` or `WorkflowError`.
+    """
+    desk = Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
+    team = type(purchase.request.team).objects.select_for_update(no_key=True).get(pk=purchase.request.team_id)
+    current = pauses.current_key(team)
+    now = clock.now()
+    wait = pauses.obstacle(desk, team, current, now)
+    if wait:
+        raise NotNow(wait.words, wait.until)
+    if current.pk != key.pk:
+        raise NotNow("The team's key was replaced just now.", now)
+    type(key).objects.select_for_update(no_key=True).get(pk=key.pk)
+    request, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
+    if purchase.state != State.APPROVED:
+        raise workflow.AlreadyMoved(workflow.what_happened(purchase))
+    oldest = now - timedelta(seconds=LOOK_AGE)
+    if not (oldest <= look.read.began_at <= now and oldest <= look.seen_at <= now):
+        raise NotNow("Looking at IdentityCall once more before buying.", now)
+    approvals = list(purchase.approvals.filter(superseded_at__isnull=True).select_related("approver"))
+    _check_approvers(approvals, request)
+    if min(approval.created_at for approval in approvals) < too_old(now):
+        raise waited_too_long()
+    _check_price(purchase, approvals, look)
+    body = payload(purchase)
+    attempt = Attempt.objects.create(
+        purchase=purchase,
+        key=key,
+        base_url=settings.IDENTITYCALL_API_URL,
+        payload=body,
+        payload_hash=hashlib.sha256(body.encode()).hexdigest(),
+        worker=f"{socket.gethostname()}:{os.getpid()}"[:100],
+        claimed_at=now,
+        claimed_seq=audit.position(),
+        deadline_at=now + timedelta(seconds=settings.IDENTITYCALL_DEADLINE),
+    )
+    workflow.move(
+        purchase,
+        State.PURCHASING,
+        actor=worker,
+        attempt=attempt,
+        expected={"version": purchase.version, "due_at": purchase.due_at},
+        deadline_at=attempt.deadline_at,
+        due_at=attempt.deadline_at + timedelta(seconds=2),
+        data={"payload_hash": attempt.payload_hash, "key": key.last_four},
+    )
+    return attempt
+
+
+def too_old(now):
+    """Approvals from before this time need a fresh look by a person."""
+    return now - timedelta(days=settings.REQUEST_EXPIRY_DAYS)
+
+
+def waited_too_long():
+    """The hold of a purchase that was approved too long ago."""
+    return Hold(Cause.TOO_LONG, f"It was approved more than {settings.REQUEST_EXPIRY_DAYS:g} days ago.")
+
+
+def _check_approvers(approvals, request):
+    """Every approval must come from a person who may still approve, and none from the one who asked."""
+    if not approvals:
+        raise Hold(Cause.APPROVER, "No approval of it counts any more.")
+    # Locked, so that nobody loses a role or an account between this check and the claim's commit.
+    people = [approval.approver_id for approval in approvals]
+    User = type(approvals[0].approver)
+    for person in User.objects.select_for_update(no_key=True).filter(pk__in=people).order_by("pk"):
+        if not rules.may_approve(person, request):
+            raise Hold(Cause.APPROVER, f"{person} approved it, but may no longer approve for {request.team}.")
+
+
+def _check_price(purchase, approvals, look):
+    """Nothing dearer than approved, and no cost that the provider's list never showed, unless approved as such."""
+    offer = look.offer
+    may_be_unknown = all(approval.unconfirmed_cost_ok for approval in approvals)
+    known = offer is not None and offer.upfront_cost is not None and offer.monthly_cost is not None
+    if known:
+        dearer = any(
+            approved is not None and offered > approved
+            for approval in approvals
+            for offered, approved in (
+                (offer.upfront_cost, approval.upfront_cost),
+                (offer.monthly_cost, approval.monthly_cost),
+            )
+        )
+        if dearer:
+            raise Hold(Cause.PRICE, _prices(approvals[0], offer))
+        unknown = any(a.upfront_cost is None or a.monthly_cost is None for a in approvals)
+        if unknown and not may_be_unknown:
+            raise Hold(Cause.COST_UNKNOWN, _prices(approvals[0], offer))
+        return
+    if purchase.cost_confirmed_at is None and not may_be_unknown:
+        raise Hold(
+            Cause.COST_UNKNOWN,
+            "IdentityCall does not list this number just now and never confirmed its cost. "
+            "It was not approved at a price nobody has confirmed.",
+        )
+
+
+def _prices(approval, offer):
+    def money(cost):
+        return "unknown" if cost is None else f"{cost.normalize():f} {settings.CURRENCY}"
+
+    return (
+        f"Approved: {money(approval.upfront_cost)} once and {money(approval.monthly_cost)} a month. "
+        f"IdentityCall now asks {money(offer.upfront_cost)} once and {money(offer.monthly_cost)} a month."
+    )
+
+
+def payload(purchase):
+    """The exact JSON text of the purchase call (VN-BUY): what was approved, and nothing that is unknown."""
+    fields = {
+        "phone_number": purchase.phone_number,
+        "country_code": purchase.country_code,
+        "number_type": purchase.number_type,
+        "name": purchase.name,
+        "requirement_group_id": purchase.requirement_group_id,
+        "upfront_cost": None if purchase.upfront_cost is None else f"{purchase.upfront_cost.normalize():f}",
+        "monthly_cost": None if purchase.monthly_cost is None else f"{purchase.monthly_cost.normalize():f}",
+    }
+    return json.dumps({name: value for name, value in fields.items() if value not in (None, "")})
+
+
+# --- Call and settle ----------------------------------------------------------------------------------------------
+
+
+def _call(client, attempt, fence):
+    """One POST, then settle its outcome: the unknown is the default."""
+    number = attempt.purchase.phone_number
+    assert not connection.in_atomic_block, "the network is never used inside a transaction"
+    try:
+        bought = client.purchase_number(attempt.payload.encode(), phone_number=number, fence=fence)
+    except errors.Declined as error:
+        settle(attempt, Outcome.DECLINED, error=error)
+    except errors.NotSent as error:
+        settle(attempt, Outcome.NOT_SENT, error=error)
+    except errors.RateLimited as error:
+        settle(attempt, Outcome.RATE_LIMITED, error=error)
+    except errors.KeyRefused as error:
+        settle(attempt, Outcome.KEY_REFUSED, error=error)
+    except errors.ProviderError as error:
+        settle(attempt, Outcome.UNCONFIRMED, error=error)
+    else:
+        settle(attempt, Outcome.PURCHASED, provider_id=bought.id)
+
+
+def settle(attempt, outcome, *, error=None, provider_id=None):
+    """Write down what the call came to and move the purchase; tried again until the database takes it."""
+    pause = 0.1  # seconds
+    while True:
+        try:
+            return _settle(attempt.pk, outcome, error, provider_id)
+        except (OperationalError, InterfaceError) as problem:
+            log.error("The outcome of attempt %s is not stored yet: %s", attempt.pk, problem)
+            connection.close()
+            time.sleep(pause)
+            pause = min(pause * 2, 5)
+
+
+@transaction.atomic
+def _settle(attempt_id, outcome, error, provider_id):
+    attempt = Attempt.objects.select_related("purchase__request", "key").get(pk=attempt_id)
+    wait = _pause_for(attempt, outcome, error)
+    _, [purchase] = workflow.locked(attempt.purchase.request_id, [attempt.purchase_id])
+    attempt = Attempt.objects.select_related("key").get(pk=attempt_id)
+    late = attempt.outcome != Outcome.OPEN
+    words = audit.clean(str(error) if error else "")[:1000]
+    Attempt.objects.filter(pk=attempt_id).update(
+        http_status=error.status if error else 201,
+        answer=audit.clean(error.said if error else ""),
+        words=words,
+        **({} if late and outcome != Outcome.PURCHASED else {"outcome": outcome}),
+        **({} if late else {"ended_at": clock.now(), "ended_seq": audit.position() + 1}),
+    )
+    attempt.refresh_from_db()
+    if late:
+        _late(purchase, attempt, outcome, words, provider_id)
+    elif outcome == Outcome.PURCHASED:
+        record_purchased(purchase, attempt, provider_id, "IdentityCall confirmed the purchase.")
+    elif outcome == Outcome.UNCONFIRMED or (outcome == Outcome.DECLINED and purchase.is_in_doubt):
+        doubt(purchase, attempt, words)
+    elif outcome == Outcome.DECLINED:
+        workflow.move(purchase, State.FAILED, actor=audit.WORKER, attempt=attempt, note=words)
+    else:
+        workflow.move(
+            purchase,
+            State.APPROVED,
+            actor=audit.WORKER,
+            attempt=attempt,
+            note=words,
+            due_at=wait.until,
+            waiting_for=words[:500],
+            waiting_since=clock.now(),
+        )
+    pauses.tell(wait)
+
+
+def _pause_for(attempt, outcome, error):
+    """Pause what the outcome has to pause, before the purchase is locked; returns the `Wait`, if any."""
+    if outcome == Outcome.NOT_SENT:
+        return pauses.provider_failed(str(error))
+    if outcome == Outcome.RATE_LIMITED:
+        return pauses.pause_key(attempt.key_id, error.retry_after)
+    if outcome == Outcome.KEY_REFUSED:
+        return pauses.refuse_key(attempt.key_id, str(error))
+    if outcome == Outcome.UNCONFIRMED:
+        pauses.doubt_key(attempt.key_id, audit.position() + 1)
+    else:
+        pauses.trust_key(attempt.key_id)
+    return None
+
+
+def _late(purchase, attempt, outcome, words, provider_id):
+    """An answer that came after the sweep gave its attempt up: 'purchased' is evidence, all else moves nothing."""
+    if (
+        outcome == Outcome.PURCHASED
+        and not workflow.is_over(purchase.state)
+        and purchase.state != State.PENDING
+    ):
+        record_purchased(purchase, attempt, provider_id, "IdentityCall confirmed the purchase, late.")
+        return
+    audit.record(
+        "attempt.late_answer",
+        actor=audit.WORKER,
+        purchase=purchase,
+        attempt=attempt,
+        note=words,
+        outcome=str(outcome),
+        provider_id=provider_id,
+    )
+
+
+def record_purchased(purchase, attempt, provider_id, words, *, actor=audit.WORKER):
+    """Move to purchased, by answer, evidence or a person's word, and let the rest be applied."""
+    now = clock.now()
+    workflow.move(
+        purchase,
+        State.PURCHASED,
+        actor=actor,
+        attempt=attempt,
+        note=words,
+        provider_id=provider_id,
+        purchased_at=now,
+        bought_with=attempt.key,
+        held_cause="",
+        held_words="",
+        checks=0,
+        due_at=now,
+        data={"provider_id": provider_id},
+    )
+    wake.soon("apply", purchase.pk)
+
+
+def doubt(purchase, attempt, words):
+    """Move to unconfirmed: from here on only reads, until evidence or a person decides."""
+    workflow.move(
+        purchase,
+        State.UNCONFIRMED,
+        actor=audit.WORKER,
+        attempt=attempt,
+        note=words,
+        checks=0,
+        window_ends_at=attempt.deadline_at + timedelta(seconds=settings.SETTLE_WINDOW),
+        due_at=_in(settings.EVIDENCE_CHECK_DELAYS[0]),
+    )

@@ -1,0 +1,78 @@
+"""Who may do what. Predicates only: they write nothing and raise nothing."""
+
+from purchasing.models import Membership, Team
+from purchasing.states import Role
+
+
+def roles(user, team):
+    """The roles that `user` holds in `team`; a superuser holds all of them, an inactive person none."""
+    if not user.is_active:
+        return frozenset()
+    if user.is_superuser:
+        return frozenset(Role)
+    return frozenset(Membership.objects.filter(user=user, team=team).values_list("role", flat=True))
+
+
+def sees_every_team(user):
+    """Auditors and superusers read all teams' records."""
+    return user.is_active and (user.is_superuser or user.is_auditor)
+
+
+def teams_seen_by(user):
+    """The teams whose records `user` may read."""
+    if sees_every_team(user):
+        return Team.objects.all()
+    return Team.objects.filter(memberships__user=user).distinct()
+
+
+def teams_asked_for_by(user):
+    """The teams that `user` may ask for."""
+    teams = Team.objects.filter(is_active=True)
+    if user.is_superuser:
+        return teams
+    return teams.filter(memberships__user=user, memberships__role=Role.REQUESTER).distinct()
+
+
+def may_ask(user, team):
+    """A requester of an active team."""
+    return team.is_active and Role.REQUESTER in roles(user, team)
+
+
+def is_entitled_approver(user, team):
+    """Whether `user` may approve for this team at all (their own requests aside)."""
+    return Role.APPROVER in roles(user, team)
+
+
+def may_approve(user, request):
+    """An approver of the team, and never the person who asked."""
+    return user.pk != request.requester_id and is_entitled_approver(user, request.team)
+
+
+def may_cancel(user, request):
+    """The person who asked, any approver and the team admin."""
+    held = roles(user, request.team)
+    own = user.pk == request.requester_id and bool(held)
+    return own or bool(held & {Role.APPROVER, Role.ADMIN})
+
+
+def may_decide_doubt(user, request):
+    """Who settles a purchase in doubt: a team admin or approver, never the person who asked."""
+    return user.pk != request.requester_id and bool(roles(user, request.team) & {Role.APPROVER, Role.ADMIN})
+
+
+def may_manage(user, team):
+    """The team's admin."""
+    return Role.ADMIN in roles(user, team)
+
+
+def may_stop_all(user):
+    """Superusers stop all buying, and let it go on."""
+    return user.is_active and user.is_superuser
+
+
+def role_in_words(user, team=None):
+    """The roles of `user`, for the record: 'approver, admin'."""
+    if user.is_superuser:
+        return "superuser"
+    held = sorted(roles(user, team)) if team else []
+    return ", ".join(held or (["auditor"] if user.is_auditor else []))

@@ -1,0 +1,157 @@
+"""Reads, named for the question they answer."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.db.models import Count, Q
+
+from purchasing import rules
+from purchasing.models import ApiKey, AuditEvent, Purchase, PurchaseRequest, Team, User
+from purchasing.states import OPEN, Outcome, Role, State
+
+MOVING = (State.APPROVED, State.PURCHASING, State.UNCONFIRMED)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What some purchases cost, in CURRENCY; `unknown` of them have a cost that nobody knows."""
+
+    count: int
+    upfront: Decimal
+    monthly: Decimal
+    unknown: int
+
+    @property
+    def first_month(self):
+        """Once and for the first month, together."""
+        return self.upfront + self.monthly
+
+
+def figures(purchases):
+    """The sums over `purchases` (an iterable), unknown costs counted apart and never as 0."""
+    purchases = list(purchases)
+    return Figures(
+        count=len(purchases),
+        upfront=sum((p.upfront_cost or Decimal(0) for p in purchases), Decimal(0)),
+        monthly=sum((p.monthly_cost or Decimal(0) for p in purchases), Decimal(0)),
+        unknown=sum(p.upfront_cost is None or p.monthly_cost is None for p in purchases),
+    )
+
+
+def requests_seen_by(user):
+    """Requests of the teams that `user` may read."""
+    requests = PurchaseRequest.objects.select_related("team", "requester")
+    if rules.sees_every_team(user):
+        return requests
+    return requests.filter(team__memberships__user=user).distinct()
+
+
+def purchases_seen_by(user):
+    """Purchases of the teams that `user` may read."""
+    purchases = Purchase.objects.select_related("request__team", "request__requester", "bought_with")
+    if rules.sees_every_team(user):
+        return purchases
+    return purchases.filter(request__team__memberships__user=user).distinct()
+
+
+def events_seen_by(user):
+    """Audit events of the teams that `user` may read; those without a team are for who sees every team."""
+    events = AuditEvent.objects.select_related("team", "request", "purchase")
+    if rules.sees_every_team(user):
+        return events
+    return events.filter(team__in=Team.objects.filter(memberships__user=user))
+
+
+def requests_to_decide(user):
+    """Requests with pending numbers that `user` may approve or reject, oldest first."""
+    requests = PurchaseRequest.objects.select_related("team", "requester").filter(team__is_active=True)
+    if not user.is_superuser:
+        requests = requests.filter(team__memberships__user=user, team__memberships__role=Role.APPROVER)
+    return (
+        requests.exclude(requester=user)
+        .filter(pk__in=Purchase.objects.filter(state=State.PENDING).values("request"))
+        .distinct()
+        .order_by("pk")
+    )
+
+
+def held_for(user):
+    """Held purchases that `user` may decide."""
+    held = Purchase.objects.filter(state=State.HELD).select_related("request__team", "request__requester")
+    if not user.is_superuser:
+        held = held.filter(
+            request__team__memberships__user=user,
+            request__team__memberships__role__in=[Role.APPROVER, Role.ADMIN],
+        )
+    return held.exclude(request__requester=user).distinct().order_by("pk")
+
+
+def refused_keys_of(user):
+    """Current keys that IdentityCall refuses, in the teams that `user` runs."""
+    keys = ApiKey.objects.filter(retired_at=None, refused_at__isnull=False).select_related("team")
+    if user.is_superuser:
+        return keys
+    return keys.filter(team__memberships__user=user, team__memberships__role=Role.ADMIN)
+
+
+def summary(request):
+    """How many of a request's purchases are in each state: `[(State, count)]` in the order of the states."""
+    counts = dict(
+        request.purchases.order_by()
+        .values_list("state")
+        .annotate(count=Count("pk"))
+        .values_list("state", "count")
+    )
+    return [(state, counts[state]) for state in State if state in counts]
+
+
+def with_summaries(requests):
+    """Give each request its `summary` and `figures`, with one query for all of them."""
+    requests = list(requests)
+    by_request = {request.pk: [] for request in requests}
+    for purchase in Purchase.objects.filter(request__in=by_request).order_by("pk"):
+        by_request[purchase.request_id].append(purchase)
+    for request in requests:
+        purchases = by_request[request.pk]
+        request.figures = figures(purchases)
+        request.states = [
+            (state, count) for state in State if (count := sum(p.state == state for p in purchases))
+        ]
+    return requests
+
+
+def approvers_of(request):
+    """Who may decide this request, for the sentence that says who can."""
+    return (
+        User.objects.filter(
+            Q(memberships__team=request.team, memberships__role=Role.APPROVER), is_active=True
+        )
+        .exclude(pk=request.requester_id)
+        .distinct()
+        .order_by("username")
+    )
+
+
+def admins_of(team):
+    """The team's admins who can log in."""
+    return (
+        User.objects.filter(memberships__team=team, memberships__role=Role.ADMIN, is_active=True)
+        .distinct()
+        .order_by("username")
+    )
+
+
+def records_of(phone_numbers):
+    """The records that forbid a second one for these numbers: `{phone_number: Purchase}`."""
+    records = Purchase.objects.select_related("request__team", "request__requester").filter(
+        phone_number__in=phone_numbers
+    )
+    open_ones = records.filter(state__in=sorted(OPEN)) | records.filter(
+        state=State.PURCHASED, released_at__isnull=True
+    )
+    return {record.phone_number: record for record in open_ones}
+
+
+def doubtful_attempts(purchase):
+    """Attempts whose outcome nobody knows."""
+    return purchase.attempts.filter(outcome=Outcome.UNCONFIRMED)

@@ -1,0 +1,26 @@
+"""What must be true of the database before anything is served or bought."""
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError
+
+from purchasing.models import Desk
+
+
+def refuse_wrong_database():
+    """Stop when a database that ever held the sandbox's demo people is used for real.
+
+    They have a password that everybody knows. Raises `ImproperlyConfigured`. A database that is not there yet is none
+    of this function's business: whoever uses it next will say so.
+    """
+    if settings.SANDBOX:
+        return
+    try:
+        demo = Desk.objects.filter(pk=Desk.ONLY, held_demo_people=True).exists()
+    except DatabaseError:
+        return
+    if demo:
+        raise ImproperlyConfigured(
+            "This database was made for the sandbox: its demo people have a password that everybody knows. "
+            "Use a new database (DATABASE_URL), or set SANDBOX=on."
+        )

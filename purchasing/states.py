@@ -1,0 +1,77 @@
+"""The states of a purchase and the permitted moves: DESIGN's state table, and nothing else decides."""
+
+from django.db.models import TextChoices
+
+
+class State(TextChoices):
+    """Where a purchase stands; the label is what staff read."""
+
+    PENDING = "pending", "Waiting for approval"
+    APPROVED = "approved", "Approved, in line"
+    PURCHASING = "purchasing", "Buying now"
+    UNCONFIRMED = "unconfirmed", "Checking with the provider"
+    HELD = "held", "Needs a decision"
+    GIVEN_UP = "given_up", "Given up, still watched"
+    PURCHASED = "purchased", "Bought"
+    FAILED = "failed", "Could not be bought"
+    REJECTED = "rejected", "Rejected"
+    CANCELLED = "cancelled", "Cancelled"
+    EXPIRED = "expired", "Expired"
+
+
+NEXT = {
+    State.PENDING: {State.APPROVED, State.REJECTED, State.CANCELLED, State.EXPIRED},
+    State.APPROVED: {State.PURCHASING, State.PURCHASED, State.FAILED, State.CANCELLED, State.HELD},
+    State.PURCHASING: {State.PURCHASED, State.FAILED, State.UNCONFIRMED, State.APPROVED},
+    State.UNCONFIRMED: {State.PURCHASED, State.HELD},
+    State.HELD: {State.PURCHASED, State.APPROVED, State.GIVEN_UP, State.FAILED},
+    State.GIVEN_UP: {State.PURCHASED, State.FAILED},
+}  # a state that is no key is final
+
+FINAL = frozenset(set(State) - set(NEXT))
+# One record per phone number in these, over all teams (with purchased, until it is released).
+OPEN = frozenset(NEXT)
+# An attempt may have bought it, or may yet: only reads until a person decides.
+WATCHED = frozenset({State.UNCONFIRMED, State.HELD, State.GIVEN_UP})
+
+
+class Cause(TextChoices):
+    """Why a purchase is held: what a person has to decide."""
+
+    DOUBT = "doubt", "Nobody knows yet whether IdentityCall bought it"
+    PRICE = "price", "IdentityCall now asks more than was approved"
+    COST_UNKNOWN = "cost_unknown", "IdentityCall never confirmed the cost"
+    APPROVER = "approver", "The person who approved it may no longer approve"
+    TOO_LONG = "too_long", "It has waited too long since it was approved"
+
+
+class Outcome(TextChoices):
+    """What one purchase call came to."""
+
+    OPEN = "open", "Under way"
+    PURCHASED = "purchased", "Bought"
+    DECLINED = "declined", "IdentityCall said no"
+    NOT_SENT = "not_sent", "Never reached IdentityCall"
+    RATE_LIMITED = "rate_limited", "IdentityCall asked to wait"
+    KEY_REFUSED = "key_refused", "IdentityCall refused the key"
+    UNCONFIRMED = "unconfirmed", "The answer is unknown"
+
+
+SURELY_NOT_BOUGHT = frozenset({Outcome.DECLINED, Outcome.NOT_SENT, Outcome.RATE_LIMITED, Outcome.KEY_REFUSED})
+
+
+class NumberType(TextChoices):
+    """IdentityCall's words for the types of number (VN-AVAIL)."""
+
+    LOCAL = "local", "Local"
+    MOBILE = "mobile", "Mobile"
+    NATIONAL = "national", "National"
+    TOLL_FREE = "toll-free", "Toll-free"
+
+
+class Role(TextChoices):
+    """What a person may do in one team; one person may hold several."""
+
+    REQUESTER = "requester", "Requester"
+    APPROVER = "approver", "Approver"
+    ADMIN = "admin", "Team admin"

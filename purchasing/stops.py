@@ -1,0 +1,69 @@
+"""'Stop buying' and 'Go on': for a team by its admin, for all by a superuser. No claim after the click."""
+
+from django.db import transaction
+
+from purchasing import audit, clock, rules
+from purchasing.models import Desk, Purchase, Team
+from purchasing.states import State
+from purchasing.workflow import NotYours, WorkflowError
+
+
+@transaction.atomic
+def stop(team, *, actor, reason):
+    """Stop buying for `team`. A claim locks the team's row first, so none is made after this commits."""
+    _set(_locked_team(team, actor), "team", actor, reason, stopped=True)
+
+
+@transaction.atomic
+def go_on(team, *, actor, reason):
+    """Let `team` buy again; what waits is due at once."""
+    _set(_locked_team(team, actor), "team", actor, reason, stopped=False)
+
+
+@transaction.atomic
+def stop_all(*, actor, reason):
+    """Stop all buying. A claim locks the desk's row first, so none is made after this commits."""
+    _set(_locked_desk(actor), "desk", actor, reason, stopped=True)
+
+
+@transaction.atomic
+def go_on_all(*, actor, reason):
+    """Let everybody buy again (teams that were stopped by their admin stay stopped)."""
+    _set(_locked_desk(actor), "desk", actor, reason, stopped=False)
+
+
+def _locked_team(team, actor):
+    if not rules.may_manage(actor.user, team):
+        raise NotYours(f"Only the admin of {team} or a superuser can do this.")
+    return Team.objects.select_for_update(no_key=True).get(pk=team.pk)
+
+
+def _locked_desk(actor):
+    if not rules.may_stop_all(actor.user):
+        raise NotYours("Only a superuser can stop all buying.")
+    return Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
+
+
+def _set(row, what, actor, reason, *, stopped):
+    reason = audit.clean(reason).strip()
+    if not reason:
+        raise WorkflowError("Say why: the reason stays in the record.")
+    if bool(row.stopped_at) == stopped:
+        raise WorkflowError("Buying is stopped already." if stopped else "Buying is going on already.")
+    now = clock.now()
+    type(row).objects.filter(pk=row.pk).update(
+        stopped_at=now if stopped else None,
+        stopped_by=actor.user if stopped else None,
+        stop_reason=reason[:1000] if stopped else "",
+    )
+    if not stopped:
+        waiting = Purchase.objects.filter(state=State.APPROVED, waiting_since__isnull=False)
+        if what == "team":
+            waiting = waiting.filter(request__team=row)
+        waiting.update(due_at=now)
+    audit.record(
+        f"{what}.stopped" if stopped else f"{what}.goes_on",
+        actor=actor,
+        team=row if what == "team" else None,
+        note=reason,
+    )

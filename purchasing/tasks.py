@@ -1,0 +1,29 @@
+"""What the queue runs. Each may run twice, late or never: the purchase row is the truth."""
+
+from django_tasks import task
+
+from purchasing import aftercare, costs, evidence, procurement
+
+
+@task(queue_name="purchases", priority=50)
+def buy(purchase_id):
+    """Purchase one approved number, if it is due."""
+    procurement.buy(purchase_id)
+
+
+@task(priority=40)
+def check(key_id):
+    """Read a key's owned list for the purchases it left in doubt."""
+    evidence.check(key_id)
+
+
+@task(priority=30)
+def apply(purchase_id):
+    """Bring a bought number's name and recording to what was asked for."""
+    aftercare.apply(purchase_id)
+
+
+@task(priority=20)
+def confirm_costs(request_id):
+    """Ask IdentityCall what the pending numbers of a request cost."""
+    costs.confirm(request_id)

@@ -1,0 +1,27 @@
+"""Filters that turn records into what people read."""
+
+from django import template
+from django.utils.html import format_html
+
+from purchasing import words
+from purchasing.states import State
+
+register = template.Library()
+register.filter("phone", words.phone)
+register.filter("money", words.money)
+register.filter("plain", words.plain)
+register.filter("numbers", words.numbers)
+register.filter("sentence", words.sentence)
+
+
+@register.filter
+def outcome(attempt):
+    """What an attempt came to, in words."""
+    return words.OUTCOMES[attempt.outcome]
+
+
+@register.filter
+def badge(state, count=None):
+    """A state as its badge, with how many are in it where that is given."""
+    label = State(state).label if count is None else f"{count} {State(state).label}"
+    return format_html('<span class="badge {}">{}</span>', state, label)

@@ -1,0 +1,119 @@
+"""Approve or reject, number by number, before anything is bought."""
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST, require_safe
+
+from purchasing import costs, rules, selectors, words, workflow
+from purchasing.forms import DecisionForm
+from purchasing.states import Role, State
+from purchasing.views.doing import attempted, keep_typed, typed
+
+SHOWN = 20
+
+
+@require_safe
+def queue(request):
+    """Everything that this person may decide, with what they need for it."""
+    _only_approvers(request.user)
+    waiting = list(selectors.requests_to_decide(request.user))
+    shown = waiting[:SHOWN]
+    for asked in shown:
+        prepare(request, asked)
+    context = {"shown": shown, "more": len(waiting) - len(shown), "seen": _mark(waiting)}
+    return render(request, "purchasing/approvals.html", context)
+
+
+@require_safe
+def news(request):
+    """What changed in the queue since its page was drawn, above the forms: nothing typed there is lost. Else 204."""
+    _only_approvers(request.user)
+    waiting = list(selectors.requests_to_decide(request.user))
+    if request.GET.get("seen") == _mark(waiting):
+        return HttpResponse(status=204)
+    return render(
+        request,
+        "purchasing/partials/approval_news.html",
+        {"waiting": len(waiting), "seen": request.GET.get("seen", "")[:2000]},
+    )
+
+
+def prepare(request, asked):
+    """Give a request what its decision form shows: pending numbers, sums, and what was typed before."""
+    costs.ask_again(asked)
+    asked.pending = list(asked.purchases.filter(state=State.PENDING).order_by("pk"))
+    asked.figures = selectors.figures(asked.pending)
+    asked.unconfirmed_costs = any(purchase.cost_confirmed_at is None for purchase in asked.pending)
+    kept = typed(request, f"decision-{asked.pk}")
+    ticked = kept["values"].get("purchase")
+    for purchase in asked.pending:
+        purchase.ticked = ticked is None or str(purchase.pk) in ticked
+    asked.typed_reason = (kept["values"].get("reason") or [""])[-1]
+    asked.reason_errors = kept["errors"].get("reason", [])
+
+
+def _mark(waiting):
+    return "-".join(f"{asked.pk}.{asked.version}" for asked in waiting[:100])
+
+
+def _only_approvers(user):
+    if not (user.is_superuser or user.memberships.filter(role=Role.APPROVER).exists()):
+        raise PermissionDenied("Only approvers see this page. Your team admin can make you one.")
+
+
+@require_POST
+def approve(request, pk):
+    """Approve the ticked numbers as the page showed them."""
+
+    def decide(form):
+        return workflow.approve(
+            pk,
+            form.cleaned_data["purchase"],
+            approver=request.actor,
+            version=form.cleaned_data["version"],
+            unconfirmed_cost_ok=form.cleaned_data["unconfirmed_cost_ok"],
+        )
+
+    return _decide(request, pk, decide, "approved")
+
+
+@require_POST
+def reject(request, pk):
+    """Reject the ticked numbers, with a reason that the requester reads."""
+
+    def decide(form):
+        return workflow.reject(
+            pk,
+            form.cleaned_data["purchase"],
+            approver=request.actor,
+            version=form.cleaned_data["version"],
+            reason=form.cleaned_data["reason"],
+        )
+
+    return _decide(request, pk, decide, "rejected", reason_required=True)
+
+
+def _decide(request, pk, decide, word, *, reason_required=False):
+    asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
+    form = DecisionForm(request.POST, purchases=asked.purchases.all(), reason_required=reason_required)
+    if not rules.may_approve(request.user, asked):
+        names = (
+            ", ".join(str(person) for person in selectors.approvers_of(asked))
+            or "nobody yet: ask the team admin"
+        )
+        raise PermissionDenied(f"You cannot decide this request. Who can: {names}.")
+    if form.is_valid():
+        attempted(
+            request,
+            lambda: decide(form),
+            done=lambda them: f"{words.numbers(len(them)).capitalize()} {word}.",
+        )
+    else:
+        keep_typed(request, f"decision-{pk}", form)
+    target = request.POST.get("next", "")
+    if not url_has_allowed_host_and_scheme(target, allowed_hosts=None) or not target.startswith("/"):
+        target = reverse("purchasing:request", args=[pk])
+    return redirect(target)

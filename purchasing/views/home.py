@@ -1,0 +1,53 @@
+"""The first page: what waits for me, my requests, and whether buying goes on at all."""
+
+from datetime import timedelta
+
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from purchasing import clock, rules, selectors
+from purchasing.models import Desk
+from purchasing.states import State
+from purchasing.views.health import SILENT
+
+MINE = 20
+
+
+@require_safe
+def home(request):
+    """What waits for the person, and the newest of their requests."""
+    desk = Desk.objects.get(pk=Desk.ONLY)
+    silent = not desk.swept_at or desk.swept_at < clock.now() - timedelta(seconds=SILENT)
+    context = {
+        "to_decide": selectors.with_summaries(selectors.requests_to_decide(request.user)[:MINE]),
+        "held": selectors.held_for(request.user)[:MINE],
+        "refused_keys": selectors.refused_keys_of(request.user),
+        "may_ask": rules.teams_asked_for_by(request.user).exists(),
+        "has_team": rules.teams_seen_by(request.user).exists(),
+        "worker_is_silent": silent,
+        "provider_pause": desk.pause_reason if desk.failures else "",
+        **_mine(request),
+    }
+    return render(request, "purchasing/home.html", context)
+
+
+@require_safe
+def live(request):
+    """The fragment with the person's own requests, as they are now."""
+    return render(request, "purchasing/partials/my_requests.html", _mine(request))
+
+
+def _mine(request):
+    own = selectors.requests_seen_by(request.user).filter(requester=request.user).order_by("-pk")[:MINE]
+    mine = selectors.with_summaries(own)
+    states = {state for one in mine for state, _ in one.states}
+    return {"mine": mine, "poll_seconds": poll_seconds(states)}
+
+
+def poll_seconds(states):
+    """How often a page with purchases in these states asks again; None when nothing can change any more."""
+    if states & set(selectors.MOVING):
+        return 2
+    if states & {State.PENDING, State.HELD, State.GIVEN_UP}:
+        return 10
+    return None

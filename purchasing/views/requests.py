@@ -1,0 +1,206 @@
+"""Asking for numbers, and watching what becomes of a request."""
+
+import uuid
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.forms import formset_factory
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from purchasing import candidates, evidence, rules, selectors, words, workflow
+from purchasing.forms import CancelForm, LineForm, RequestForm
+from purchasing.models import Paste
+from purchasing.states import State
+from purchasing.views.approvals import prepare
+from purchasing.views.doing import attempted, keep_typed, rebound
+from purchasing.views.home import poll_seconds
+
+PAGE = 50
+Lines = formset_factory(LineForm, extra=0, max_num=workflow.MOST_NUMBERS, absolute_max=workflow.MOST_NUMBERS)
+
+
+@require_safe
+def listing(request):
+    """All requests that the person may see, newest first."""
+    pages = Paginator(selectors.requests_seen_by(request.user).order_by("-pk"), PAGE)
+    page = pages.get_page(request.GET.get("page"))
+    context = {
+        "page": page,
+        "requests": selectors.with_summaries(page.object_list),
+        "may_ask": rules.teams_asked_for_by(request.user).exists(),
+    }
+    return render(request, "purchasing/requests.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def new(request):
+    """The form for the picked numbers of a paste. Numbers and costs come from the paste, never from the form."""
+    teams = rules.teams_asked_for_by(request.user)
+    if not teams.exists():
+        raise PermissionDenied("Only requesters ask for numbers. Your team admin can make you one.")
+    source = request.POST.get("paste") or request.GET.get("paste")
+    if not source:
+        return redirect("purchasing:paste")
+    kept = get_object_or_404(Paste, pk=_uuid(source), user=request.user)
+    read = candidates.read(kept.text, default_country=kept.country_code)
+    picked = [candidate for candidate in read.candidates if candidate.phone_number in set(kept.picked)]
+    picked = picked[: workflow.MOST_NUMBERS]
+    if not picked:
+        messages.warning(request, "Tick at least one number.")
+        return redirect("purchasing:paste-verdicts", pk=kept.pk)
+    if request.method == "POST":
+        form, lines = RequestForm(request.POST, teams=teams), Lines(request.POST, prefix="n")
+        if form.is_valid() and lines.is_valid() and _send(request, form, lines, picked):
+            return redirect("purchasing:request", pk=request.sent.pk)
+    else:
+        form = RequestForm(teams=teams, initial={"form_token": uuid.uuid4()})
+        lines = Lines(prefix="n", initial=[_initial(candidate) for candidate in picked])
+    if len(lines.forms) != len(picked):  # a form that was tampered with, or ticks that changed in another tab
+        messages.warning(
+            request, "The ticked numbers have changed since this form was opened. Here they are now."
+        )
+        lines = Lines(prefix="n", initial=[_initial(candidate) for candidate in picked])
+    context = {
+        "form": form,
+        "lines": lines,
+        "rows": list(zip(lines.forms, picked, strict=True)),
+        "paste": kept,
+        "figures": selectors.figures(picked),
+    }
+    return render(request, "purchasing/request_new.html", context)
+
+
+def _uuid(text):
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+def _initial(candidate):
+    return {
+        "name": candidate.name,
+        "number_type": candidate.number_type,
+        "requirement_group_id": candidate.requirement_group_id,
+    }
+
+
+def _send(request, form, lines, picked):
+    if len(lines.forms) != len(picked):
+        return False
+    try:
+        request.sent = workflow.submit(
+            team=form.cleaned_data["team"],
+            requester=request.actor,
+            reason=form.cleaned_data["reason"],
+            lines=[
+                _line(candidate, line.cleaned_data)
+                for candidate, line in zip(picked, lines.forms, strict=True)
+            ],
+            form_token=form.cleaned_data["form_token"],
+        )
+    except workflow.NotYours as problem:
+        raise PermissionDenied(str(problem)) from None
+    except workflow.WorkflowError as problem:
+        form.add_error(None, str(problem))
+        return False
+    messages.success(request, "Sent. Nothing is bought before somebody else approves it.")
+    return True
+
+
+def _line(candidate, chosen):
+    return workflow.Line(
+        phone_number=candidate.phone_number,
+        country_code=candidate.country_code,
+        number_type=chosen["number_type"],
+        name=chosen["name"],
+        requirement_group_id=chosen["requirement_group_id"],
+        upfront_cost=candidate.upfront_cost,
+        monthly_cost=candidate.monthly_cost,
+        features=", ".join(candidate.features)[:200],
+        region=candidate.region[:200],
+        warning=" ".join(candidate.warnings)[:500],
+        record_calls=chosen["record_calls"] == "yes",
+    )
+
+
+@require_safe
+def detail(request, pk):
+    """One request: its numbers, what happened, and what this person may do about it."""
+    asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
+    context = _live_context(request, asked)
+    pending = any(purchase.state == State.PENDING for purchase in context["purchases"])
+    may_approve = pending and rules.may_approve(request.user, asked)
+    if may_approve:
+        prepare(request, asked)
+    open_ones = [p for p in context["purchases"] if p.state in (State.PENDING, State.APPROVED)]
+    context |= {
+        "pending": pending,
+        "may_approve": may_approve,
+        "approvers": selectors.approvers_of(asked) if pending else [],
+        "may_cancel": bool(open_ones) and rules.may_cancel(request.user, asked),
+        "cancellable": open_ones,
+        "cancel_form": rebound(request, f"cancel-{pk}", CancelForm, auto_id="cancel_%s"),
+    }
+    return render(request, "purchasing/request.html", context)
+
+
+@require_safe
+def live(request, pk):
+    """The live part of a request's page; 204 while nothing has changed since the page was drawn."""
+    asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
+    context = _live_context(request, asked)
+    if request.GET.get("seen") == context["seen"]:
+        return HttpResponse(status=204)
+    return render(request, "purchasing/partials/request_live.html", context)
+
+
+def _live_context(request, asked):
+    purchases = list(asked.purchases.select_related("request__team").order_by("pk"))
+    for purchase in purchases:
+        if purchase.state in (State.UNCONFIRMED, State.HELD, State.GIVEN_UP):
+            purchase.findings = evidence.findings(purchase)
+    events = list(asked.events.select_related("team").order_by("-seq")[:300])
+    notes = {event.purchase_id: event.note for event in reversed(events) if event.became}
+    for purchase in purchases:
+        purchase.last_words = notes.get(purchase.pk, "")
+    states = {purchase.state for purchase in purchases}
+    seconds = poll_seconds(states)
+    if any(purchase.state == State.PURCHASED and purchase.applied_at is None for purchase in purchases):
+        seconds = seconds or 5
+    marks = [events[0].seq if events else 0]
+    marks += [f"{p.waiting_for}{p.checks}{p.applied_words}{p.cost_confirmed_at}" for p in purchases]
+    return {
+        "asked": asked,
+        "purchases": purchases,
+        "events": events,
+        "figures": selectors.figures(purchases),
+        "states": selectors.summary(asked),
+        "poll_seconds": seconds,
+        "seen": uuid.uuid5(uuid.NAMESPACE_URL, repr(marks)).hex,
+        "may_decide": rules.may_decide_doubt(request.user, asked),
+    }
+
+
+@require_POST
+def cancel(request, pk):
+    """Take back what is not claimed yet."""
+    asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
+    ids = [
+        purchase.pk
+        for purchase in asked.purchases.filter(state__in=[State.PENDING, State.APPROVED])
+        if not purchase.is_in_doubt
+    ]
+    form = CancelForm(request.POST)
+    if form.is_valid():
+        attempted(
+            request,
+            lambda: workflow.cancel(pk, ids, actor=request.actor, reason=form.cleaned_data["reason"]),
+            done=lambda purchases: f"{words.numbers(len(purchases)).capitalize()} cancelled.",
+        )
+    else:
+        keep_typed(request, f"cancel-{pk}", form)
+    return redirect("purchasing:request", pk=pk)

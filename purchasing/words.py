@@ -1,0 +1,91 @@
+"""What happened, in sentences for staff: events, waiting purchases, money, phone numbers and countries."""
+
+from decimal import Decimal
+
+import phonenumbers
+from django.conf import settings
+from phonenumbers import PhoneNumberFormat
+
+from purchasing.states import Outcome, State
+
+EVENTS = {
+    "request.submitted": "asked for {numbers} number(s)",
+    "purchase.pending": "asked for {number}",
+    "purchase.approved": "approved {number}",
+    "purchase.rejected": "rejected {number}",
+    "purchase.cancelled": "cancelled {number}",
+    "purchase.expired": "nobody decided about {number} in time",
+    "purchase.price_changed": "the price of {number} changed",
+    "purchase.purchasing": "began to buy {number}",
+    "purchase.purchased": "{number} is bought",
+    "purchase.failed": "{number} could not be bought",
+    "purchase.unconfirmed": "nobody knows yet whether {number} was bought; this is being checked",
+    "purchase.held": "{number} needs a decision",
+    "purchase.given_up": "gave up {number}; it is still watched",
+    "purchase.applied": "name and recording of {number} are as asked for",
+    "attempt.late_answer": "a late answer came for {number}; it was written down and changed nothing",
+    "team.created": "made the team {team}",
+    "team.stopped": "stopped buying for {team}",
+    "team.goes_on": "let {team} buy again",
+    "desk.stopped": "stopped all buying",
+    "desk.goes_on": "let everybody buy again",
+    "key.stored": "stored the API key …{key} for {team}",
+    "key.replaced": "replaced the API key of {team} by …{key}",
+    "key.refused": "IdentityCall refused the API key …{key} of {team}",
+    "provider.paused": "IdentityCall could not be reached; buying pauses",
+    "provider.resumed": "IdentityCall answers again; buying goes on",
+    "member.added": "added {member} as {role}",
+    "member.changed": "set password and role of {member}: {role}",
+}
+
+
+def sentence(event):
+    """An audit event as a sentence without its subject: 'approved +44 20 7946 0018'."""
+    words = EVENTS.get(event.action, event.action.replace(".", " ").replace("_", " "))
+    if event.action == "purchase.approved" and event.was != State.PENDING:
+        words = {
+            State.PURCHASING: "{number} was surely not bought; it waits in line again",
+            State.HELD: "approved {number} again",
+        }.get(event.was, words)
+    known = {
+        "number": phone(event.phone_number),
+        "team": event.team or "a team",
+        **{name: event.data.get(name, "?") for name in ("numbers", "key", "member", "role")},
+    }
+    return words.format(**known)
+
+
+def phone(number):
+    """A phone number as people read it: +44 20 7946 0018."""
+    try:
+        return phonenumbers.format_number(phonenumbers.parse(number), PhoneNumberFormat.INTERNATIONAL)
+    except phonenumbers.NumberParseException:
+        return number
+
+
+def money(cost):
+    """A cost with its currency, or 'not known': never 0 for one that nobody knows."""
+    return "not known" if cost is None else f"{plain(cost)} {settings.CURRENCY}"
+
+
+def plain(cost):
+    """A decimal with at least two and at most four places: 1.50, 0.0075."""
+    cost = Decimal(cost)
+    places = max(2, -cost.normalize().as_tuple().exponent)
+    return f"{cost:.{places}f}"
+
+
+def numbers(count):
+    """'1 number', '3 numbers'."""
+    return f"{count} number" if count == 1 else f"{count} numbers"
+
+
+OUTCOMES = {
+    Outcome.OPEN: "The call is under way.",
+    Outcome.PURCHASED: "IdentityCall said that it is bought.",
+    Outcome.DECLINED: "IdentityCall said no.",
+    Outcome.NOT_SENT: "It never reached IdentityCall, so it was surely not bought.",
+    Outcome.RATE_LIMITED: "IdentityCall asked to wait; it was surely not bought.",
+    Outcome.KEY_REFUSED: "IdentityCall refused the team's API key; it was surely not bought.",
+    Outcome.UNCONFIRMED: "There was no clear answer: it may have been bought or not.",
+}

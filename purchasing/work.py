@@ -1,0 +1,235 @@
+"""The worker: processes that run the queue, restarted when they end, drained on one SIGTERM.
+
+One process sweeps and does all else, the others buy. Each waits for a wake-up (PostgreSQL: NOTIFY; SQLite: the file's
+data version), at most a few seconds, so a lost wake-up costs only time.
+"""
+
+import logging
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+import psycopg
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection
+from django.db.models import Min
+from django.utils import timezone
+from django_tasks import TaskResultStatus
+from django_tasks_db.management.commands.db_worker import Worker
+from django_tasks_db.models import DBTaskResult
+
+from purchasing import draining, evidence, wake
+
+log = logging.getLogger(__name__)
+INTERVAL = 5  # seconds that a wake-up may come late
+SWEEP_EVERY = 15  # seconds
+GRACE = 5  # seconds beyond the deadline of a call that draining may take
+LONGEST_BACKOFF = 30  # seconds before a process that keeps failing is started again
+PRUNE_EVERY, KEPT_TASKS = 3600, 14  # seconds; days that ended queue rows are kept
+
+
+# --- One process --------------------------------------------------------------------------------------------------
+
+
+def run_one(queue):
+    """Run the tasks of `queue` until SIGTERM; the 'default' one sweeps as well."""
+    worker = WakingWorker(
+        queue_names=[queue],
+        interval=0,
+        batch=True,
+        backend_name="default",
+        startup_delay=False,
+        max_tasks=None,
+        worker_id=f"{queue}-{os.getpid()}",
+        excluded_queue_names=[],
+    )
+    worker.configure_signals()
+    worker.run_until_told(sweeps=queue == "default")
+
+
+class WakingWorker(Worker):
+    """Runs one task at a time, sweeps when it is time, and sleeps until something is enqueued."""
+
+    def shutdown(self, signum, frame):
+        """Finish what is under way; nothing more is claimed from now on."""
+        draining.begin()
+        super().shutdown(signum, frame)
+
+    def run_until_told(self, *, sweeps):
+        """Go on until a signal, or until the process that started this one is gone."""
+        parent, ear = os.getppid(), ear_for(connection)
+        swept = pruned = None
+        pause = 0.2  # seconds; grows while the database does not answer
+        while self.running and os.getppid() == parent:
+            try:
+                if sweeps and (swept is None or time.monotonic() - swept >= SWEEP_EVERY):
+                    self._undisturbed(evidence.sweep)
+                    swept = time.monotonic()
+                if sweeps and (pruned is None or time.monotonic() - pruned >= PRUNE_EVERY):
+                    self._undisturbed(prune)
+                    pruned = time.monotonic()
+                before = self._run_tasks
+                self.max_tasks = before + 1
+                self.run()
+                pause = 0.2
+                if self._run_tasks == before and self.running:
+                    ear.wait(self._seconds_to_wait())
+            except (DatabaseError, sqlite3.Error, psycopg.Error) as problem:
+                # db_worker would end here: a locked SQLite file, a PostgreSQL server that restarts.
+                log.warning("The database does not answer, trying again: %s", problem)
+                connection.close()
+                time.sleep(pause)
+                pause = min(pause * 2, 5)
+                ear.close()
+                ear = ear_for(connection)
+        ear.close()
+
+    def _undisturbed(self, work):
+        """Run `work` so that a SIGTERM lets it finish, as with a task."""
+        self.running_task = True
+        try:
+            close_old_connections()
+            work()
+        finally:
+            self.running_task = False
+
+    def _seconds_to_wait(self):
+        """Until the next task that is planned for later, at most the interval."""
+        later = DBTaskResult.objects.filter(
+            status=TaskResultStatus.READY, queue_name__in=self.queue_names, run_after__gt=timezone.now()
+        ).aggregate(at=Min("run_after"))["at"]
+        if later is None:
+            return INTERVAL
+        return max(0.01, min(INTERVAL, (later - timezone.now()).total_seconds()))
+
+
+def prune():
+    """Remove queue rows that ended long ago; purchases and their events are never removed."""
+    old = timezone.now() - timedelta(days=KEPT_TASKS)
+    DBTaskResult.objects.finished().filter(finished_at__lt=old).delete()
+
+
+class SqliteEar:
+    """Hears that something was committed to the file by somebody else."""
+
+    def __init__(self, name):
+        self._file = sqlite3.connect(f"file:{name}?mode=ro", uri=True, timeout=1)
+        self._version = self._read()
+
+    def _read(self):
+        return self._file.execute("PRAGMA data_version").fetchone()[0]
+
+    def wait(self, seconds):
+        """Return when the file has changed, or after `seconds`."""
+        until = time.monotonic() + seconds
+        while (now := self._read()) == self._version and time.monotonic() < until:
+            time.sleep(0.05)
+        self._version = now
+
+    def close(self):
+        self._file.close()
+
+
+class PostgresEar:
+    """Hears NOTIFY on a connection of its own."""
+
+    def __init__(self, parameters):
+        parameters = {
+            k: v for k, v in parameters.items() if k not in ("cursor_factory", "context", "prepare_threshold")
+        }
+        self._line = psycopg.connect(**parameters, autocommit=True)
+        self._line.execute(f"LISTEN {wake.CHANNEL}")
+
+    def wait(self, seconds):
+        """Return when a task was enqueued, or after `seconds`."""
+        for _ in self._line.notifies(timeout=seconds, stop_after=1):
+            pass
+
+    def close(self):
+        self._line.close()
+
+
+class DeafEar:
+    """For a moment in which the database cannot be listened to."""
+
+    def wait(self, seconds):
+        """Sleep a little and let the loop look again."""
+        time.sleep(min(1, seconds))
+
+    def close(self):
+        pass
+
+
+def ear_for(database):
+    """Something to wait on, for this kind of database."""
+    try:
+        if database.vendor == "postgresql":
+            return PostgresEar(database.get_connection_params())
+        return SqliteEar(database.settings_dict["NAME"])
+    except (sqlite3.Error, psycopg.Error):
+        return DeafEar()
+
+
+# --- The supervisor -----------------------------------------------------------------------------------------------
+
+
+class Child:
+    """One process, started again with growing pauses when it ends."""
+
+    def __init__(self, queue):
+        self.queue, self.process, self.start_at, self.backoff, self.started = queue, None, 0.0, 0.5, 0.0
+
+    def look_after(self, now):
+        """Start it when it is time; notice that it ended."""
+        if self.process is None:
+            if now >= self.start_at:
+                self.process = subprocess.Popen(
+                    [sys.executable, str(settings.BASE_DIR / "manage.py"), "work", "--one", self.queue],
+                    start_new_session=True,  # a Ctrl-C of the terminal reaches it once, through us
+                )
+                self.started = now
+            return
+        code = self.process.poll()
+        if code is None:
+            return
+        self.backoff = 0.5 if now - self.started > 60 else min(self.backoff * 2, LONGEST_BACKOFF)
+        log.warning("A worker process (%s) ended with %s; starting it again.", self.queue, code)
+        self.process, self.start_at = None, now + self.backoff
+
+    def signal(self, number):
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def is_over(self):
+        return self.process is None or self.process.poll() is not None
+
+
+def supervise(processes):
+    """Keep `processes` processes running until SIGTERM or SIGINT, then drain them: each signal is passed on once."""
+    children = [Child("default"), *(Child("purchases") for _ in range(processes - 1))]
+    told = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: told.append(number))
+    parent = os.getppid()
+    while not told and os.getppid() == parent:
+        for child in children:
+            child.look_after(time.monotonic())
+        time.sleep(0.1)
+    passed_on = 0
+    until = time.monotonic() + settings.IDENTITYCALL_DEADLINE + GRACE
+    told = told or [signal.SIGTERM]
+    while not all(child.is_over() for child in children):
+        for _ in told[passed_on:]:
+            for child in children:
+                child.signal(signal.SIGTERM)
+            passed_on += 1
+        if time.monotonic() > until:
+            for child in children:
+                child.signal(
+                    signal.SIGKILL
+                )  # what it was calling becomes unconfirmed, and is settled by evidence
+        time.sleep(0.05)

@@ -1,0 +1,389 @@
+"""The life of a purchase: the only writer of a state. Each move is one transaction with its audit event.
+
+Locks are taken in one order everywhere: desk, team, key, request, purchases by id (new ones by phone number), head of
+the chain. They are `no_key` locks: an audit event of somebody else may point to a locked row meanwhile.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from purchasing import audit, clock, rules, wake
+from purchasing.models import Approval, Purchase, PurchaseRequest, Team
+from purchasing.states import FINAL, NEXT, OPEN, State
+
+MOST_NUMBERS = 100
+
+
+class WorkflowError(Exception):
+    """Something that cannot be done now; its text is written for staff to read."""
+
+
+class ForbiddenMove(WorkflowError):
+    """A move that the state table does not know."""
+
+
+class AlreadyMoved(WorkflowError):
+    """Somebody or something was quicker, or the page was older than the request."""
+
+
+class NotYours(WorkflowError):
+    """The person may see it but not do this; the text says who can."""
+
+
+class AlreadyAsked(WorkflowError):
+    """Numbers that already have a record: `phone_numbers`."""
+
+    def __init__(self, phone_numbers):
+        self.phone_numbers = sorted(phone_numbers)
+        listed = ", ".join(self.phone_numbers)
+        super().__init__(
+            f"Already asked for or owned: {listed}. Take it out of this request."
+            if len(self.phone_numbers) == 1
+            else f"Already asked for or owned: {listed}. Take them out of this request."
+        )
+
+
+@dataclass(frozen=True)
+class Line:
+    """One number as it is asked for. Costs are in CURRENCY, None where unknown."""
+
+    phone_number: str
+    country_code: str = ""
+    number_type: str = ""
+    name: str = ""
+    requirement_group_id: int | None = None
+    upfront_cost: Decimal | None = None
+    monthly_cost: Decimal | None = None
+    features: str = ""
+    region: str = ""
+    warning: str = ""
+    record_calls: bool = True
+
+
+# --- The one writer -----------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def move(purchase, to, *, actor, note="", expected=None, attempt=None, data=None, due_at=None, **changes):
+    """Change the state and record it: both, or neither.
+
+    The UPDATE repeats the state that was read, and whatever else the actor relied on (`expected`, columns of the
+    purchase itself), so of two who act at once one succeeds and the other gets `AlreadyMoved`. `due_at` is when
+    the sweep looks again; None in a state where nothing is due.
+    """
+    was = purchase.state
+    if to not in NEXT.get(was, ()):
+        raise ForbiddenMove(f"{purchase} is “{State(was).label}” and cannot become “{State(to).label}”.")
+    unmoved = Purchase.objects.filter(pk=purchase.pk, state=was, **(expected or {}))
+    changes = {"waiting_for": "", "waiting_since": None, "waiting_told_at": None, **changes}
+    if not unmoved.update(state=to, state_changed_at=clock.now(), due_at=due_at, **changes):
+        raise AlreadyMoved(what_happened(purchase))
+    purchase.refresh_from_db()
+    audit.record(
+        f"purchase.{to}",
+        actor=actor,
+        purchase=purchase,
+        attempt=attempt,
+        was=was,
+        became=to,
+        note=note,
+        **(data or {}),
+    )
+    return purchase
+
+
+_HAPPENED = {
+    State.PENDING: "{number} was changed since you opened this page. Look at it again before you decide.",
+    State.APPROVED: "{who} approved {number} a moment ago.",
+    State.PURCHASING: "{number} is being bought right now; it can no longer be changed.",
+    State.UNCONFIRMED: "{number} was sent to IdentityCall and is being checked; it can no longer be changed.",
+    State.HELD: "{number} now waits for a decision.",
+    State.GIVEN_UP: "{who} gave up {number}.",
+    State.PURCHASED: "{number} has been bought already.",
+    State.FAILED: "{number} could not be bought.",
+    State.REJECTED: "{who} rejected {number}.",
+    State.CANCELLED: "{who} cancelled {number}.",
+    State.EXPIRED: "{number} expired before anybody decided.",
+}
+
+
+def what_happened(purchase):
+    """One sentence about what somebody else did to this purchase."""
+    purchase.refresh_from_db()
+    last = purchase.events.order_by("-seq").first()
+    return _HAPPENED[State(purchase.state)].format(
+        who=last.actor_name if last else "Somebody", number=purchase.phone_number
+    )
+
+
+def locked(request_id, purchase_ids=None):
+    """Lock team, request and its purchases in the one order; returns `(request, purchases)`."""
+    request = PurchaseRequest.objects.get(pk=request_id)
+    Team.objects.select_for_update(no_key=True).get(pk=request.team_id)
+    request = (
+        PurchaseRequest.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("team", "requester")
+        .get(pk=request_id)
+    )
+    purchases = Purchase.objects.select_for_update(no_key=True).filter(request=request).order_by("pk")
+    if purchase_ids is not None:
+        purchases = purchases.filter(pk__in=purchase_ids)
+    purchases = list(purchases)
+    for purchase in purchases:
+        purchase.request = request
+    return request, purchases
+
+
+# --- Asking -------------------------------------------------------------------------------------------------------
+
+
+def submit(*, team, requester, reason, lines, form_token=None):
+    """Put a request for `lines` before the approvers of `team`; the same form sent twice gives the first request.
+
+    `requester` is an `audit.Actor` with a user. Raises `NotYours`, `AlreadyAsked` or `WorkflowError`.
+    """
+    reason, form_token = reason.strip(), form_token or uuid.uuid4()
+    if not rules.may_ask(requester.user, team):
+        raise NotYours(f"Only requesters of {team} ask for numbers there. Its team admin can make you one.")
+    sent = PurchaseRequest.objects.filter(requester=requester.user, form_token=form_token).first()
+    if sent:
+        return sent
+    if not 1 <= len(lines) <= MOST_NUMBERS:
+        raise WorkflowError(f"A request holds 1 to {MOST_NUMBERS} numbers; this one has {len(lines)}.")
+    if not reason:
+        raise WorkflowError("Say why these numbers are needed: the approver decides by it.")
+    lines = sorted(lines, key=lambda line: line.phone_number)
+    numbers = [line.phone_number for line in lines]
+    try:
+        return _submit(team, requester, reason, lines, form_token)
+    except IntegrityError:
+        sent = PurchaseRequest.objects.filter(requester=requester.user, form_token=form_token).first()
+        if sent:
+            return sent  # the same form, sent twice at once
+        twice = {number for number in numbers if numbers.count(number) > 1}
+        raise AlreadyAsked(twice or taken(numbers) or numbers) from None
+
+
+def taken(phone_numbers):
+    """Which of these numbers have a record that allows no second one."""
+    records = Purchase.objects.filter(phone_number__in=phone_numbers)
+    return set(
+        (
+            records.filter(state__in=sorted(OPEN))
+            | records.filter(state=State.PURCHASED, released_at__isnull=True)
+        ).values_list("phone_number", flat=True)
+    )
+
+
+@transaction.atomic
+def _submit(team, requester, reason, lines, form_token):
+    now = clock.now()
+    expires_at = now + timedelta(days=settings.REQUEST_EXPIRY_DAYS)
+    request = PurchaseRequest.objects.create(
+        team=team, requester=requester.user, reason=audit.clean(reason), form_token=form_token, created_at=now
+    )
+    purchases = Purchase.objects.bulk_create(
+        Purchase(
+            request=request,
+            phone_number=line.phone_number,
+            country_code=line.country_code,
+            number_type=line.number_type,
+            name=audit.clean(line.name),
+            requirement_group_id=line.requirement_group_id,
+            upfront_cost=line.upfront_cost,
+            monthly_cost=line.monthly_cost,
+            features=audit.clean(line.features),
+            region=audit.clean(line.region),
+            warning=audit.clean(line.warning),
+            record_calls=line.record_calls,
+            state_changed_at=now,
+            expires_at=expires_at,
+            due_at=expires_at,
+        )
+        for line in lines
+    )
+    audit.record("request.submitted", actor=requester, request=request, note=reason, numbers=len(lines))
+    for purchase in purchases:
+        audit.record(
+            "purchase.pending", actor=requester, purchase=purchase, became=State.PENDING, **_terms(purchase)
+        )
+    wake.soon("confirm_costs", request.pk)
+    return request
+
+
+def _terms(purchase):
+    """What is asked for or approved, for the record."""
+    return {
+        "version": purchase.version,
+        "country_code": purchase.country_code,
+        "number_type": purchase.number_type,
+        "name": purchase.name,
+        "requirement_group_id": purchase.requirement_group_id,
+        "record_calls": purchase.record_calls,
+        "upfront_cost": _text(purchase.upfront_cost),
+        "monthly_cost": _text(purchase.monthly_cost),
+        "cost_confirmed": purchase.cost_confirmed_at is not None,
+    }
+
+
+def _text(cost):
+    return None if cost is None else f"{cost:f}"
+
+
+@transaction.atomic
+def note_offers(request_id, offers, *, seen_at, actor):
+    """Take in what the provider just showed for the pending numbers of a request.
+
+    `offers` maps purchase ids to the offer that was seen for each. The same costs become confirmed; other costs
+    replace them and make a new version, which voids a click on a page that showed the old ones.
+    """
+    request, purchases = locked(request_id)
+    pending = [purchase for purchase in purchases if purchase.state == State.PENDING]
+    dearer = []
+    for purchase in pending:
+        offer = offers.get(purchase.pk)
+        if offer is None or offer.upfront_cost is None or offer.monthly_cost is None:
+            continue
+        same = (purchase.upfront_cost, purchase.monthly_cost) == (offer.upfront_cost, offer.monthly_cost)
+        if not same:
+            dearer.append((purchase, _text(purchase.upfront_cost), _text(purchase.monthly_cost)))
+        purchase.upfront_cost, purchase.monthly_cost = offer.upfront_cost, offer.monthly_cost
+        Purchase.objects.filter(pk=purchase.pk).update(
+            upfront_cost=offer.upfront_cost,
+            monthly_cost=offer.monthly_cost,
+            cost_confirmed_at=seen_at,
+            number_type=purchase.number_type or offer.number_type,
+            features=purchase.features or audit.clean(", ".join(offer.features))[:200],
+            region=purchase.region or audit.clean(", ".join(offer.regions))[:200],
+        )
+    if not dearer:
+        return
+    version = request.version + 1
+    PurchaseRequest.objects.filter(pk=request.pk).update(version=version)
+    Purchase.objects.filter(pk__in=[purchase.pk for purchase in pending]).update(version=version)
+    for purchase, upfront, monthly in dearer:
+        audit.record(
+            "purchase.price_changed",
+            actor=actor,
+            purchase=purchase,
+            upfront_cost=[upfront, _text(purchase.upfront_cost)],
+            monthly_cost=[monthly, _text(purchase.monthly_cost)],
+            version=version,
+        )
+
+
+# --- Deciding before anything is bought ---------------------------------------------------------------------------
+
+
+@transaction.atomic
+def approve(request_id, purchase_ids, *, approver, version, unconfirmed_cost_ok=False):
+    """Approve exactly what the approver saw: `version` is the one that the page was drawn from. All or none.
+
+    Raises `NotYours` (never one's own), or `AlreadyMoved` when any of them was decided or changed meanwhile.
+    """
+    request, purchases = _chosen(request_id, purchase_ids)
+    if not rules.may_approve(approver.user, request):
+        raise NotYours(
+            "A colleague who may approve for this team has to decide; nobody approves their own request."
+        )
+    if not request.team.is_active:
+        raise NotYours(f"{request.team} is switched off; nothing is approved for it.")
+    now = clock.now()
+    for purchase in purchases:
+        _require(purchase, State.PENDING, version)
+        _approve(purchase, approver, now, unconfirmed_cost_ok, expected={"version": version})
+    return purchases
+
+
+def _approve(purchase, approver, now, unconfirmed_cost_ok, *, expected=None, note=""):
+    """Move to approved with an approval row for the purchase as it stands, and wake the worker."""
+    move(
+        purchase,
+        State.APPROVED,
+        actor=approver,
+        expected=expected,
+        note=note,
+        data={**_terms(purchase), "unconfirmed_cost_ok": unconfirmed_cost_ok},
+        due_at=now,
+        held_cause="",
+        held_words="",
+    )
+    purchase.approvals.filter(superseded_at__isnull=True).update(superseded_at=now)
+    Approval.objects.create(
+        purchase=purchase,
+        version=purchase.version,
+        approver=approver.user,
+        upfront_cost=purchase.upfront_cost,
+        monthly_cost=purchase.monthly_cost,
+        unconfirmed_cost_ok=unconfirmed_cost_ok,
+        created_at=now,
+    )
+    wake.soon("buy", purchase.pk)
+
+
+def approve_again(purchase, approver, *, reason, unconfirmed_cost_ok):
+    """Approve a held purchase as it stands now, by a person who may; the caller has locked and checked it."""
+    _approve(purchase, approver, clock.now(), unconfirmed_cost_ok, note=reason.strip())
+
+
+@transaction.atomic
+def reject(request_id, purchase_ids, *, approver, version, reason):
+    """Say no, with a reason that the requester reads. All or none."""
+    if not reason.strip():
+        raise WorkflowError("Say why you reject: the person who asked reads it.")
+    request, purchases = _chosen(request_id, purchase_ids)
+    if not rules.may_approve(approver.user, request):
+        raise NotYours(
+            "A colleague who may approve for this team has to decide; nobody decides their own request."
+        )
+    for purchase in purchases:
+        _require(purchase, State.PENDING, version)
+        move(purchase, State.REJECTED, actor=approver, note=reason.strip(), expected={"version": version})
+    return purchases
+
+
+@transaction.atomic
+def cancel(request_id, purchase_ids, *, actor, reason=""):
+    """Take numbers back while no worker has claimed them. All or none."""
+    request, purchases = _chosen(request_id, purchase_ids)
+    if not rules.may_cancel(actor.user, request):
+        raise NotYours("The person who asked, an approver or the team admin can cancel this.")
+    for purchase in purchases:
+        if purchase.state not in (State.PENDING, State.APPROVED):
+            raise AlreadyMoved(what_happened(purchase))
+        if purchase.is_in_doubt:
+            raise WorkflowError(
+                f"{purchase} may have been bought already; it cannot be cancelled until that is known."
+            )
+        move(purchase, State.CANCELLED, actor=actor, note=reason.strip())
+    return purchases
+
+
+def expire(purchase, *, actor):
+    """End a pending purchase that nobody decided in time."""
+    with transaction.atomic():
+        _, [purchase] = locked(purchase.request_id, [purchase.pk])
+        if purchase.state == State.PENDING and purchase.expires_at <= clock.now():
+            move(purchase, State.EXPIRED, actor=actor, note="Nobody decided in time.")
+
+
+def _chosen(request_id, purchase_ids):
+    request, purchases = locked(request_id, purchase_ids)
+    if not purchases or len(purchases) != len(set(purchase_ids)):
+        raise WorkflowError("Choose at least one number of this request.")
+    return request, purchases
+
+
+def _require(purchase, state, version):
+    if purchase.state != state or purchase.version != version:
+        raise AlreadyMoved(what_happened(purchase))
+
+
+def is_over(state):
+    """Whether nothing more happens to a purchase in this state."""
+    return state in FINAL

@@ -1,0 +1,69 @@
+"""What all tests share."""
+
+import pytest
+import responses as responses_library
+from django.conf import settings
+from django.db import transaction
+from django.db.backends.base.operations import BaseDatabaseOperations
+
+from purchasing import guard
+from tests import factories
+
+_flush = BaseDatabaseOperations.execute_sql_flush
+
+
+def _flush_behind_the_guard(self, sql_list):
+    """Empty the tables after a transactional test: the audit triggers are off for just that, inside its transaction."""
+    with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
+        for statement in guard.OFF[self.connection.vendor]:
+            cursor.execute(statement)
+        _flush(self, sql_list)
+        for statement in guard.ON[self.connection.vendor]:
+            cursor.execute(statement)
+
+
+BaseDatabaseOperations.execute_sql_flush = _flush_behind_the_guard
+
+
+@pytest.fixture
+def http():
+    """The wire: what IdentityCall answers, call by call. An unexpected call fails."""
+    with responses_library.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        yield mock
+
+
+@pytest.fixture
+def provider_url():
+    return settings.IDENTITYCALL_API_URL
+
+
+@pytest.fixture
+def team(db):
+    return factories.team()
+
+
+@pytest.fixture
+def sam(team):
+    return factories.member("sam", team, "requester")
+
+
+@pytest.fixture
+def ana(team):
+    return factories.member("ana", team, "approver")
+
+
+@pytest.fixture
+def tom(team):
+    return factories.member("tom", team, "admin")
+
+
+@pytest.fixture
+def pending(team, sam):
+    """A request of sam for one number, not decided."""
+    return factories.request(team, sam, ["+12125550101"])
+
+
+@pytest.fixture
+def approved(pending, ana):
+    """One purchase that ana approved."""
+    return factories.approve(pending, ana)[0]

@@ -1,0 +1,82 @@
+"""Records for tests, made through the product's own functions."""
+
+import itertools
+from decimal import Decimal
+
+from purchasing import audit, people, workflow
+from purchasing.models import Purchase, Team, User
+
+SYSTEM = audit.system("test")
+KEY = "idc_" + "k" * 28 + "1234"
+PASSWORD = "a password of the tests"
+_count = itertools.count(1)
+
+
+def team(name="Support", key=KEY) -> Team:
+    """A team with a key."""
+    made = people.create_team(name, actor=SYSTEM)
+    if key:
+        people.set_key(made, key, actor=SYSTEM)
+    return made
+
+
+def member(username, team, role) -> User:
+    """A person with one role in one team."""
+    return people.set_member(username, role=role, password=PASSWORD, team=team, actor=SYSTEM)
+
+
+def auditor(username="ida") -> User:
+    """A person who reads every team."""
+    return people.set_member(username, role="auditor", password=PASSWORD, actor=SYSTEM)
+
+
+def superuser(username="root") -> User:
+    """Who installed it."""
+    return User.objects.create_superuser(username, password=PASSWORD)
+
+
+def actor(user):
+    """The person as an actor."""
+    return audit.Actor.person(user)
+
+
+def line(phone_number, **fields):
+    """One number as it is asked for: a US local number for 1.00 once and 2.00 a month."""
+    return workflow.Line(
+        phone_number=phone_number,
+        **{
+            "country_code": "US",
+            "number_type": "local",
+            "name": "Desk",
+            "upfront_cost": Decimal("1.00"),
+            "monthly_cost": Decimal("2.00"),
+            **fields,
+        },
+    )
+
+
+def request(team, requester, phone_numbers, **fields):
+    """A request that waits for approval."""
+    return workflow.submit(
+        team=team,
+        requester=actor(requester),
+        reason="New desks",
+        lines=[line(number, **fields) for number in phone_numbers],
+    )
+
+
+def approve(request, approver, **options):
+    """Every pending purchase of a request, approved."""
+    request.refresh_from_db()
+    ids = list(request.purchases.filter(state="pending").values_list("pk", flat=True))
+    return workflow.approve(request.pk, ids, approver=actor(approver), version=request.version, **options)
+
+
+def state_of(purchase) -> str:
+    """The state that is stored now."""
+    return Purchase.objects.get(pk=purchase.pk).state
+
+
+def actions(purchase) -> list[str]:
+    """What the record tells of a purchase, oldest first."""
+    return list(purchase.events.order_by("seq").values_list("action", flat=True))
