@@ -9,7 +9,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 
-from purchasing import audit, clock, inventory, pauses, procurement
+from purchasing import audit, clock, inventory, pauses, settlement
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import Purchase
@@ -40,7 +40,7 @@ def apply(purchase_id):
     except errors.ProviderError as error:
         problem = str(error)
         if isinstance(error, errors.RateLimited | errors.KeyRefused):
-            procurement.after_failed_read(key, error)
+            settlement.after_failed_read(key, error)
     _write_down(purchase, problem)
 
 

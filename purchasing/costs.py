@@ -5,7 +5,7 @@ from datetime import timedelta
 from django_tasks import TaskResultStatus
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, clock, inventory, pauses, procurement, wake, workflow
+from purchasing import audit, clock, inventory, pauses, settlement, wake, workflow
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import Desk, PurchaseRequest
@@ -35,7 +35,7 @@ def confirm(request_id):
             found[purchase.pk] = offer
     except errors.ProviderError as error:
         if isinstance(error, errors.RateLimited | errors.KeyRefused):
-            procurement.after_failed_read(key, error)
+            settlement.after_failed_read(key, error)
     except (inventory.Busy, Undecryptable):
         pass
     if found:

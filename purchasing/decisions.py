@@ -2,7 +2,7 @@
 
 from django.db import transaction
 
-from purchasing import clock, evidence, inventory, procurement, rules, workflow
+from purchasing import clock, evidence, inventory, rules, settlement, workflow
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import Purchase
@@ -28,9 +28,7 @@ def it_was_bought(purchase, *, provider_id, reason, actor):
         purchase = _held(purchase, actor, in_doubt=True)
         if Purchase.objects.filter(provider_id=provider_id).exclude(pk=purchase.pk).exists():
             raise WorkflowError(f"IdentityCall's id {provider_id} already belongs to another number here.")
-        procurement.record_purchased(
-            purchase, attempt, provider_id, f"{reason.strip()} ({seen})", actor=actor
-        )
+        settlement.record_purchased(purchase, attempt, provider_id, f"{reason.strip()} ({seen})", actor=actor)
     return purchase
 
 

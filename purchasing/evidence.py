@@ -12,7 +12,7 @@ from django.db import transaction
 from django_tasks import TaskResultStatus
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, clock, inventory, pauses, procurement, wake, workflow
+from purchasing import audit, clock, inventory, pauses, procurement, settlement, wake, workflow
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase
@@ -49,7 +49,7 @@ def check(key_id):
         read = None  # said on the team's page; the window goes on
     except errors.ProviderError as error:
         if isinstance(error, errors.RateLimited | errors.KeyRefused):
-            procurement.after_failed_read(key, error)
+            settlement.after_failed_read(key, error)
     for purchase_id, request_id in list(watched.values_list("pk", "request_id")):
         conclude(purchase_id, request_id, key, read)
 
@@ -78,7 +78,7 @@ def conclude(purchase_id, request_id, key, read):
     attempt = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED, key=key).order_by("pk").first()
     owned = inventory.listed(key, purchase.phone_number) if read and read.whole else None
     if owned and owned.first_seen_seq > attempt.claimed_seq:
-        procurement.record_purchased(
+        settlement.record_purchased(
             purchase, attempt, owned.provider_id, "The list of owned numbers shows it.", actor=audit.WORKER
         )
         return
@@ -212,7 +212,7 @@ def _give_up_waiting_for_the_answer(purchase):
             outcome=Outcome.UNCONFIRMED, ended_at=clock.now(), ended_seq=audit.position() + 1
         )
         attempt.refresh_from_db()
-        procurement.doubt(purchase, attempt, "The worker stopped or the answer did not come in time.")
+        settlement.doubt(purchase, attempt, "The worker stopped or the answer did not come in time.")
 
 
 def _hold_unconfirmed(purchase):

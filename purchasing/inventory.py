@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
 from purchasing import audit, clock
 from purchasing.identitycall import errors
@@ -50,8 +50,9 @@ def take_turn(key, *, patience):
     A sixth of the rate may be used at once, the rest is spread, so that no minute sees more calls than the plan
     allows, over all workers and machines.
     """
-    assert not connection.in_atomic_block, "the network is never used inside a transaction"
-    with transaction.atomic():
+    with transaction.atomic(
+        durable=True
+    ):  # refuses to be called inside a transaction, as the network is used next
         row = ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)
         now = clock.now()
         burst = max(1, row.rate // 6)

@@ -7,17 +7,15 @@ No transaction is open while the network is used.
 
 import hashlib
 import json
-import logging
 import os
 import socket
-import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import transaction
 
-from purchasing import audit, clock, draining, inventory, pauses, rules, wake, workflow
+from purchasing import audit, clock, draining, inventory, pauses, rules, settlement, words, workflow
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.client import Fence
@@ -25,7 +23,6 @@ from purchasing.identitycall.resources import Offer
 from purchasing.models import Attempt, Desk, OwnedRead, Purchase
 from purchasing.states import Cause, Outcome, State
 
-log = logging.getLogger(__name__)
 LOOK_AGE = 60  # seconds that a look may be old at the claim
 GRACE = 5  # seconds beyond the connect timeout after which a claim may no longer be sent
 
@@ -125,7 +122,7 @@ def _look(purchase, key):
     except inventory.NotWhole as problem:
         raise NotNow(f"Before buying, the list of owned numbers is read again. {problem}", _in(5)) from None
     except errors.ProviderError as error:
-        wait = after_failed_read(key, error)
+        wait = settlement.after_failed_read(key, error)
         raise NotNow(wait.words, wait.until) from None
     pauses.provider_answered()
     pauses.trust_key(key.pk, read_began_after=read.began_after)
@@ -136,21 +133,6 @@ def _look(purchase, key):
     return Look(read, offer, seen_at)
 
 
-def after_failed_read(key, error):
-    """Pause what a failed read has to pause; returns the `Wait`."""
-    with transaction.atomic():
-        if isinstance(error, errors.RateLimited):
-            wait = pauses.pause_key(key.pk, error.retry_after)
-        elif isinstance(error, errors.KeyRefused):
-            wait = pauses.refuse_key(key.pk, str(error))
-        elif isinstance(error, errors.Declined):
-            wait = pauses.Wait(f"IdentityCall could not look this number up: {error}", _in(pauses.LOOK_AGAIN))
-        else:
-            wait = pauses.provider_failed(str(error))
-        pauses.tell(wait)
-    return wait
-
-
 def _already_owned(purchase, owned, key):
     """The number is in the owned list: bought by an earlier attempt in doubt, or ours before any."""
     with transaction.atomic():
@@ -159,7 +141,7 @@ def _already_owned(purchase, owned, key):
             return
         doubts = list(purchase.attempts.filter(outcome=Outcome.UNCONFIRMED).order_by("pk"))
         if doubts and owned.first_seen_seq > doubts[0].claimed_seq:
-            record_purchased(
+            settlement.record_purchased(
                 purchase,
                 doubts[-1],
                 owned.provider_id,
@@ -206,7 +188,7 @@ def hold_for_a_person(purchase, hold, worker):
 # --- Claim --------------------------------------------------------------------------------------------------------
 
 
-@transaction.atomic
+@transaction.atomic(durable=True)
 def claim(purchase, *, key, look, worker):
     """Move to purchasing and write the attempt, on exactly what the look and the approval rest on.
 
@@ -310,12 +292,9 @@ def _check_price(purchase, approvals, look):
 
 
 def _prices(approval, offer):
-    def money(cost):
-        return "unknown" if cost is None else f"{cost.normalize():f} {settings.CURRENCY}"
-
     return (
-        f"Approved: {money(approval.upfront_cost)} once and {money(approval.monthly_cost)} a month. "
-        f"IdentityCall now asks {money(offer.upfront_cost)} once and {money(offer.monthly_cost)} a month."
+        f"Approved: {words.money(approval.upfront_cost)} once and {words.money(approval.monthly_cost)} a month. "
+        f"IdentityCall now asks {words.money(offer.upfront_cost)} once and {words.money(offer.monthly_cost)} a month."
     )
 
 
@@ -327,151 +306,29 @@ def payload(purchase):
         "number_type": purchase.number_type,
         "name": purchase.name,
         "requirement_group_id": purchase.requirement_group_id,
-        "upfront_cost": None if purchase.upfront_cost is None else f"{purchase.upfront_cost.normalize():f}",
-        "monthly_cost": None if purchase.monthly_cost is None else f"{purchase.monthly_cost.normalize():f}",
+        "upfront_cost": purchase.upfront_cost is not None and words.plain(purchase.upfront_cost),
+        "monthly_cost": purchase.monthly_cost is not None and words.plain(purchase.monthly_cost),
     }
-    return json.dumps({name: value for name, value in fields.items() if value not in (None, "")})
+    return json.dumps({name: value for name, value in fields.items() if value})
 
 
-# --- Call and settle ----------------------------------------------------------------------------------------------
+# --- Call ----------------------------------------------------------------------------------------------
 
 
 def _call(client, attempt, fence):
     """One POST, then settle its outcome: the unknown is the default."""
     number = attempt.purchase.phone_number
-    assert not connection.in_atomic_block, "the network is never used inside a transaction"
     try:
         bought = client.purchase_number(attempt.payload.encode(), phone_number=number, fence=fence)
     except errors.Declined as error:
-        settle(attempt, Outcome.DECLINED, error=error)
+        settlement.settle(attempt, Outcome.DECLINED, error=error)
     except errors.NotSent as error:
-        settle(attempt, Outcome.NOT_SENT, error=error)
+        settlement.settle(attempt, Outcome.NOT_SENT, error=error)
     except errors.RateLimited as error:
-        settle(attempt, Outcome.RATE_LIMITED, error=error)
+        settlement.settle(attempt, Outcome.RATE_LIMITED, error=error)
     except errors.KeyRefused as error:
-        settle(attempt, Outcome.KEY_REFUSED, error=error)
+        settlement.settle(attempt, Outcome.KEY_REFUSED, error=error)
     except errors.ProviderError as error:
-        settle(attempt, Outcome.UNCONFIRMED, error=error)
+        settlement.settle(attempt, Outcome.UNCONFIRMED, error=error)
     else:
-        settle(attempt, Outcome.PURCHASED, provider_id=bought.id)
-
-
-def settle(attempt, outcome, *, error=None, provider_id=None):
-    """Write down what the call came to and move the purchase; tried again until the database takes it."""
-    pause = 0.1  # seconds
-    while True:
-        try:
-            return _settle(attempt.pk, outcome, error, provider_id)
-        except (OperationalError, InterfaceError) as problem:
-            log.error("The outcome of attempt %s is not stored yet: %s", attempt.pk, problem)
-            connection.close()
-            time.sleep(pause)
-            pause = min(pause * 2, 5)
-
-
-@transaction.atomic
-def _settle(attempt_id, outcome, error, provider_id):
-    attempt = Attempt.objects.select_related("purchase__request", "key").get(pk=attempt_id)
-    wait = _pause_for(attempt, outcome, error)
-    _, [purchase] = workflow.locked(attempt.purchase.request_id, [attempt.purchase_id])
-    attempt = Attempt.objects.select_related("key").get(pk=attempt_id)
-    late = attempt.outcome != Outcome.OPEN
-    words = audit.clean(str(error) if error else "")[:1000]
-    Attempt.objects.filter(pk=attempt_id).update(
-        http_status=error.status if error else 201,
-        answer=audit.clean(error.said if error else ""),
-        words=words,
-        **({} if late and outcome != Outcome.PURCHASED else {"outcome": outcome}),
-        **({} if late else {"ended_at": clock.now(), "ended_seq": audit.position() + 1}),
-    )
-    attempt.refresh_from_db()
-    if late:
-        _late(purchase, attempt, outcome, words, provider_id)
-    elif outcome == Outcome.PURCHASED:
-        record_purchased(purchase, attempt, provider_id, "IdentityCall confirmed the purchase.")
-    elif outcome == Outcome.UNCONFIRMED or (outcome == Outcome.DECLINED and purchase.is_in_doubt):
-        doubt(purchase, attempt, words)
-    elif outcome == Outcome.DECLINED:
-        workflow.move(purchase, State.FAILED, actor=audit.WORKER, attempt=attempt, note=words)
-    else:
-        workflow.move(
-            purchase,
-            State.APPROVED,
-            actor=audit.WORKER,
-            attempt=attempt,
-            note=words,
-            due_at=wait.until,
-            waiting_for=words[:500],
-            waiting_since=clock.now(),
-        )
-    pauses.tell(wait)
-
-
-def _pause_for(attempt, outcome, error):
-    """Pause what the outcome has to pause, before the purchase is locked; returns the `Wait`, if any."""
-    if outcome == Outcome.NOT_SENT:
-        return pauses.provider_failed(str(error))
-    if outcome == Outcome.RATE_LIMITED:
-        return pauses.pause_key(attempt.key_id, error.retry_after)
-    if outcome == Outcome.KEY_REFUSED:
-        return pauses.refuse_key(attempt.key_id, str(error))
-    if outcome == Outcome.UNCONFIRMED:
-        pauses.doubt_key(attempt.key_id, audit.position() + 1)
-    else:
-        pauses.trust_key(attempt.key_id)
-    return None
-
-
-def _late(purchase, attempt, outcome, words, provider_id):
-    """An answer that came after the sweep gave its attempt up: 'purchased' is evidence, all else moves nothing."""
-    if (
-        outcome == Outcome.PURCHASED
-        and not workflow.is_over(purchase.state)
-        and purchase.state != State.PENDING
-    ):
-        record_purchased(purchase, attempt, provider_id, "IdentityCall confirmed the purchase, late.")
-        return
-    audit.record(
-        "attempt.late_answer",
-        actor=audit.WORKER,
-        purchase=purchase,
-        attempt=attempt,
-        note=words,
-        outcome=str(outcome),
-        provider_id=provider_id,
-    )
-
-
-def record_purchased(purchase, attempt, provider_id, words, *, actor=audit.WORKER):
-    """Move to purchased, by answer, evidence or a person's word, and let the rest be applied."""
-    now = clock.now()
-    workflow.move(
-        purchase,
-        State.PURCHASED,
-        actor=actor,
-        attempt=attempt,
-        note=words,
-        provider_id=provider_id,
-        purchased_at=now,
-        bought_with=attempt.key,
-        held_cause="",
-        held_words="",
-        checks=0,
-        due_at=now,
-        data={"provider_id": provider_id},
-    )
-    wake.soon("apply", purchase.pk)
-
-
-def doubt(purchase, attempt, words):
-    """Move to unconfirmed: from here on only reads, until evidence or a person decides."""
-    workflow.move(
-        purchase,
-        State.UNCONFIRMED,
-        actor=audit.WORKER,
-        attempt=attempt,
-        note=words,
-        checks=0,
-        window_ends_at=attempt.deadline_at + timedelta(seconds=settings.SETTLE_WINDOW),
-        due_at=_in(settings.EVIDENCE_CHECK_DELAYS[0]),
-    )
+        settlement.settle(attempt, Outcome.PURCHASED, provider_id=bought.id)

@@ -3,12 +3,14 @@
 import pytest
 import responses as responses_library
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.backends.base.operations import BaseDatabaseOperations
 
 from purchasing import guard
 from tests import factories
+from tests.provider import Provider
 
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # quick, for tests alone
 _flush = BaseDatabaseOperations.execute_sql_flush
 
 
@@ -28,8 +30,17 @@ BaseDatabaseOperations.execute_sql_flush = _flush_behind_the_guard
 @pytest.fixture
 def http():
     """The wire: what IdentityCall answers, call by call. An unexpected call fails."""
-    with responses_library.RequestsMock(assert_all_requests_are_fired=False) as mock:
+    with responses_library.RequestsMock(
+        assert_all_requests_are_fired=False, response_callback=_outside_of_transactions
+    ) as mock:
         yield mock
+
+
+def _outside_of_transactions(response):
+    """No transaction is open while the network is used: checked at every call of every test."""
+    blocks = [block for block in connection.atomic_blocks if not block._from_testcase]
+    assert not blocks, "a provider call was made inside a database transaction"
+    return response
 
 
 @pytest.fixture
@@ -67,3 +78,9 @@ def pending(team, sam):
 def approved(pending, ana):
     """One purchase that ana approved."""
     return factories.approve(pending, ana)[0]
+
+
+@pytest.fixture
+def provider(http):
+    """A healthy IdentityCall whose answers a test can change."""
+    return Provider(http)

@@ -56,7 +56,11 @@ class _Object(dict):
 
     def __init__(self, pairs: list[tuple[str, Any]]):
         super().__init__(pairs)
-        self.doubled = frozenset(key for key, value in pairs if self[key] != value) if len(self) < len(pairs) else frozenset()
+        self.doubled = (
+            frozenset(key for key, value in pairs if self[key] != value)
+            if len(self) < len(pairs)
+            else frozenset()
+        )
 
 
 def _integer(written: str) -> int | str:
@@ -70,7 +74,9 @@ def _fraction(written: str) -> Decimal | str:
         return written
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_Object, parse_int=_integer, parse_float=_fraction, parse_constant=str)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_Object, parse_int=_integer, parse_float=_fraction, parse_constant=str
+)
 
 
 class Reader:
@@ -90,11 +96,15 @@ class Reader:
         except _Broken as broken:
             if broken.cut:
                 stop = len(self._text.rstrip())
-                return Block([*walk.entries, Entry(min(broken.at, stop - 1), stop, None, CUT_OFF)], len(self._text))
+                return Block(
+                    [*walk.entries, Entry(min(broken.at, stop - 1), stop, None, CUT_OFF)], len(self._text)
+                )
             self._patience -= len(self._text) if broken.deep else broken.reached - start + 1
             return Block(walk.entries, broken.at) if walk.entries else None
         rest = self._text[end : end + 200].split("\n")[0].strip(" \t,;")
-        if any(_may_hold_a_number(entry.value) for entry in walk.entries) or (self._text[start] == "{" and not rest):
+        if any(_may_hold_a_number(entry.value) for entry in walk.entries) or (
+            self._text[start] == "{" and not rest
+        ):
             return Block(walk.entries, end)
         self._patience -= end - start
         return None
@@ -188,7 +198,11 @@ class _Walk:
     def _broken(self, at: int, problem: ValueError) -> _Broken:
         reached = getattr(problem, "pos", at)
         unterminated = str(problem).startswith("Unterminated string")
-        return _Broken(at, cut=unterminated or reached >= len(self._text.rstrip()), reached=len(self._text) if unterminated else reached)
+        return _Broken(
+            at,
+            cut=unterminated or reached >= len(self._text.rstrip()),
+            reached=len(self._text) if unterminated else reached,
+        )
 
     def _behind_blank(self, at: int) -> int:
         return _BLANK.match(self._text, at).end()

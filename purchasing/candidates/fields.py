@@ -43,7 +43,9 @@ class Claims:
     warnings: tuple[str, ...] = field(default=())
 
 
-def claims(values: Mapping[str, Any], *, default_country: str, priced: bool, notes: Sequence[str] = ()) -> Claims:
+def claims(
+    values: Mapping[str, Any], *, default_country: str, priced: bool, notes: Sequence[str] = ()
+) -> Claims:
     """Read the values that stand beside a number, by their role; `priced` says that costs should stand there."""
     warnings: list[str] = list(notes)
     country, home = _country(values.get("country"), default_country, warnings)
@@ -93,9 +95,13 @@ def _agreed_country(number: Number, said: Claims, warnings: list[str]) -> str:
     if claimed and (claimed == planned or (not planned and claimed in number.countries)):
         return claimed
     if claimed and planned:
-        warnings.append(f"The text says {country_name(claimed)}, but this is a number of {country_name(planned)}.")
+        warnings.append(
+            f"The text says {country_name(claimed)}, but this is a number of {country_name(planned)}."
+        )
     elif claimed:
-        warnings.append(f"The text says {country_name(claimed)}, but no number of that country begins like this.")
+        warnings.append(
+            f"The text says {country_name(claimed)}, but no number of that country begins like this."
+        )
     if not planned:
         warnings.append(UNKNOWN_COUNTRY)
     return planned
@@ -112,7 +118,12 @@ def _agreed_type(number: Number, said: Claims, warnings: list[str]) -> str:
 
 def is_nothing(value: Any) -> bool:
     """Say whether a field holds no value, as tables and JSON write it."""
-    return value is None or value == [] or value == {} or (isinstance(value, str) and value.strip().casefold() in _NOTHING)
+    return (
+        value is None
+        or value == []
+        or value == {}
+        or (isinstance(value, str) and value.strip().casefold() in _NOTHING)
+    )
 
 
 def _country(value: Any, default: str, warnings: list[str]) -> tuple[str, str]:
@@ -122,9 +133,15 @@ def _country(value: Any, default: str, warnings: list[str]) -> tuple[str, str]:
     if code := country_of(text):
         return code, code if code in phonenumbers.SUPPORTED_REGIONS else default
     calling = re.fullmatch(r"\s*(?:\+|00)?\s*([1-9]\d{0,2})\s*", text)
-    if calling and (codes := phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(calling[1]))) and codes[0] != "001":
+    if (
+        calling
+        and (codes := phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(calling[1])))
+        and codes[0] != "001"
+    ):
         return codes[0] if len(codes) == 1 else "", default if default in codes else codes[0]
-    warnings.append(f"The country '{_shown(value)}' was not understood. Write it with two letters, such as DE.")
+    warnings.append(
+        f"The country '{_shown(value)}' was not understood. Write it with two letters, such as DE."
+    )
     return "", default
 
 
@@ -133,7 +150,9 @@ def _number_type(value: Any, warnings: list[str]) -> str:
         return ""
     if isinstance(value, str) and (number_type := type_of(value)):
         return number_type
-    warnings.append(f"The type '{_shown(value)}' was not understood. It can be local, mobile, national or toll-free.")
+    warnings.append(
+        f"The type '{_shown(value)}' was not understood. It can be local, mobile, national or toll-free."
+    )
     return ""
 
 
@@ -146,7 +165,9 @@ def _name(value: Any, warnings: list[str]) -> str:
     return name
 
 
-def _cost(values: Mapping[str, Any], role: str, called: str, priced: bool, warnings: list[str]) -> Decimal | None:
+def _cost(
+    values: Mapping[str, Any], role: str, called: str, priced: bool, warnings: list[str]
+) -> Decimal | None:
     value = values.get(role)
     if is_nothing(value):
         if priced:
@@ -154,7 +175,9 @@ def _cost(values: Mapping[str, Any], role: str, called: str, priced: bool, warni
         return None
     cost = parse_cost(value.strip() if isinstance(value, str) else value)
     if cost is None:
-        warnings.append(f"The {called} '{_shown(value)}' was not understood. Only a plain amount such as 1.50 is.")
+        warnings.append(
+            f"The {called} '{_shown(value)}' was not understood. Only a plain amount such as 1.50 is."
+        )
     return cost
 
 
@@ -165,19 +188,29 @@ def _features(value: Any) -> tuple[str, ...]:
         value = [key for key, on in list(value.items())[:100] if on]
     if not isinstance(value, list):
         return ()
-    words = [tidy(str(word), _LONGEST_WORD) for item in value[:100] if isinstance(word := _named(item), str | int)]
+    words = [
+        tidy(str(word), _LONGEST_WORD) for item in value[:100] if isinstance(word := _named(item), str | int)
+    ]
     return tuple(dict.fromkeys(word for word in words if word))[:_MOST_FEATURES]
 
 
 def _named(item: Any) -> Any:
-    return next((item[key] for key in ("name", "region_name") if key in item), None) if isinstance(item, dict) else item
+    return (
+        next((item[key] for key in ("name", "region_name") if key in item), None)
+        if isinstance(item, dict)
+        else item
+    )
 
 
 def _region(value: Any) -> str:
     if isinstance(value, dict):
         value = [_named(value)] if _named(value) else list(value.values())
     if isinstance(value, list):
-        parts = [tidy(str(word), _LONGEST_WORD) for item in value[:100] if isinstance(word := _named(item), str | int)]
+        parts = [
+            tidy(str(word), _LONGEST_WORD)
+            for item in value[:100]
+            if isinstance(word := _named(item), str | int)
+        ]
         value = ", ".join(dict.fromkeys(part for part in parts[:_MOST_REGIONS] if part))
     return tidy(value) if isinstance(value, str) and not is_nothing(value) else ""
 

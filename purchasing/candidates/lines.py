@@ -9,7 +9,9 @@ from purchasing.candidates.scan import DAMAGED, find
 
 NO_NUMBER = "No phone number stands in this line."
 NOT_A_NUMBER = "What stands here is no phone number."
-_DAMAGED_CELL = re.compile(r"\s*(?:#{3,}|#(?:NAME|VALUE|REF|ERROR|NUM|NULL|N/A|WERT|BEZUG|ZAHL|NOM|VALEUR)[?!]?)\s*", re.IGNORECASE)
+_DAMAGED_CELL = re.compile(
+    r"\s*(?:#{3,}|#(?:NAME|VALUE|REF|ERROR|NUM|NULL|N/A|WERT|BEZUG|ZAHL|NOM|VALEUR)[?!]?)\s*", re.IGNORECASE
+)
 _SOME_DIGITS = re.compile(r"(?:\D*\d){3}")
 
 

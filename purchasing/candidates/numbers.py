@@ -3,14 +3,24 @@
 from dataclasses import dataclass, replace
 
 import phonenumbers
-from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberType, ValidationResult
+from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumber, PhoneNumberType, ValidationResult
+from phonenumbers.phonenumberutil import (
+    _number_type_helper,
+)  # number_type() would look for the country once more
+
+from purchasing.candidates.results import TOO_MANY, TooLarge
 
 SHORTEST, LONGEST = 7, 15  # digits with the calling code
+MAX_READINGS = 20_000
 
 TOO_SHORT = "This is too short for a phone number. Check that no digit is missing."
-TOO_LONG = "This has more digits than a phone number can have. If it is two numbers, put each on a line of its own."
+TOO_LONG = (
+    "This has more digits than a phone number can have. If it is two numbers, put each on a line of its own."
+)
 WRONG_LENGTH = "This has too many or too few digits for a number of its country. Check the digits."
-NO_AREA_CODE = "The area code is missing. Write the number in full, with + and the calling code of the country."
+NO_AREA_CODE = (
+    "The area code is missing. Write the number in full, with + and the calling code of the country."
+)
 NO_CALLING_CODE = "No country has the calling code that this number begins with. Check the first digits."
 NO_COUNTRY = (
     "This number does not say its country. Choose the country for this list, or write the number with + and the "
@@ -55,10 +65,43 @@ def supported(region: str) -> str:
     return region if region in phonenumbers.SUPPORTED_REGIONS else ""
 
 
-def international(digits: str) -> Number | str:
-    """Read digits that begin with a calling code: a number, or the reason why it is none."""
-    if len(digits) > LONGEST + 3:  # up to three that the plan may leave out, such as (0)
-        return TOO_LONG
+class Plan:
+    """Reads digits by the numbering plan. It reads the same digits once, and only as many as are read in one go."""
+
+    def __init__(self) -> None:
+        self._readings: dict[tuple[str, str], Number | str] = {}
+
+    def international(self, digits: str) -> Number | str:
+        """Read digits that begin with a calling code: a number, or the reason why it is none."""
+        if not SHORTEST <= len(digits) <= LONGEST + 3:  # up to three that the plan may leave out, such as (0)
+            return TOO_LONG if len(digits) > LONGEST else TOO_SHORT
+        return self._once("", digits)
+
+    def national(self, digits: str, region: str) -> Number | str:
+        """Read digits as they are dialled inside a country: a number, or the reason why it is none."""
+        if len(digits) > LONGEST + 5:  # up to five that are dialled in front and are no part of it
+            return TOO_LONG
+        number = self._once(region, digits)
+        calling = str(phonenumbers.country_code_for_region(region))
+        if not digits.startswith(calling) or not isinstance(number, Number):
+            return number
+        abroad = self.international(digits)
+        trunk = phonenumbers.ndd_prefix_for_region(region, True)
+        if trunk and not digits.startswith(trunk) and isinstance(abroad, Number) and abroad.known:
+            return abroad  # inside the country it would be dialled with the prefix
+        return _one_of(abroad, self.international(calling + digits), number)  # of equal ones the last stays
+
+    def _once(self, region: str, digits: str) -> Number | str:
+        reading = self._readings.get((region, digits))
+        if reading is None:
+            if len(self._readings) >= MAX_READINGS:
+                raise TooLarge(TOO_MANY)
+            reading = _at_home(digits, region) if region else _from_abroad(digits)
+            self._readings[region, digits] = reading
+        return reading
+
+
+def _from_abroad(digits: str) -> Number | str:
     parsed = _split(digits)
     if parsed is None:
         return NO_CALLING_CODE
@@ -66,30 +109,19 @@ def international(digits: str) -> Number | str:
     if isinstance(number, Number) and not digits[len(str(parsed.country_code)) :].startswith("0"):
         return number
     try:  # the plan may know a digit that is left out from abroad
-        parsed = phonenumbers.parse("+" + digits)
+        return _described(phonenumbers.parse("+" + digits))
     except NumberParseException as problem:
         return _unparsed(problem)
-    return _described(parsed)
 
 
-def national(digits: str, region: str) -> Number | str:
-    """Read digits as they are dialled inside a country: a number, or the reason why it is none."""
-    if len(digits) > LONGEST + 5:  # up to five that are dialled in front and are no part of it
-        return TOO_LONG
+def _at_home(digits: str, region: str) -> Number | str:
     try:
         number = _described(phonenumbers.parse(digits, region))
     except NumberParseException as problem:
         return _unparsed(problem)
     if isinstance(number, Number) and not number.country_code and region in number.countries:
-        number = replace(number, country_code=region)
-    calling = str(phonenumbers.country_code_for_region(region))
-    if not digits.startswith(calling) or not isinstance(number, Number):
-        return number
-    abroad = international(digits)
-    trunk = phonenumbers.ndd_prefix_for_region(region, True)
-    if trunk and not digits.startswith(trunk) and isinstance(abroad, Number) and abroad.known:
-        return abroad  # inside the country it would be dialled with the prefix
-    return _one_of(abroad, international(calling + digits), number)  # of equal readings the last one stays
+        return replace(number, country_code=region)
+    return number
 
 
 def _one_of(*readings: Number | str) -> Number | str:
@@ -117,13 +149,18 @@ def _described(parsed: PhoneNumber) -> Number | str:
     possible = phonenumbers.is_possible_number_with_reason(parsed)
     if possible != ValidationResult.IS_POSSIBLE:
         return _REASONS[possible]
-    phone_number = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    significant = phonenumbers.national_significant_number(parsed)
+    phone_number = f"+{parsed.country_code}{significant}"
     if not SHORTEST < len(phone_number) <= LONGEST + 1:
         return TOO_SHORT if len(phone_number) <= SHORTEST else TOO_LONG
-    countries = tuple(code for code in _REGIONS[parsed.country_code] if code != "001")
+    regions = _REGIONS[parsed.country_code]
+    countries = () if regions[0] == "001" else regions
     country = phonenumbers.region_code_for_number(parsed)
-    kind = phonenumbers.number_type(parsed) if country else PhoneNumberType.UNKNOWN
-    if country is None and len(countries) == 1:
+    kind = PhoneNumberType.UNKNOWN
+    if country:
+        metadata = PhoneMetadata.metadata_for_region_or_calling_code(parsed.country_code, country)
+        kind = _number_type_helper(significant, metadata)
+    elif len(countries) == 1:
         country = countries[0]
     return Number(
         phone_number,

@@ -25,7 +25,10 @@ from purchasing.redaction import holds_secret, redact
 AROUND = "This is the frame around the numbers."
 SEVERAL = "More than one number stands here. Write one alone."
 _OPENS = re.compile(r"^\s*[\[{]|[\[{]\s*(?:[\"\[{]|$)")
-_ODD_BLANK = {ord(blank): " " for blank in "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"}
+_ODD_BLANK = {
+    ord(blank): " "
+    for blank in "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+}
 _CURLY = {ord(quote): '"' for quote in "“”„‟"}
 
 
@@ -151,5 +154,7 @@ class _Text:
             elif free:
                 last = line
             elif first and (covered[line] or line > len(self._lines)):
-                account.skip(first, " ".join(self._lines[first - 1 : min(last, first + 20)]), AROUND, last - first + 1)
+                account.skip(
+                    first, " ".join(self._lines[first - 1 : min(last, first + 20)]), AROUND, last - first + 1
+                )
                 first = 0

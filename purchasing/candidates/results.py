@@ -6,6 +6,7 @@ from decimal import Decimal
 MAX_CHARACTERS = 1_000_000
 MAX_LINES = 10_000  # lines that are not blank, entries of JSON, numbers
 MAX_WRITTEN = 200  # characters kept of what was pasted for one record, and of a name
+TOO_MANY = f"This is more than {MAX_LINES:,} numbers. Paste it in smaller parts."
 
 
 class TooLarge(ValueError):

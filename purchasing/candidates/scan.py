@@ -22,10 +22,10 @@ from purchasing.candidates.numbers import NO_COUNTRY, TOO_LONG, TWO_READINGS, Nu
 from purchasing.candidates.text import plain
 
 LETTERS = "Letters stand in this number. Write it with digits only."
-DAMAGED = (
-    "A spreadsheet has shortened this number, and its last digits are lost. Set the column to text there, and copy it again."
+DAMAGED = "A spreadsheet has shortened this number, and its last digits are lost. Set the column to text there, and copy it again."
+UNSURE = (
+    "It is not clear that this is a phone number. If it is, write it with + and the calling code in front."
 )
-UNSURE = "It is not clear that this is a phone number. If it is, write it with + and the calling code in front."
 SLASH = "It is not clear what stands behind the slash. Write each number in full, on a line of its own."
 _NORTH_AMERICA = frozenset(phonenumbers.COUNTRY_CODE_TO_REGION_CODE[1])
 
@@ -83,7 +83,11 @@ def find(line: str, region: str = "", *, only_plus: bool = False) -> Scan:
         return Scan([], letters_outside_labels(text), False)
     amounts = frozenset(match.start() - 1 for match in blanked if match["weak"])
     where = _Line(written, text, region, letters_outside_labels(text), amounts)
-    found = [(match.start(), Found(written[slice(*match.span())], None, DAMAGED)) for match in blanked if match["damaged"]]
+    found = [
+        (match.start(), Found(written[slice(*match.span())], None, DAMAGED))
+        for match in blanked
+        if match["damaged"]
+    ]
     for token in _TOKEN.finditer(text, list_mark(text)):
         if token["plus"] or not (only_plus or is_identifier(text, token.start(), token.end())):
             found += _numbers(where, token)
@@ -109,7 +113,12 @@ def _numbers(line: _Line, token: re.Match) -> list[tuple[int, Found]]:
             result = UNSURE
         if isinstance(result, Number):
             behind = extension.end() if extension else end
-            found.append((start, Found(line.written[start:behind], result, "", extension["digits"] if extension else "")))
+            found.append(
+                (
+                    start,
+                    Found(line.written[start:behind], result, "", extension["digits"] if extension else ""),
+                )
+            )
         elif sum(len(group.digits) for group in groups[:used]) >= _worth_saying(plus, line.prose):
             found.append((start, Found(line.written[start:end], None, result)))
         groups, plus = groups[used:], False
@@ -154,7 +163,12 @@ def _without_zero_in_brackets(groups: list[_Group], text: str) -> list[_Group]:
     return [
         group
         for place, group in enumerate(groups)
-        if not (place and group.digits == "0" and group.before.rstrip().endswith("(") and text[group.end : group.end + 1] == ")")
+        if not (
+            place
+            and group.digits == "0"
+            and group.before.rstrip().endswith("(")
+            and text[group.end : group.end + 1] == ")"
+        )
     ]
 
 

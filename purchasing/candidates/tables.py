@@ -16,9 +16,7 @@ from purchasing.candidates.words import role_of, type_of
 HEADING = "This is the heading of the table."
 RULE = "This row of the table is empty."
 MISSING = "The number is missing in this row."
-AMOUNTS_GUESSED = (
-    "The table has no headings: of its two amounts the first was taken as the one-time cost and the second as the monthly cost."
-)
+AMOUNTS_GUESSED = "The table has no headings: of its two amounts the first was taken as the one-time cost and the second as the monthly cost."
 AMOUNTS_LEFT = "It is not clear which amount is the one-time and which the monthly cost, so none was taken."
 SHIFTED = "This row has more cells than the heading, so only its number was taken."
 
@@ -31,7 +29,10 @@ _LONGEST_QUOTED = 20_000
 _NUMBER_ALONE = re.compile(r"[\s'\"=(]*(?:\+|00)?[\s(]*\d(?:[\s().\-/]{0,3}\d){6,16}(?:\.0)?[\s'\"]*")
 _PLUS_ALONE = re.compile(r"[\s'\"=(]*(?:\+|00)")
 _AMOUNT = re.compile(r"\s*\d{1,6}[.,]\d{1,4}\s*")
-_FEATURE = re.compile(r"\s*(?:(?:sms|mms|voice|fax|emergency|hd_?voice|international_sms|local_calling)[\s,;|/+]*){1,10}", re.IGNORECASE)
+_FEATURE = re.compile(
+    r"\s*(?:(?:sms|mms|voice|fax|emergency|hd_?voice|international_sms|local_calling)[\s,;|/+]*){1,10}",
+    re.IGNORECASE,
+)
 _DATE = re.compile(r"\s*(?:\d{1,2}[-/.]\d{1,2}[-/.](?:19|20)?\d\d|(?:19|20)\d\d[-/.]\d{1,2}[-/.]\d{1,2})\s*")
 
 
@@ -73,7 +74,9 @@ def _heading(lines: list[str], delimiter: str) -> tuple[int, Layout] | None:
     """Find the line with the headings among the first ones."""
     filled = [index for index, line in enumerate(lines[:1000]) if line.strip()][:_HEADING_WITHIN]
     for place, index in enumerate(filled):
-        if not 1 <= lines[index].count(delimiter) <= _MOST_CELLS or _NUMBER_ALONE.search(plain(lines[index][:2000])):
+        if not 1 <= lines[index].count(delimiter) <= _MOST_CELLS or _NUMBER_ALONE.search(
+            plain(lines[index][:2000])
+        ):
             continue
         cells = split(lines, index, delimiter)[0]
         layout = _layout_of(cells)
@@ -112,8 +115,15 @@ def _layout_without_heading(lines: list[str], delimiter: str) -> Layout | None:
     with_plus = [column for column in phones if _mostly(columns[column], _PLUS_ALONE.match)]
     phones = with_plus or phones
     roles: dict[str, list[int]] = {}
-    for role, matches in (("country", _is_country), ("type", type_of), ("features", _FEATURE.fullmatch), ("amount", _AMOUNT.fullmatch)):
-        roles[role] = [column for column in range(width) if column not in phones and _mostly(columns[column], matches)]
+    for role, matches in (
+        ("country", _is_country),
+        ("type", type_of),
+        ("features", _FEATURE.fullmatch),
+        ("amount", _AMOUNT.fullmatch),
+    ):
+        roles[role] = [
+            column for column in range(width) if column not in phones and _mostly(columns[column], matches)
+        ]
     if not phones or len(phones) == width or (len(rows) < 2 and not any(roles.values())):
         return None
     if len(amounts := roles.pop("amount")) == 2:
@@ -178,7 +188,9 @@ def _lines_to_closing_quote(lines: list[str], index: int) -> int:
 
 
 def _quoted_cells(text: str, delimiter: str) -> list[str]:
-    cell = re.compile(rf'[ ]*"([^"]*(?:""[^"]*)*)"[ ]*(?=[{re.escape(delimiter)}]|$)|([^{re.escape(delimiter)}]*)')
+    cell = re.compile(
+        rf'[ ]*"([^"]*(?:""[^"]*)*)"[ ]*(?=[{re.escape(delimiter)}]|$)|([^{re.escape(delimiter)}]*)'
+    )
     cells, place = [], 0
     while len(cells) <= _MOST_CELLS + 1:
         match = cell.match(text, place)
@@ -189,7 +201,9 @@ def _quoted_cells(text: str, delimiter: str) -> list[str]:
     return cells
 
 
-def _read_rows(account: Account, lines: list[str], region: str, delimiter: str, heading: int, layout: Layout) -> None:
+def _read_rows(
+    account: Account, lines: list[str], region: str, delimiter: str, heading: int, layout: Layout
+) -> None:
     head = [cell.strip().casefold() for cell in split(lines, heading, delimiter)[0]] if heading >= 0 else None
     for row in rows(lines, delimiter):
         cells = [cell.strip() for cell in row.cells]
@@ -205,7 +219,14 @@ def _read_rows(account: Account, lines: list[str], region: str, delimiter: str, 
 
 def _read_row(account: Account, row: Row, cells: list[str], layout: Layout, region: str) -> None:
     said = _claims(cells, layout, region)
-    filled = next((group for columns in layout.phones if (group := [cells[c] for c in columns if c < len(cells) and cells[c]])), [])
+    filled = next(
+        (
+            group
+            for columns in layout.phones
+            if (group := [cells[c] for c in columns if c < len(cells) and cells[c]])
+        ),
+        [],
+    )
     if not filled:
         account.not_understand(row.line, row.text, MISSING, row.span)
         return
@@ -220,7 +241,11 @@ def _read_row(account: Account, row: Row, cells: list[str], layout: Layout, regi
 
 def _in_full(area: str, cell: str) -> str:
     """Put the area code from a column of its own in front of a number that does not begin with + or 00."""
-    if area and re.fullmatch(r"[(]?\d{1,6}[)]?", plain(area)) and not plain(cell).lstrip("(").startswith(("+", "00", area)):
+    if (
+        area
+        and re.fullmatch(r"[(]?\d{1,6}[)]?", plain(area))
+        and not plain(cell).lstrip("(").startswith(("+", "00", area))
+    ):
         return f"{area} {cell}"
     return cell
 

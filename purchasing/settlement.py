@@ -1,0 +1,157 @@
+"""What a purchase call or a failed read comes to: the outcome is written down, the purchase moves, pauses begin.
+
+The answer belongs to its attempt. What is not surely a no leaves the purchase unconfirmed.
+"""
+
+import logging
+import time
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+from purchasing import audit, clock, pauses, wake, workflow
+from purchasing.identitycall import errors
+from purchasing.models import Attempt
+from purchasing.states import Outcome, State
+
+log = logging.getLogger(__name__)
+
+
+def after_failed_read(key, error):
+    """Pause what a failed read has to pause; returns the `Wait`."""
+    with transaction.atomic():
+        if isinstance(error, errors.RateLimited):
+            wait = pauses.pause_key(key.pk, error.retry_after)
+        elif isinstance(error, errors.KeyRefused):
+            wait = pauses.refuse_key(key.pk, str(error))
+        elif isinstance(error, errors.Declined):
+            wait = pauses.Wait(
+                f"IdentityCall could not look this number up: {error}",
+                clock.now() + timedelta(seconds=pauses.LOOK_AGAIN),
+            )
+        else:
+            wait = pauses.provider_failed(str(error))
+        pauses.tell(wait)
+    return wait
+
+
+def settle(attempt, outcome, *, error=None, provider_id=None):
+    """Write down what the call came to and move the purchase; tried again until the database takes it."""
+    pause = 0.1  # seconds
+    while True:
+        try:
+            return _settle(attempt.pk, outcome, error, provider_id)
+        except (OperationalError, InterfaceError) as problem:
+            log.error("The outcome of attempt %s is not stored yet: %s", attempt.pk, problem)
+            connection.close()
+            time.sleep(pause)
+            pause = min(pause * 2, 5)
+
+
+@transaction.atomic
+def _settle(attempt_id, outcome, error, provider_id):
+    attempt = Attempt.objects.select_related("purchase__request", "key").get(pk=attempt_id)
+    wait = _pause_for(attempt, outcome, error)
+    _, [purchase] = workflow.locked(attempt.purchase.request_id, [attempt.purchase_id])
+    attempt = Attempt.objects.select_related("key").get(pk=attempt_id)
+    late = attempt.outcome != Outcome.OPEN
+    note = audit.clean(str(error) if error else "")[:1000]
+    Attempt.objects.filter(pk=attempt_id).update(
+        http_status=error.status if error else 201,
+        answer=audit.clean(error.said if error else ""),
+        words=note,
+        **({} if late and outcome != Outcome.PURCHASED else {"outcome": outcome}),
+        **({} if late else {"ended_at": clock.now(), "ended_seq": audit.position() + 1}),
+    )
+    attempt.refresh_from_db()
+    if late:
+        _late(purchase, attempt, outcome, note, provider_id)
+    elif outcome == Outcome.PURCHASED:
+        record_purchased(purchase, attempt, provider_id, "IdentityCall confirmed the purchase.")
+    elif outcome == Outcome.UNCONFIRMED or (outcome == Outcome.DECLINED and purchase.is_in_doubt):
+        doubt(purchase, attempt, note)
+    elif outcome == Outcome.DECLINED:
+        workflow.move(purchase, State.FAILED, actor=audit.WORKER, attempt=attempt, note=note)
+    else:
+        workflow.move(
+            purchase,
+            State.APPROVED,
+            actor=audit.WORKER,
+            attempt=attempt,
+            note=note,
+            due_at=wait.until,
+            waiting_for=note[:500],
+            waiting_since=clock.now(),
+        )
+    pauses.tell(wait)
+
+
+def _pause_for(attempt, outcome, error):
+    """Pause what the outcome has to pause, before the purchase is locked; returns the `Wait`, if any."""
+    if outcome == Outcome.NOT_SENT:
+        return pauses.provider_failed(str(error))
+    if outcome == Outcome.RATE_LIMITED:
+        return pauses.pause_key(attempt.key_id, error.retry_after)
+    if outcome == Outcome.KEY_REFUSED:
+        return pauses.refuse_key(attempt.key_id, str(error))
+    if outcome == Outcome.UNCONFIRMED:
+        pauses.doubt_key(attempt.key_id, audit.position() + 1)
+    else:
+        pauses.trust_key(attempt.key_id)
+    return None
+
+
+def _late(purchase, attempt, outcome, note, provider_id):
+    """An answer that came after the sweep gave its attempt up: 'purchased' is evidence, all else moves nothing."""
+    if (
+        outcome == Outcome.PURCHASED
+        and not workflow.is_over(purchase.state)
+        and purchase.state != State.PENDING
+    ):
+        record_purchased(purchase, attempt, provider_id, "IdentityCall confirmed the purchase, late.")
+        return
+    audit.record(
+        "attempt.late_answer",
+        actor=audit.WORKER,
+        purchase=purchase,
+        attempt=attempt,
+        note=note,
+        outcome=str(outcome),
+        provider_id=provider_id,
+    )
+
+
+def record_purchased(purchase, attempt, provider_id, note, *, actor=audit.WORKER):
+    """Move to purchased, by answer, evidence or a person's word, and let the rest be applied."""
+    now = clock.now()
+    workflow.move(
+        purchase,
+        State.PURCHASED,
+        actor=actor,
+        attempt=attempt,
+        note=note,
+        provider_id=provider_id,
+        purchased_at=now,
+        bought_with=attempt.key,
+        held_cause="",
+        held_words="",
+        checks=0,
+        due_at=now,
+        data={"provider_id": provider_id},
+    )
+    wake.soon("apply", purchase.pk)
+
+
+def doubt(purchase, attempt, note):
+    """Move to unconfirmed: from here on only reads, until evidence or a person decides."""
+    workflow.move(
+        purchase,
+        State.UNCONFIRMED,
+        actor=audit.WORKER,
+        attempt=attempt,
+        note=note,
+        checks=0,
+        window_ends_at=attempt.deadline_at + timedelta(seconds=settings.SETTLE_WINDOW),
+        due_at=clock.now() + timedelta(seconds=settings.EVIDENCE_CHECK_DELAYS[0]),
+    )
