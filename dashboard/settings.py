@@ -198,6 +198,7 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = PLAIN_STATIC = DEBUG or SANDBOX or not HTTPS  # without collectstatic
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -217,5 +218,8 @@ LOGGING = {
         "console": {"class": "logging.StreamHandler", "filters": ["no_secrets"], "formatter": "line"},
     },
     "root": {"handlers": ["console"], "level": env("LOG_LEVEL", default="INFO")},
-    "loggers": {"django.server": {"handlers": ["console"], "propagate": False}},
+    "loggers": {
+        "django_tasks_db": {"level": "WARNING"},  # it says each time that it found nothing to do
+        "django.server": {"handlers": ["console"], "propagate": False},
+    },
 }

@@ -8,7 +8,7 @@ from django_tasks_db.models import DBTaskResult
 from purchasing import audit, clock, inventory, pauses, settlement, wake, workflow
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
-from purchasing.models import Desk, PurchaseRequest
+from purchasing.models import Desk, Purchase, PurchaseRequest
 from purchasing.states import State
 
 
@@ -17,39 +17,62 @@ def confirm(request_id):
     request = PurchaseRequest.objects.select_related("team").filter(pk=request_id).first()
     if request is None:
         return
-    key = pauses.current_key(request.team)
-    desk = Desk.objects.get(pk=Desk.ONLY)
-    now = clock.now()
-    blocked = (
-        key is None
-        or key.refused_at
-        or any(until and until > now for until in (key.paused_until, desk.paused_until))
-    )
-    if blocked:
-        return
     found, oldest = {}, None
+    for purchase in request.purchases.filter(state=State.PENDING).order_by("pk"):
+        seen = _look(request.team, purchase)
+        if seen is None:
+            break
+        found[purchase.pk], seen_at = seen
+        oldest = min(oldest or seen_at, seen_at)
+    if found:
+        workflow.note_offers(request_id, found, seen_at=oldest, actor=audit.WORKER)
+
+
+def look_again(purchase_id):
+    """Look up one held purchase, so that its page shows what it costs now."""
+    purchase = (
+        Purchase.objects.select_related("request__team").filter(pk=purchase_id, state=State.HELD).first()
+    )
+    if purchase is not None:
+        _look(purchase.request.team, purchase)
+
+
+def _look(team, purchase):
+    """The offer for a purchase and when it was seen, or None where it cannot be asked for now."""
+    key = pauses.current_key(team)
+    now, desk = clock.now(), Desk.objects.get(pk=Desk.ONLY)
+    if key is None or key.refused_at or any(t and t > now for t in (key.paused_until, desk.paused_until)):
+        return None
     try:
-        for purchase in request.purchases.filter(state=State.PENDING).order_by("pk"):
-            offer, seen_at = inventory.find_offer(key, purchase)
-            oldest = min(oldest or seen_at, seen_at)
-            found[purchase.pk] = offer
+        return inventory.find_offer(key, purchase)
     except errors.ProviderError as error:
         if isinstance(error, errors.RateLimited | errors.KeyRefused):
             settlement.after_failed_read(key, error)
     except (inventory.Busy, Undecryptable):
         pass
-    if found:
-        workflow.note_offers(request_id, found, seen_at=oldest, actor=audit.WORKER)
+    return None
 
 
 def ask_again(request):
     """Let the worker look up the pending numbers, unless all were seen within the last minute or it is on its way."""
     recent = clock.now() - timedelta(seconds=inventory.FRESH)
-    stale = request.purchases.filter(state=State.PENDING).exclude(cost_confirmed_at__gt=recent)
+    if request.purchases.filter(state=State.PENDING).exclude(cost_confirmed_at__gt=recent).exists():
+        _once("confirm_costs", request.pk)
+
+
+def ask_again_for_held(purchase):
+    """The same for one held purchase."""
+    key = pauses.current_key(purchase.request.team)
+    seen_at = inventory.last_offer(key, purchase)[1] if key else None
+    if key and (seen_at is None or seen_at < clock.now() - timedelta(seconds=inventory.FRESH)):
+        _once("look_again", purchase.pk)
+
+
+def _once(task, pk):
     waiting = DBTaskResult.objects.filter(
         status=TaskResultStatus.READY,
-        task_path="purchasing.tasks.confirm_costs",
-        args_kwargs={"args": [request.pk], "kwargs": {}},
+        task_path=f"purchasing.tasks.{task}",
+        args_kwargs={"args": [pk], "kwargs": {}},
     )
-    if stale.exists() and not waiting.exists():
-        wake.soon("confirm_costs", request.pk)
+    if not waiting.exists():
+        wake.soon(task, pk)

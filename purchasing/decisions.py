@@ -2,7 +2,7 @@
 
 from django.db import transaction
 
-from purchasing import clock, evidence, inventory, rules, settlement, workflow
+from purchasing import clock, evidence, inventory, pauses, rules, settlement, workflow
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import Purchase
@@ -71,20 +71,35 @@ def try_again(purchase, *, reason, actor):
     return purchase
 
 
+def offer_now(purchase):
+    """What 'approve again' would approve: the provider's last offer and when it was seen, each None where unknown."""
+    key = pauses.current_key(purchase.request.team)
+    offer, seen_at = inventory.last_offer(key, purchase) if key else (None, None)
+    known = offer and offer.upfront_cost is not None and offer.monthly_cost is not None
+    return (offer, seen_at) if known else (None, seen_at)
+
+
 @transaction.atomic
-def approve_again(
-    purchase, *, reason, actor, unconfirmed_cost_ok=False, upfront_cost=None, monthly_cost=None
-):
-    """Approve a purchase held for its price, its approver or its age, on what is known now."""
+def approve_again(purchase, *, reason, actor, seen=None, unconfirmed_cost_ok=False):
+    """Approve a purchase held for its price, its approver or its age, as its page showed it.
+
+    `seen` are the upfront and monthly cost that the page showed from IdentityCall's list, None where it showed
+    none. When the list has changed since, nothing is approved.
+    """
     if not reason.strip():
         raise WorkflowError("Say why: the reason stays in the record.")
     if not rules.may_approve(actor.user, purchase.request):
         raise NotYours("Only someone who may approve this request can approve it again.")
     purchase = _held(purchase, actor, in_doubt=False)
-    if None not in (upfront_cost, monthly_cost):
-        purchase.upfront_cost, purchase.monthly_cost = upfront_cost, monthly_cost
+    offer, seen_at = offer_now(purchase)
+    if seen != (offer and (offer.upfront_cost, offer.monthly_cost)):
+        raise AlreadyMoved(
+            "The price has changed since you opened this page. Look at it again before you decide."
+        )
+    if offer:
+        purchase.upfront_cost, purchase.monthly_cost = seen
         Purchase.objects.filter(pk=purchase.pk).update(
-            upfront_cost=upfront_cost, monthly_cost=monthly_cost, cost_confirmed_at=clock.now()
+            upfront_cost=offer.upfront_cost, monthly_cost=offer.monthly_cost, cost_confirmed_at=seen_at
         )
     workflow.approve_again(purchase, actor, reason=reason, unconfirmed_cost_ok=unconfirmed_cost_ok)
     return purchase

@@ -108,7 +108,7 @@ class LineForm(forms.Form):
         error_messages={"invalid": "The group's whole number in IdentityCall, such as 12."},
     )
     record_calls = forms.ChoiceField(
-        label="Record calls", choices=[("yes", "Record calls"), ("no", "Do not record")], initial="yes"
+        label="Record calls", choices=[("yes", "Record"), ("no", "Do not record")], initial="yes"
     )
 
 

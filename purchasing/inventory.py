@@ -190,6 +190,20 @@ def offers(key, *, country_code, number_type, max_age=FRESH, patience=PATIENCE):
     return {number: _unpacked(number, fields) for number, fields in look.offers.items()}, look.began_at
 
 
+def last_offer(key, purchase):
+    """What the last look kept shows for this purchase's number, without asking: `(offer or None, seen_at or None)`."""
+    looks = OfferLook.objects.filter(key=key, country_code=purchase.country_code or "US").order_by(
+        "-began_at"
+    )
+    if purchase.number_type:
+        looks = looks.filter(number_type=purchase.number_type)
+    looks = list(looks)
+    for look in looks:
+        if purchase.phone_number in look.offers:
+            return _unpacked(purchase.phone_number, look.offers[purchase.phone_number]), look.began_at
+    return None, looks[-1].began_at if looks else None
+
+
 def find_offer(key, purchase, *, max_age=FRESH, patience=PATIENCE):
     """The provider's offer for this purchase's number and when it was seen: `(offer or None, began_at)`.
 

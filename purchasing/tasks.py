@@ -27,3 +27,9 @@ def apply(purchase_id):
 def confirm_costs(request_id):
     """Ask IdentityCall what the pending numbers of a request cost."""
     costs.confirm(request_id)
+
+
+@task(priority=20)
+def look_again(purchase_id):
+    """Ask IdentityCall what a held purchase costs now."""
+    costs.look_again(purchase_id)

@@ -1,9 +1,14 @@
 """What happened, in sentences for staff: events, waiting purchases, money, phone numbers and countries."""
 
+from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
+from itertools import groupby
 
 import phonenumbers
 from django.conf import settings
+from django.utils import timezone
+from django.utils.timesince import timesince
 from phonenumbers import PhoneNumberFormat
 
 from purchasing.states import Outcome, State
@@ -39,7 +44,25 @@ EVENTS = {
 }
 
 
-def sentence(event):
+@dataclass(frozen=True)
+class Entry:
+    """One line of a timeline: an event, or what one click did to several numbers."""
+
+    event: object
+    sentence: str
+
+
+def grouped(events):
+    """Events as timeline entries, in their order; neighbours of one click that say the same become one."""
+    entries = []
+    for _, group in groupby(events, key=lambda e: (e.click or e.seq, e.action, e.was, e.note)):
+        group = list(group)
+        many = None if len(group) == 1 else numbers(len(group))
+        entries.append(Entry(group[0], sentence(group[0], number=many)))
+    return entries
+
+
+def sentence(event, number=None):
     """An audit event as a sentence without its subject: 'approved +44 20 7946 0018'."""
     words = EVENTS.get(event.action, event.action.replace(".", " ").replace("_", " "))
     if event.action == "purchase.approved" and event.was != State.PENDING:
@@ -48,7 +71,7 @@ def sentence(event):
             State.HELD: "approved {number} again",
         }.get(event.was, words)
     known = {
-        "number": phone(event.phone_number),
+        "number": number or phone(event.phone_number),
         "team": event.team or "a team",
         **{name: event.data.get(name, "?") for name in ("numbers", "key", "member", "role")},
     }
@@ -73,6 +96,13 @@ def plain(cost):
     cost = Decimal(cost)
     places = max(2, -cost.normalize().as_tuple().exponent)
     return f"{cost:.{places}f}"
+
+
+def ago(moment):
+    """How long ago: 'just now', '4 minutes ago'."""
+    if moment > timezone.now() - timedelta(minutes=1):
+        return "just now"
+    return f"{timesince(moment, depth=1)} ago"
 
 
 def numbers(count):

@@ -422,8 +422,7 @@ class TestPrice:
             held,
             reason="Fine",
             actor=factories.actor(ana),
-            upfront_cost=Decimal("1.50"),
-            monthly_cost=Decimal("3.00"),
+            seen=(Decimal("1.50"), Decimal("3.00")),
         )
         provider.sells(NUMBER)
         bought = buy(approved)

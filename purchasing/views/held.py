@@ -4,8 +4,9 @@ from django.contrib import messages
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import decisions, evidence, rules, selectors, words
+from purchasing import costs, decisions, evidence, rules, selectors, words
 from purchasing.forms import BoughtForm, ReasonForm
+from purchasing.identitycall.resources import parse_cost
 from purchasing.models import OwnedRead
 from purchasing.states import State
 from purchasing.views.doing import attempted, keep_typed, rebound
@@ -49,7 +50,13 @@ def detail(request, pk):
             :20
         ]
     held = purchase.state == State.HELD
+    offered = offered_at = None
+    if held and found is None:
+        costs.ask_again_for_held(purchase)
+        offered, offered_at = decisions.offer_now(purchase)
     context = {
+        "offered": offered,
+        "offered_at": offered_at,
         "purchase": purchase,
         "asked": purchase.request,
         "findings": found,
@@ -83,9 +90,14 @@ def try_again(request, pk):
 def approve_again(request, pk):
     """Approve what is held for its price, its approver or its age."""
 
+    costs_seen = tuple(parse_cost(request.POST.get(name)) for name in ("upfront_cost", "monthly_cost"))
+
     def approve(purchase, **decision):
         return decisions.approve_again(
-            purchase, unconfirmed_cost_ok=request.POST.get("unconfirmed_cost_ok") == "on", **decision
+            purchase,
+            seen=None if None in costs_seen else costs_seen,
+            unconfirmed_cost_ok=request.POST.get("unconfirmed_cost_ok") == "on",
+            **decision,
         )
 
     return _decide(request, pk, "again", ReasonForm, approve, "Approved again: it is in line.")

@@ -132,19 +132,9 @@ def detail(request, pk):
     """One request: its numbers, what happened, and what this person may do about it."""
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
     context = _live_context(request, asked)
-    pending = any(purchase.state == State.PENDING for purchase in context["purchases"])
-    may_approve = pending and rules.may_approve(request.user, asked)
-    if may_approve:
+    if context["may_approve"]:
         prepare(request, asked)
-    open_ones = [p for p in context["purchases"] if p.state in (State.PENDING, State.APPROVED)]
-    context |= {
-        "pending": pending,
-        "may_approve": may_approve,
-        "approvers": selectors.approvers_of(asked) if pending else [],
-        "may_cancel": bool(open_ones) and rules.may_cancel(request.user, asked),
-        "cancellable": open_ones,
-        "cancel_form": rebound(request, f"cancel-{pk}", CancelForm, auto_id="cancel_%s"),
-    }
+    context["cancel_form"] = rebound(request, f"cancel-{pk}", CancelForm, auto_id="cancel_%s")
     return render(request, "purchasing/request.html", context)
 
 
@@ -152,7 +142,7 @@ def detail(request, pk):
 def live(request, pk):
     """The live part of a request's page; 204 while nothing has changed since the page was drawn."""
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
-    context = _live_context(request, asked)
+    context = _live_context(request, asked) | {"polled": True}
     if request.GET.get("seen") == context["seen"]:
         return HttpResponse(status=204)
     return render(request, "purchasing/partials/request_live.html", context)
@@ -173,8 +163,14 @@ def _live_context(request, asked):
         seconds = seconds or 5
     marks = [events[0].seq if events else 0]
     marks += [f"{p.waiting_for}{p.checks}{p.applied_words}{p.cost_confirmed_at}" for p in purchases]
+    pending = any(purchase.state == State.PENDING for purchase in purchases)
+    may_cancel = rules.may_cancel(request.user, asked)
     return {
         "asked": asked,
+        "pending": pending,
+        "may_approve": pending and rules.may_approve(request.user, asked),
+        "approvers": selectors.approvers_of(asked) if pending else [],
+        "cancellable": [p for p in purchases if may_cancel and p.state in (State.PENDING, State.APPROVED)],
         "purchases": purchases,
         "events": events,
         "figures": selectors.figures(purchases),
