@@ -14,7 +14,7 @@ from phonenumbers import PhoneNumberFormat
 from purchasing.states import Outcome, State
 
 EVENTS = {
-    "request.submitted": "asked for {numbers} number(s)",
+    "request.submitted": "sent this request",
     "purchase.pending": "asked for {number}",
     "purchase.approved": "approved {number}",
     "purchase.rejected": "rejected {number}",

@@ -12,7 +12,7 @@ from decimal import Decimal
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from purchasing import audit, clock, rules, wake
+from purchasing import audit, clock, rules, wake, words
 from purchasing.models import Approval, Purchase, PurchaseRequest, Team
 from purchasing.states import FINAL, NEXT, OPEN, State
 
@@ -244,14 +244,14 @@ def note_offers(request_id, offers, *, seen_at, actor):
     """
     request, purchases = locked(request_id)
     pending = [purchase for purchase in purchases if purchase.state == State.PENDING]
-    dearer = []
+    changed = []
     for purchase in pending:
         offer = offers.get(purchase.pk)
         if offer is None or offer.upfront_cost is None or offer.monthly_cost is None:
             continue
         same = (purchase.upfront_cost, purchase.monthly_cost) == (offer.upfront_cost, offer.monthly_cost)
         if not same:
-            dearer.append((purchase, _text(purchase.upfront_cost), _text(purchase.monthly_cost)))
+            changed.append((purchase, purchase.upfront_cost, purchase.monthly_cost))
         purchase.upfront_cost, purchase.monthly_cost = offer.upfront_cost, offer.monthly_cost
         Purchase.objects.filter(pk=purchase.pk).update(
             upfront_cost=offer.upfront_cost,
@@ -261,18 +261,22 @@ def note_offers(request_id, offers, *, seen_at, actor):
             features=purchase.features or audit.clean(", ".join(offer.features))[:200],
             region=purchase.region or audit.clean(", ".join(offer.regions))[:200],
         )
-    if not dearer:
+    if not changed:
         return
     version = request.version + 1
     PurchaseRequest.objects.filter(pk=request.pk).update(version=version)
     Purchase.objects.filter(pk__in=[purchase.pk for purchase in pending]).update(version=version)
-    for purchase, upfront, monthly in dearer:
+    for purchase, upfront, monthly in changed:
         audit.record(
             "purchase.price_changed",
             actor=actor,
             purchase=purchase,
-            upfront_cost=[upfront, _text(purchase.upfront_cost)],
-            monthly_cost=[monthly, _text(purchase.monthly_cost)],
+            note=(
+                f"Once: {words.money(upfront)} before, {words.money(purchase.upfront_cost)} now. "
+                f"A month: {words.money(monthly)} before, {words.money(purchase.monthly_cost)} now."
+            ),
+            upfront_cost=[_text(upfront), _text(purchase.upfront_cost)],
+            monthly_cost=[_text(monthly), _text(purchase.monthly_cost)],
             version=version,
         )
 
