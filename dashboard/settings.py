@@ -1,7 +1,6 @@
 """All settings of Number Desk. The only place that reads the environment; `.env.example` lists every name."""
 
 import ipaddress
-from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -51,11 +50,13 @@ SETTLE_WINDOW = env.float("SETTLE_WINDOW", default=900)
 RATE_LIMIT_PER_MINUTE = env.int("RATE_LIMIT_PER_MINUTE", default=60)
 REQUEST_EXPIRY_DAYS = env.float("REQUEST_EXPIRY_DAYS", default=14)
 CURRENCY = env("CURRENCY", default="USD")
-COST_LIMIT = Decimal("1000000")  # a cost above this is a mistake in what was pasted
 if min(IDENTITYCALL_CONNECT_TIMEOUT, IDENTITYCALL_READ_TIMEOUT, IDENTITYCALL_DEADLINE, SETTLE_WINDOW) <= 0:
     raise ImproperlyConfigured("The IDENTITYCALL_… times and SETTLE_WINDOW are seconds above 0.")
 if not EVIDENCE_CHECK_DELAYS or min(EVIDENCE_CHECK_DELAYS) <= 0 or RATE_LIMIT_PER_MINUTE < 1:
     raise ImproperlyConfigured("EVIDENCE_CHECK_DELAYS and RATE_LIMIT_PER_MINUTE must be above 0.")
+
+# Tests let a process believe that its machine's clock is wrong by so many seconds; nothing else may.
+TEST_CLOCK_OFFSET = env.float("TEST_CLOCK_OFFSET", default=0) if is_loopback(IDENTITYCALL_API_URL) else 0
 
 # --- Secrets: no defaults -----------------------------------------------------------------------------------------
 

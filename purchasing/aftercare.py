@@ -9,7 +9,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 
-from purchasing import audit, clock, inventory, pauses, settlement
+from purchasing import audit, clock, inventory, pauses, selectors, settlement
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import Purchase
@@ -22,7 +22,7 @@ def apply(purchase_id):
     """Bring the bought number to what was asked for; planned again until the provider shows that it is so."""
     purchase = (
         Purchase.objects.select_related("request__team", "bought_with")
-        .filter(pk=purchase_id, state=State.PURCHASED, applied_at=None, due_at__lte=clock.now())
+        .filter(selectors.is_due(clock.now()), pk=purchase_id, state=State.PURCHASED, applied_at=None)
         .first()
     )
     if purchase is None:

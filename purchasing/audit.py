@@ -92,13 +92,14 @@ def position():
 
 def clean(text):
     """`text` as it may be kept: without secrets, and without what a database or a log cannot hold."""
-    text = redact(str(text)).encode("utf-8", "replace").decode()
-    return "".join(c for c in text if c in "\n\t" or ((c.isprintable() or c.isspace()) and c not in "\r\0"))
+    text = str(text).encode("utf-8", "replace").decode()
+    # Last of all, since a key may come together where something invisible is taken out of its middle.
+    return redact("".join(c for c in text if c in "\n\t" or ((c.isprintable() or c.isspace()) and c != "\r")))
 
 
 def _cleaned(value):
     if isinstance(value, dict):
-        return {str(key): _cleaned(item) for key, item in value.items()}
+        return {clean(key): _cleaned(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_cleaned(item) for item in value]
     if value is None or isinstance(value, bool | int):

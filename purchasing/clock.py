@@ -1,5 +1,8 @@
 """The one clock: the database's where it has one, so that workers on several machines agree."""
 
+from datetime import timedelta
+
+from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
@@ -10,4 +13,15 @@ def now():
         with connection.cursor() as cursor:
             cursor.execute("SELECT clock_timestamp()")
             return cursor.fetchone()[0]
-    return timezone.now()
+    return timezone.now() + timedelta(seconds=settings.TEST_CLOCK_OFFSET)
+
+
+LONGEST_WAIT = timedelta(minutes=20)  # longer than any pause, and than any gap between two reads
+
+
+def has_come(moment, at):
+    """Whether `moment`, a planned time, has come at the time `at`.
+
+    One further ahead than any wait was written by a clock that has since gone back: it counts as come.
+    """
+    return not at < moment <= at + LONGEST_WAIT

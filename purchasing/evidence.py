@@ -12,7 +12,7 @@ from django.db import transaction
 from django_tasks import TaskResultStatus
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, clock, inventory, pauses, procurement, settlement, wake, workflow
+from purchasing import audit, clock, inventory, pauses, procurement, selectors, settlement, wake, workflow
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase
@@ -21,6 +21,7 @@ from purchasing.states import WATCHED, Cause, Outcome, State
 SLOW = 15 * 60  # seconds between reads once a purchase is held or given up
 CLEAN_READS = 3  # reads without the number before a person may order another try
 GIVEN_UP_DAYS = 30
+TOLD_AFTER = 20  # minutes that an approved purchase waits before somebody is told
 SWEEP = audit.system("sweep")
 
 
@@ -30,7 +31,7 @@ SWEEP = audit.system("sweep")
 def check(key_id):
     """Read the owned list of a key once and conclude for every purchase that an attempt with it left in doubt."""
     watched = in_doubt(key_id)
-    if not watched.filter(due_at__lte=clock.now()).exists():
+    if not watched.filter(selectors.is_due(clock.now())).exists():
         return
     key = ApiKey.objects.select_related("team").get(pk=key_id)
     if key.paused_until and clock.now() < key.paused_until < clock.now() + timedelta(minutes=16):
@@ -181,12 +182,10 @@ def sweep():
     """Take what is due: settle what needs no network, and wake the queue for the rest. Safe to run at any time."""
     now = clock.now()
     Desk.objects.filter(pk=Desk.ONLY).update(swept_at=now)
-    due = Purchase.objects.filter(due_at__lte=now) | Purchase.objects.filter(
-        due_at__gt=now + timedelta(minutes=20), state__in=[*sorted(WATCHED), State.APPROVED, State.PURCHASING]
-    )
+    due = Purchase.objects.filter(selectors.is_due(now))
     for purchase in due.filter(state=State.PURCHASING).order_by("pk"):
         _give_up_waiting_for_the_answer(purchase)
-    for purchase in due.filter(state=State.PENDING).order_by("pk"):
+    for purchase in Purchase.objects.filter(state=State.PENDING, expires_at__lte=now).order_by("pk"):
         workflow.expire(purchase, actor=SWEEP)
     for purchase in Purchase.objects.filter(state=State.UNCONFIRMED).order_by("pk"):
         if window_is_over(purchase, now):
@@ -198,7 +197,21 @@ def sweep():
     )
     for purchase in old.distinct().order_by("pk"):
         procurement.hold_for_a_person(purchase, procurement.waited_too_long(), SWEEP)
+    _tell_of_long_waits(now)
     _wake(due)
+
+
+@transaction.atomic
+def _tell_of_long_waits(now):
+    """Once a purchase has waited 20 minutes its team admins are told, once."""
+    waiting = Purchase.objects.select_for_update(no_key=True, of=("self",)).select_related("request__team")
+    waiting = waiting.filter(
+        state=State.APPROVED, waiting_told_at=None, waiting_since__lt=now - timedelta(minutes=TOLD_AFTER)
+    )
+    waiting = list(waiting.order_by("pk"))
+    Purchase.objects.filter(pk__in=[purchase.pk for purchase in waiting]).update(waiting_told_at=now)
+    for purchase in waiting:
+        audit.record("purchase.waits_long", actor=SWEEP, purchase=purchase, note=purchase.waiting_for)
 
 
 def _give_up_waiting_for_the_answer(purchase):

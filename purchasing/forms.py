@@ -2,6 +2,7 @@
 
 import re
 
+import phonenumbers
 from django import forms
 from django.contrib.auth.forms import AuthenticationForm
 
@@ -9,12 +10,13 @@ from purchasing.audit import clean
 from purchasing.states import NumberType
 
 REASON_LENGTH = 1000
+INCOMPLETE = "The page that this came from was not complete. Open it again, and send it once more."
 
 
 class Text(forms.CharField):
     """A line or an area of text: cleaned of what cannot be kept, and never cut off by the browser while typing."""
 
-    def __init__(self, *, rows=None, too_long=None, **options):
+    def __init__(self, *, rows=None, **options):
         if rows:
             options["widget"] = forms.Textarea(attrs={"rows": rows})
         super().__init__(**options)
@@ -31,6 +33,20 @@ class Text(forms.CharField):
         return clean(super().to_python(value)).strip()
 
 
+class Line(Text):
+    """One line: what was broken into several is joined."""
+
+    def to_python(self, value):
+        return " ".join(super().to_python(value).split())
+
+
+class Pasted(forms.CharField):
+    """Text as it was pasted; null characters, which no database keeps, are left out instead of refused."""
+
+    def to_python(self, value):
+        return super().to_python(value).replace("\0", "")
+
+
 class LoginForm(AuthenticationForm):
     """Django's, in the words of this place."""
 
@@ -43,7 +59,7 @@ class LoginForm(AuthenticationForm):
 class PasteForm(forms.Form):
     """Pasted text. Its size is judged by the reader, which says so in words and loses nothing."""
 
-    text = forms.CharField(
+    text = Pasted(
         label="Numbers you want",
         strip=False,
         widget=forms.Textarea(
@@ -55,18 +71,19 @@ class PasteForm(forms.Form):
         ),
         error_messages={"required": "Paste at least one number."},
     )
-    country_code = forms.CharField(
+    country_code = Line(
         label="Country of numbers without + and country code",
         required=False,
-        max_length=2,
         help_text="Two letters, such as DE. Only needed when the numbers are written without their country code.",
         widget=forms.TextInput(attrs={"class": "short", "autocomplete": "off"}),
     )
 
     def clean_country_code(self):
-        code = self.cleaned_data["country_code"].strip().upper()
+        code = self.cleaned_data["country_code"].upper()
         if code and not re.fullmatch("[A-Z]{2}", code):
             raise forms.ValidationError("Two letters, such as DE or US.")
+        if code and code not in phonenumbers.SUPPORTED_REGIONS:
+            raise forms.ValidationError(f"There is no country {code}. Two letters, such as DE or US.")
         return code
 
 
@@ -77,7 +94,7 @@ class RequestForm(forms.Form):
         queryset=None,
         empty_label=None,
         help_text="The team that pays for the numbers and uses them.",
-        error_messages={"invalid_choice": "Choose one of your teams."},
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose one of your teams."),
     )
     reason = Text(
         rows=3,
@@ -85,7 +102,9 @@ class RequestForm(forms.Form):
         help_text="Why are these numbers needed? The approver decides by it.",
         error_messages={"required": "Say why these numbers are needed: the approver decides by it."},
     )
-    form_token = forms.UUIDField(widget=forms.HiddenInput)
+    form_token = forms.UUIDField(
+        widget=forms.HiddenInput, error_messages=dict.fromkeys(("required", "invalid"), INCOMPLETE)
+    )
 
     def __init__(self, *args, teams, **kwargs):
         super().__init__(*args, **kwargs)
@@ -95,7 +114,8 @@ class RequestForm(forms.Form):
 class LineForm(forms.Form):
     """What staff choose for one number of a request."""
 
-    name = Text(label="Name", required=False, max_length=100)
+    phone_number = forms.CharField(widget=forms.HiddenInput, max_length=16)
+    name = Line(label="Name", required=False, max_length=100)
     number_type = forms.ChoiceField(
         label="Type", required=False, choices=[("", "Not known"), *NumberType.choices]
     )
@@ -115,7 +135,9 @@ class LineForm(forms.Form):
 class DecisionForm(forms.Form):
     """A yes or no to some numbers of a request, as its page showed them."""
 
-    version = forms.IntegerField(min_value=1)
+    version = forms.IntegerField(
+        min_value=1, error_messages=dict.fromkeys(("required", "invalid", "min_value"), INCOMPLETE)
+    )
     purchase = forms.TypedMultipleChoiceField(
         coerce=int, error_messages={"required": "Tick at least one number."}
     )

@@ -13,9 +13,9 @@ ON = {
         f"BEGIN SELECT RAISE(ABORT, '{_WORDS}'); END",
         f"CREATE TRIGGER IF NOT EXISTS audit_no_delete BEFORE DELETE ON {_TABLE} "
         f"BEGIN SELECT RAISE(ABORT, '{_WORDS}'); END",
-        # INSERT OR REPLACE passes the two above.
+        # INSERT OR REPLACE passes the two above. The row it replaces may be named by its hidden rowid as well.
         f"CREATE TRIGGER IF NOT EXISTS audit_no_replace BEFORE INSERT ON {_TABLE} "
-        f"WHEN EXISTS (SELECT 1 FROM {_TABLE} WHERE seq = NEW.seq) "
+        f"WHEN EXISTS (SELECT 1 FROM {_TABLE} WHERE seq = NEW.seq OR rowid = NEW.rowid) "
         f"BEGIN SELECT RAISE(ABORT, '{_WORDS}'); END",
     ],
     "postgresql": [

@@ -34,9 +34,10 @@ def tell(wait):
         audit.record(actor=audit.WORKER, **wait.event)
 
 
-def current_key(team):
+def current_key(team, *, lock=False):
     """The key that the team buys with, or None."""
-    return ApiKey.objects.filter(team=team, retired_at__isnull=True).first()
+    keys = ApiKey.objects.select_for_update(no_key=True) if lock else ApiKey.objects
+    return keys.filter(team=team, retired_at__isnull=True).first()
 
 
 def obstacle(desk, team, key, now):
@@ -52,7 +53,7 @@ def obstacle(desk, team, key, now):
         return Wait(f"{team} has no API key. Its team admin has to store one.", later)
     if key.refused_at:
         return Wait(KEY_REFUSED, later)
-    if key.paused_until and key.paused_until > now:
+    if key.paused_until and not clock.has_come(key.paused_until, now):
         return Wait(key.pause_reason, key.paused_until)
     if key.doubts_in_a_row >= DOUBTS:
         return Wait(
@@ -60,9 +61,16 @@ def obstacle(desk, team, key, now):
             "owned numbers has been read.",
             now + timedelta(seconds=15),
         )
-    if desk.paused_until and desk.paused_until > now:
+    if desk.paused_until and not clock.has_come(desk.paused_until, now):
         return Wait(desk.pause_reason, desk.paused_until)
     return None
+
+
+@transaction.atomic
+def plan(purchases, at):
+    """Let the sweep look at these purchases at `at`. Locks them in the one order: by id."""
+    ids = list(purchases.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
+    Purchase.objects.filter(pk__in=ids).update(due_at=at)
 
 
 def put_off(purchase_id, words, until):
@@ -81,7 +89,7 @@ def provider_failed(words):
     """
     desk = Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
     now = clock.now()
-    if desk.paused_until and desk.paused_until > now:
+    if desk.paused_until and not clock.has_come(desk.paused_until, now):
         return Wait(desk.pause_reason, desk.paused_until)  # another worker's failure of the same moment
     until = now + timedelta(seconds=min(LONGEST, 5 * 2 ** min(desk.failures, 10)))
     reason = f"IdentityCall cannot be reached: {words}"[:1000]
@@ -104,7 +112,7 @@ def may_probe():
     with transaction.atomic():
         desk = Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
         for until in (desk.paused_until, desk.probing_until):
-            if desk.failures and until and now < until < now + timedelta(seconds=2 * LONGEST):
+            if desk.failures and until and not clock.has_come(until, now):
                 return False
         Desk.objects.filter(pk=Desk.ONLY).update(probing_until=now + timedelta(seconds=LOOK_AGAIN))
     return True
@@ -119,9 +127,7 @@ def provider_answered():
             failures=0, paused_until=None, paused_since=None, probing_until=None, pause_reason=""
         )
         if ended:
-            Purchase.objects.filter(state=State.APPROVED, waiting_since__isnull=False).update(
-                due_at=clock.now()
-            )
+            plan(Purchase.objects.filter(state=State.APPROVED, waiting_since__isnull=False), clock.now())
             audit.record("provider.resumed", actor=audit.WORKER)
 
 
@@ -129,7 +135,9 @@ def pause_key(key_id, seconds):
     """IdentityCall asked to wait (429): nothing is called with this key for `seconds`. Locks the key."""
     key = ApiKey.objects.select_for_update(no_key=True).get(pk=key_id)
     now = clock.now()
-    until = max(key.paused_until or now, now + timedelta(seconds=seconds))
+    until = now + timedelta(seconds=seconds)
+    if key.paused_until and not clock.has_come(key.paused_until, now):
+        until = max(until, key.paused_until)
     reason = "IdentityCall asked to wait: too many calls with this key in a minute."
     ApiKey.objects.filter(pk=key_id).update(paused_until=until, paused_since=now, pause_reason=reason)
     return Wait(reason, until)
@@ -137,7 +145,7 @@ def pause_key(key_id, seconds):
 
 def refuse_key(key_id, words):
     """IdentityCall refused the key (401, 403): nothing more is bought with it until a person sees to it."""
-    key = ApiKey.objects.select_for_update(no_key=True).select_related("team").get(pk=key_id)
+    key = ApiKey.objects.select_for_update(no_key=True).get(pk=key_id)
     event = None
     if not key.refused_at:
         ApiKey.objects.filter(pk=key_id).update(

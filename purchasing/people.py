@@ -6,8 +6,9 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.text import slugify
 
-from purchasing import audit, clock
+from purchasing import audit, clock, pauses
 from purchasing.models import ApiKey, Membership, Purchase, Team, User
+from purchasing.redaction import holds_secret
 from purchasing.states import Role, State
 from purchasing.workflow import WorkflowError
 
@@ -43,7 +44,7 @@ def set_key(team, secret, *, actor):
     now = clock.now()
     replaced = ApiKey.objects.filter(team=team, retired_at=None).update(retired_at=now)
     key = ApiKey.objects.create(team=team, secret=secret, last_four=secret[-4:])
-    Purchase.objects.filter(request__team=team, state=State.APPROVED).update(due_at=now)
+    pauses.plan(Purchase.objects.filter(request__in=team.requests.all(), state=State.APPROVED), now)
     audit.record("key.replaced" if replaced else "key.stored", actor=actor, team=team, key=key.last_four)
     return key
 
@@ -58,6 +59,8 @@ def set_member(username, *, role, password, actor, team=None, email=""):
         raise WorkflowError(f"The roles are {', '.join(Role.values)} and auditor.")
     elif team is None:
         raise WorkflowError("Say for which team.")
+    if holds_secret(f"{username} {email}"):
+        raise WorkflowError("This is an API key, not the name of a person. Revoke it: it is no longer safe.")
     user = User.objects.filter(username=username).first()
     made = user is None
     if made:

@@ -15,7 +15,18 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 
-from purchasing import audit, clock, draining, inventory, pauses, rules, settlement, words, workflow
+from purchasing import (
+    audit,
+    clock,
+    draining,
+    inventory,
+    pauses,
+    rules,
+    selectors,
+    settlement,
+    words,
+    workflow,
+)
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.client import Fence
@@ -81,14 +92,8 @@ def buy(purchase_id, *, worker=audit.WORKER):
 
 
 def _due(purchase_id):
-    purchase = (
-        Purchase.objects.select_related("request__team").filter(pk=purchase_id, state=State.APPROVED).first()
-    )
-    if purchase is None or purchase.due_at is None:
-        return None
-    now = clock.now()
-    # A time further ahead than any pause was written by a clock that has since gone back.
-    return purchase if purchase.due_at <= now or purchase.due_at > now + timedelta(minutes=20) else None
+    waiting = Purchase.objects.select_related("request__team").filter(pk=purchase_id, state=State.APPROVED)
+    return waiting.filter(selectors.is_due(clock.now())).first()
 
 
 def _in(seconds):
@@ -146,6 +151,7 @@ def _already_owned(purchase, owned, key):
                 doubts[-1],
                 owned.provider_id,
                 "The list of owned numbers shows it: an earlier call bought it.",
+                key=key,
             )
         elif doubts:
             workflow.move(
@@ -196,17 +202,16 @@ def claim(purchase, *, key, look, worker):
     cancel, a lost role or a new key nothing is claimed. Raises `NotNow`, `Hold` or `WorkflowError`.
     """
     desk = Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
-    team = type(purchase.request.team).objects.select_for_update(no_key=True).get(pk=purchase.request.team_id)
-    current = pauses.current_key(team)
+    team = workflow.locked_team(purchase.request.team_id)
+    current = pauses.current_key(team, lock=True)
     now = clock.now()
     wait = pauses.obstacle(desk, team, current, now)
     if wait:
         raise NotNow(wait.words, wait.until)
     if current.pk != key.pk:
         raise NotNow("The team's key was replaced just now.", now)
-    type(key).objects.select_for_update(no_key=True).get(pk=key.pk)
     request, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
-    if purchase.state != State.APPROVED:
+    if purchase.state != State.APPROVED or not clock.has_come(purchase.due_at, now):
         raise workflow.AlreadyMoved(workflow.what_happened(purchase))
     oldest = now - timedelta(seconds=LOOK_AGE)
     if not (oldest <= look.read.began_at <= now and oldest <= look.seen_at <= now):
@@ -258,6 +263,7 @@ def _check_approvers(approvals, request):
     # Locked, so that nobody loses a role or an account between this check and the claim's commit.
     people = [approval.approver_id for approval in approvals]
     User = type(approvals[0].approver)
+    list(request.team.memberships.select_for_update(no_key=True).filter(user__in=people).order_by("pk"))
     for person in User.objects.select_for_update(no_key=True).filter(pk__in=people).order_by("pk"):
         if not rules.may_approve(person, request):
             raise Hold(Cause.APPROVER, f"{person} approved it, but may no longer approve for {request.team}.")
@@ -267,18 +273,18 @@ def _check_price(purchase, approvals, look):
     """Nothing dearer than approved, and no cost that the provider's list never showed, unless approved as such."""
     offer = look.offer
     may_be_unknown = all(approval.unconfirmed_cost_ok for approval in approvals)
-    known = offer is not None and offer.upfront_cost is not None and offer.monthly_cost is not None
-    if known:
-        dearer = any(
-            approved is not None and offered > approved
-            for approval in approvals
-            for offered, approved in (
-                (offer.upfront_cost, approval.upfront_cost),
-                (offer.monthly_cost, approval.monthly_cost),
-            )
+    dearer = offer is not None and any(
+        None not in (offered, approved) and offered > approved
+        for approval in approvals
+        for offered, approved in (
+            (offer.upfront_cost, approval.upfront_cost),
+            (offer.monthly_cost, approval.monthly_cost),
         )
-        if dearer:
-            raise Hold(Cause.PRICE, _prices(approvals[0], offer))
+    )
+    if dearer:
+        raise Hold(Cause.PRICE, _prices(approvals[0], offer))
+    known = offer is not None and None not in (offer.upfront_cost, offer.monthly_cost)
+    if known:
         unknown = any(a.upfront_cost is None or a.monthly_cost is None for a in approvals)
         if unknown and not may_be_unknown:
             raise Hold(Cause.COST_UNKNOWN, _prices(approvals[0], offer))

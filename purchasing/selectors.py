@@ -5,9 +5,9 @@ from decimal import Decimal
 
 from django.db.models import Count, Q
 
-from purchasing import rules
+from purchasing import clock, rules
 from purchasing.models import ApiKey, AuditEvent, Purchase, PurchaseRequest, Team, User
-from purchasing.states import OPEN, Outcome, Role, State
+from purchasing.states import OPEN, Role, State
 
 MOVING = (State.APPROVED, State.PURCHASING, State.UNCONFIRMED)
 
@@ -36,6 +36,11 @@ def figures(purchases):
         monthly=sum((p.monthly_cost or Decimal(0) for p in purchases), Decimal(0)),
         unknown=sum(p.upfront_cost is None or p.monthly_cost is None for p in purchases),
     )
+
+
+def is_due(now):
+    """The condition that a purchase's planned time has come, pending ones aside: `clock.has_come` for the database."""
+    return Q(due_at__lte=now) | Q(due_at__gt=now + clock.LONGEST_WAIT)
 
 
 def requests_seen_by(user):
@@ -152,6 +157,11 @@ def records_of(phone_numbers):
     return {record.phone_number: record for record in open_ones}
 
 
-def doubtful_attempts(purchase):
-    """Attempts whose outcome nobody knows."""
-    return purchase.attempts.filter(outcome=Outcome.UNCONFIRMED)
+def waiting_long(user):
+    """Approved purchases, in the teams that `user` runs, whose long wait somebody has been told about."""
+    waiting = Purchase.objects.filter(state=State.APPROVED, waiting_told_at__isnull=False)
+    if not user.is_superuser:
+        waiting = waiting.filter(
+            request__team__memberships__user=user, request__team__memberships__role=Role.ADMIN
+        )
+    return waiting.select_related("request__team").order_by("pk")

@@ -51,18 +51,24 @@ def settle(attempt, outcome, *, error=None, provider_id=None):
 
 @transaction.atomic
 def _settle(attempt_id, outcome, error, provider_id):
-    attempt = Attempt.objects.select_related("purchase__request", "key").get(pk=attempt_id)
-    wait = _pause_for(attempt, outcome, error)
+    attempt = Attempt.objects.select_related("purchase__request").get(pk=attempt_id)
+    if outcome == Outcome.NOT_SENT:
+        wait = pauses.provider_failed(str(error))
+    else:
+        workflow.locked_team(attempt.purchase.request.team_id)
+        wait = _pause_key(attempt, outcome, error)
     _, [purchase] = workflow.locked(attempt.purchase.request_id, [attempt.purchase_id])
-    attempt = Attempt.objects.select_related("key").get(pk=attempt_id)
-    late = attempt.outcome != Outcome.OPEN
+    attempt = Attempt.objects.get(pk=attempt_id)
+    given_up = attempt.outcome != Outcome.OPEN
+    # An answer of an earlier attempt may have settled the purchase while this one was under way.
+    late = given_up or purchase.state != State.PURCHASING
     note = audit.clean(str(error) if error else "")[:1000]
     Attempt.objects.filter(pk=attempt_id).update(
         http_status=error.status if error else 201,
         answer=audit.clean(error.said if error else ""),
         words=note,
-        **({} if late and outcome != Outcome.PURCHASED else {"outcome": outcome}),
-        **({} if late else {"ended_at": clock.now(), "ended_seq": audit.position() + 1}),
+        **({} if given_up and outcome != Outcome.PURCHASED else {"outcome": outcome}),
+        **({} if given_up else {"ended_at": clock.now(), "ended_seq": audit.position() + 1}),
     )
     attempt.refresh_from_db()
     if late:
@@ -87,10 +93,8 @@ def _settle(attempt_id, outcome, error, provider_id):
     pauses.tell(wait)
 
 
-def _pause_for(attempt, outcome, error):
-    """Pause what the outcome has to pause, before the purchase is locked; returns the `Wait`, if any."""
-    if outcome == Outcome.NOT_SENT:
-        return pauses.provider_failed(str(error))
+def _pause_key(attempt, outcome, error):
+    """Pause, doubt or trust the key as the outcome wants it, before the purchase is locked; the `Wait`, if any."""
     if outcome == Outcome.RATE_LIMITED:
         return pauses.pause_key(attempt.key_id, error.retry_after)
     if outcome == Outcome.KEY_REFUSED:
@@ -103,7 +107,7 @@ def _pause_for(attempt, outcome, error):
 
 
 def _late(purchase, attempt, outcome, note, provider_id):
-    """An answer that came after the sweep gave its attempt up: 'purchased' is evidence, all else moves nothing."""
+    """An answer to what was settled without it: 'purchased' is evidence, all else is written down and moves nothing."""
     if (
         outcome == Outcome.PURCHASED
         and not workflow.is_over(purchase.state)
@@ -122,8 +126,11 @@ def _late(purchase, attempt, outcome, note, provider_id):
     )
 
 
-def record_purchased(purchase, attempt, provider_id, note, *, actor=audit.WORKER):
-    """Move to purchased, by answer, evidence or a person's word, and let the rest be applied."""
+def record_purchased(purchase, attempt, provider_id, note, *, actor=audit.WORKER, key=None):
+    """Move to purchased, by answer, evidence or a person's word, and let the rest be applied.
+
+    `key` is the one that sees the number, where that is not the attempt's.
+    """
     now = clock.now()
     workflow.move(
         purchase,
@@ -133,7 +140,7 @@ def record_purchased(purchase, attempt, provider_id, note, *, actor=audit.WORKER
         note=note,
         provider_id=provider_id,
         purchased_at=now,
-        bought_with=attempt.key,
+        bought_with=key or attempt.key,
         held_cause="",
         held_words="",
         checks=0,

@@ -1,10 +1,15 @@
 """What must be true of the database before anything is served or bought."""
 
+import logging
+
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 
-from purchasing.models import Desk
+from purchasing.encryption import Undecryptable
+from purchasing.models import ApiKey, Desk
+
+log = logging.getLogger(__name__)
 
 
 def refuse_wrong_database():
@@ -24,3 +29,15 @@ def refuse_wrong_database():
             "This database was made for the sandbox: its demo people have a password that everybody knows. "
             "Use a new database (DATABASE_URL), or set SANDBOX=on."
         )
+
+
+def say_unreadable_keys():
+    """Log which teams' API keys cannot be decrypted with the keys in the settings. Their purchases wait."""
+    try:
+        for key in ApiKey.objects.filter(retired_at=None).select_related("team"):
+            try:
+                str(key.secret)
+            except Undecryptable as problem:
+                log.error("%s: %s", key.team, problem)
+    except DatabaseError:
+        return

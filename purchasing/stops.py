@@ -2,7 +2,7 @@
 
 from django.db import transaction
 
-from purchasing import audit, clock, rules
+from purchasing import audit, clock, pauses, rules
 from purchasing.models import Desk, Purchase, Team
 from purchasing.states import State
 from purchasing.workflow import NotYours, WorkflowError
@@ -59,8 +59,8 @@ def _set(row, what, actor, reason, *, stopped):
     if not stopped:
         waiting = Purchase.objects.filter(state=State.APPROVED, waiting_since__isnull=False)
         if what == "team":
-            waiting = waiting.filter(request__team=row)
-        waiting.update(due_at=now)
+            waiting = waiting.filter(request__in=row.requests.all())
+        pauses.plan(waiting, now)
     audit.record(
         f"{what}.stopped" if stopped else f"{what}.goes_on",
         actor=actor,

@@ -27,6 +27,7 @@ EVENTS = {
     "purchase.unconfirmed": "nobody knows yet whether {number} was bought; this is being checked",
     "purchase.held": "{number} needs a decision",
     "purchase.given_up": "gave up {number}; it is still watched",
+    "purchase.waits_long": "{number} has waited for 20 minutes",
     "purchase.applied": "name and recording of {number} are as asked for",
     "attempt.late_answer": "a late answer came for {number}; it was written down and changed nothing",
     "team.created": "made the team {team}",

@@ -121,10 +121,15 @@ def what_happened(purchase):
     )
 
 
+def locked_team(team_id):
+    """Lock a team's row: who does takes it before any key, request or purchase."""
+    return Team.objects.select_for_update(no_key=True).get(pk=team_id)
+
+
 def locked(request_id, purchase_ids=None):
     """Lock team, request and its purchases in the one order; returns `(request, purchases)`."""
     request = PurchaseRequest.objects.get(pk=request_id)
-    Team.objects.select_for_update(no_key=True).get(pk=request.team_id)
+    locked_team(request.team_id)
     request = (
         PurchaseRequest.objects.select_for_update(no_key=True, of=("self",))
         .select_related("team", "requester")

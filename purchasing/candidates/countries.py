@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 
 _NAMES = """
 AC Ascension Island|Ascension|Île de l'Ascension
@@ -271,6 +272,7 @@ def country_name(code: str) -> str:
     return _ENGLISH.get(code) or code
 
 
+@lru_cache(maxsize=2048)
 def country_of(text: str) -> str:
     """Return the ISO code that a code, a name, a flag or a mix such as 'Germany (DE)' stands for, or ''."""
     text = text[:80].translate(_FLAG).strip()

@@ -11,7 +11,7 @@ from purchasing.candidates.account import Account
 from purchasing.candidates.fields import Claims, claims, is_nothing
 from purchasing.candidates.lines import NOT_A_NUMBER, cell_problem
 from purchasing.candidates.results import MAX_LINES, check_size
-from purchasing.candidates.scan import find
+from purchasing.candidates.text import clean, tidy
 from purchasing.candidates.words import role_of
 
 NO_NUMBER = "No phone number stands in this entry."
@@ -22,6 +22,8 @@ TOO_DEEP = "This is nested too deeply to be a list of numbers. Paste the numbers
 _DEEPEST = 6
 _BLANK = re.compile(r"[ \t\n]*")
 _SEVEN_DIGITS = re.compile(r"(?:\d\D{0,4}){7}")
+_PLAUSIBLE = re.compile(r'\{[ \t\n]*["}]|\[[ \t\n]*["{\[\]0-9tfnNI-]|["0-9tfnNI-]')
+_PATIENCE = 500_000_000  # about half a second
 _LONG = 40  # characters of a number that are worth reading as one
 
 
@@ -46,9 +48,9 @@ class Block:
 class _Broken(Exception):
     """The JSON ends being JSON: `at` is where the entry begins that could not be read."""
 
-    def __init__(self, at: int, *, cut: bool = False, deep: bool = False, reached: int = 0):
+    def __init__(self, at: int, *, cut: bool = False, deep: bool = False):
         super().__init__()
-        self.at, self.cut, self.deep, self.reached = at, cut, deep, max(at, reached)
+        self.at, self.cut, self.deep = at, cut, deep
 
 
 class _Object(dict):
@@ -80,42 +82,43 @@ _DECODER = json.JSONDecoder(
 
 
 class Reader:
-    """Finds blocks of JSON in one text. Places that turn out to be none cost time, so there is a limit to trying."""
+    """Finds blocks of JSON in one text. Places that turn out to be none cost time, so there is an end to trying."""
 
     def __init__(self, text: str):
         self._text = text
-        self._patience = 4 * len(text)
+        self._length = len(text.rstrip())
+        self._patience = _PATIENCE
 
     def block(self, start: int) -> Block | None:
         """Return the JSON that begins at this place, or None where there is none."""
         if self._patience <= 0:
             return None
-        walk = _Walk(self._text)
+        walk = _Walk(self._text, self._length)
         try:
             end = walk.value(start, 0)
         except _Broken as broken:
             if broken.cut:
-                stop = len(self._text.rstrip())
-                return Block(
-                    [*walk.entries, Entry(min(broken.at, stop - 1), stop, None, CUT_OFF)], len(self._text)
-                )
-            self._patience -= len(self._text) if broken.deep else broken.reached - start + 1
+                rest = Entry(min(broken.at, self._length - 1), self._length, None, CUT_OFF)
+                return Block([*walk.entries, rest], len(self._text))
             return Block(walk.entries, broken.at) if walk.entries else None
+        finally:
+            self._patience -= walk.cost
         rest = self._text[end : end + 200].split("\n")[0].strip(" \t,;")
-        if any(_may_hold_a_number(entry.value) for entry in walk.entries) or (
-            self._text[start] == "{" and not rest
-        ):
+        empty = self._text[start] == "{" and not rest
+        if empty or any(_may_hold_a_number(entry.value) for entry in walk.entries):
             return Block(walk.entries, end)
-        self._patience -= end - start
+        self._patience -= 10 * (end - start)
         return None
 
 
 class _Walk:
     """Goes through arrays and objects down to the entries."""
 
-    def __init__(self, text: str):
+    def __init__(self, text: str, length: int):
         self._text = text
+        self._length = length  # up to the last character that is not blank
         self.entries: list[Entry] = []
+        self.cost = 0  # of what turned out to be no JSON, in characters that were looked at
 
     def value(self, at: int, depth: int) -> int:
         """Collect the entries of the value that begins here; return where it ends."""
@@ -168,9 +171,9 @@ class _Walk:
                 raise self._broken(start, problem) from None
             at = self._behind_blank(at)
             if self._text[at : at + 1] != ":":
-                raise _Broken(start, cut=at >= len(self._text), reached=at)
+                raise _Broken(start, cut=at >= len(self._text))
             at = self._behind_blank(at + 1)
-            if self._text[at : at + 1] in ("[", "{") and (whole or not role_of(key)[0]):
+            if self._text[at : at + 1] in ("[", "{") and (whole or role_of(key)[0] in ("", "phone")):
                 known = len(self.entries)
                 at = self.value(at, depth + 1)
                 if whole and not any(_may_hold_a_number(entry.value) for entry in self.entries[known:]):
@@ -179,30 +182,30 @@ class _Walk:
                 try:
                     _, at = self._decoded(at)
                 except _Broken as broken:
-                    raise _Broken(start, cut=broken.cut, deep=broken.deep, reached=broken.reached) from None
+                    raise _Broken(start, cut=broken.cut, deep=broken.deep) from None
             at = self._behind_blank(at)
             if self._text[at : at + 1] == ",":
                 at = self._behind_blank(at + 1)
         if self._text[at : at + 1] != "}":
-            raise _Broken(start, cut=at >= len(self._text), reached=at)
+            raise _Broken(start, cut=at >= len(self._text))
         return at + 1
 
     def _decoded(self, at: int) -> tuple[Any, int]:
+        if at < self._length and not _PLAUSIBLE.match(self._text, at):
+            raise _Broken(at)
         try:
             return _DECODER.raw_decode(self._text, at)
         except RecursionError:
+            self.cost += 50 * self._length
             raise _Broken(at, deep=True) from None
         except ValueError as problem:
             raise self._broken(at, problem) from None
 
     def _broken(self, at: int, problem: ValueError) -> _Broken:
         reached = getattr(problem, "pos", at)
+        self.cost += reached + 20 * (reached - at)  # the error counts the lines in front of it
         unterminated = str(problem).startswith("Unterminated string")
-        return _Broken(
-            at,
-            cut=unterminated or reached >= len(self._text.rstrip()),
-            reached=len(self._text) if unterminated else reached,
-        )
+        return _Broken(at, cut=unterminated or reached >= self._length)
 
     def _behind_blank(self, at: int) -> int:
         return _BLANK.match(self._text, at).end()
@@ -229,7 +232,7 @@ def phone_of(value: dict) -> tuple[str, Any] | None:
     ranked = sorted(
         (is_nothing(inner), role[1], place, key)
         for place, (key, inner) in enumerate(value.items())
-        if (role := role_of(key))[0] == "phone"
+        if (role := role_of(key))[0] == "phone" and not isinstance(inner, list | dict)
     )
     return (ranked[0][3], value[ranked[0][3]]) if ranked else None
 
@@ -242,9 +245,9 @@ def read_entry(account: Account, entry: Entry, text: str, *, line: int, span: in
     elif isinstance(entry.value, dict):
         _read_object(account, entry.value, written, line=line, span=span, region=region)
     elif isinstance(entry.value, str | int) and not isinstance(entry.value, bool):
-        _read_text(account, str(entry.value), Claims(home=region), str(entry.value), line=line, span=span)
+        _read_text(account, str(entry.value), Claims(home=region), line=line, span=span)
     else:
-        account.not_understand(line, written, NO_NUMBER, span)
+        account.not_understand(line, written, TOO_DEEP if isinstance(entry.value, list) else NO_NUMBER, span)
 
 
 def _read_object(account: Account, value: dict, written: str, *, line: int, span: int, region: str) -> None:
@@ -257,7 +260,7 @@ def _read_object(account: Account, value: dict, written: str, *, line: int, span
     elif is_nothing(phone[1]):
         account.not_understand(line, written, NO_NUMBER, span)
     elif isinstance(phone[1], str | int) and not isinstance(phone[1], bool):
-        _read_text(account, str(phone[1]), said, written, line=line, span=span)
+        _read_text(account, str(phone[1]), said, line=line, span=span, written=written)
     else:
         account.not_understand(line, written, NOT_A_NUMBER, span)
 
@@ -274,16 +277,18 @@ def _by_role(value: dict) -> dict[str, Any]:
 
 
 def _read_unnamed(account: Account, value: dict, said: Claims, written: str, *, line: int, span: int) -> None:
-    found = [one for text in _texts(value) for one in find(text[:500], only_plus=True).found]
+    found = [one for text in _texts(value) for one in account.finder.find(tidy(text), only_plus=True).found]
     for one in found:
         account.found(one, said, line=line, written=written if len(found) == 1 else one.written, span=span)
     if not found:
         account.not_understand(line, written, NO_NUMBER, span)
 
 
-def _read_text(account: Account, text: str, said: Claims, written: str, *, line: int, span: int) -> None:
-    found = find(text, said.home).found
+def _read_text(account: Account, text: str, said: Claims, *, line: int, span: int, written: str = "") -> None:
+    text = clean(text).replace("\n", " ")
+    found = account.finder.find(text, said.home).found
     for one in found:
-        account.found(one, said, line=line, written=written if len(found) == 1 else one.written, span=span)
+        alone = (written or text) if len(found) == 1 else one.written
+        account.found(one, said, line=line, written=alone, span=span)
     if not found:
-        account.not_understand(line, written, cell_problem(text), span)
+        account.not_understand(line, written or text, cell_problem(text), span)

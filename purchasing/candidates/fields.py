@@ -12,13 +12,14 @@ from purchasing.candidates.countries import country_name, country_of
 from purchasing.candidates.numbers import Number
 from purchasing.candidates.results import MAX_WRITTEN, Candidate
 from purchasing.candidates.scan import Found
-from purchasing.candidates.text import tidy
+from purchasing.candidates.text import cut, tidy
 from purchasing.candidates.words import type_of
 from purchasing.identitycall.resources import parse_cost
 
 _MOST_FEATURES = _MOST_REGIONS = 20
 _LONGEST_WORD = 60
 _LARGEST_ID = 2**63 - 1
+_COSTS = {"upfront": "one-time cost", "monthly": "monthly cost"}
 _NOTHING = ("", "null", "none", "nil", "n/a", "-", "–")
 
 UNKNOWN_NUMBER = "The numbering plan does not know this number. Check it with care."
@@ -48,14 +49,16 @@ def claims(
 ) -> Claims:
     """Read the values that stand beside a number, by their role; `priced` says that costs should stand there."""
     warnings: list[str] = list(notes)
+    if priced:
+        _warn_of_missing_costs(values, warnings)
     country, home = _country(values.get("country"), default_country, warnings)
     return Claims(
         country_code=country,
         home=home,
         number_type=_number_type(values.get("type"), warnings),
         name=_name(values.get("name"), warnings),
-        upfront_cost=_cost(values, "upfront", "one-time cost", priced, warnings),
-        monthly_cost=_cost(values, "monthly", "monthly cost", priced, warnings),
+        upfront_cost=_cost(values.get("upfront"), _COSTS["upfront"], warnings),
+        monthly_cost=_cost(values.get("monthly"), _COSTS["monthly"], warnings),
         features=_features(values.get("features")),
         region=_region(values.get("region")),
         requirement_group_id=_group(values.get("group"), warnings),
@@ -75,7 +78,7 @@ def candidate(found: Found, said: Claims, *, line: int, written: str, span: int 
     number_type = _agreed_type(number, said, warnings)
     return Candidate(
         line=line,
-        written=tidy(written),
+        written=cut(written),
         phone_number=number.phone_number,
         country_code=country,
         number_type=number_type,
@@ -108,9 +111,11 @@ def _agreed_country(number: Number, said: Claims, warnings: list[str]) -> str:
 
 
 def _agreed_type(number: Number, said: Claims, warnings: list[str]) -> str:
-    claimed, planned = said.number_type, number.number_type
-    if claimed and planned and claimed != planned:
-        warnings.append(f"The text says {claimed}, but by the numbering plan this number is {planned}.")
+    claimed = said.number_type
+    planned = number.types[0] if len(number.types) == 1 else ""
+    if claimed and number.types and claimed not in number.types:
+        likely = " or ".join(number.types)
+        warnings.append(f"The text says {claimed}, but by the numbering plan this number is {likely}.")
     if not (claimed or planned):
         warnings.append(UNKNOWN_TYPE)
     return claimed or planned
@@ -165,19 +170,18 @@ def _name(value: Any, warnings: list[str]) -> str:
     return name
 
 
-def _cost(
-    values: Mapping[str, Any], role: str, called: str, priced: bool, warnings: list[str]
-) -> Decimal | None:
-    value = values.get(role)
+def _warn_of_missing_costs(values: Mapping[str, Any], warnings: list[str]) -> None:
+    missing = [called for role, called in _COSTS.items() if is_nothing(values.get(role))]
+    if missing:
+        warnings.append(f"The {' and the '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
+
+
+def _cost(value: Any, called: str, warnings: list[str]) -> Decimal | None:
     if is_nothing(value):
-        if priced:
-            warnings.append(f"The {called} is missing.")
         return None
     cost = parse_cost(value.strip() if isinstance(value, str) else value)
     if cost is None:
-        warnings.append(
-            f"The {called} '{_shown(value)}' was not understood. Only a plain amount such as 1.50 is."
-        )
+        warnings.append(f"The {called} '{_shown(value)}' was not understood. Only a plain amount such as 1.50 is.")
     return cost
 
 
@@ -226,4 +230,4 @@ def _group(value: Any, warnings: list[str]) -> int | None:
 
 
 def _shown(value: Any) -> str:
-    return tidy(value if isinstance(value, str) else repr(value)[:400], 40)
+    return tidy(str(value), 40) if isinstance(value, str | int | Decimal) else "…"

@@ -5,19 +5,20 @@ import re
 from purchasing.candidates.account import Account
 from purchasing.candidates.fields import Claims
 from purchasing.candidates.numbers import TOO_SHORT
-from purchasing.candidates.scan import DAMAGED, find
+from purchasing.candidates.scan import DAMAGED
 
 NO_NUMBER = "No phone number stands in this line."
 NOT_A_NUMBER = "What stands here is no phone number."
 _DAMAGED_CELL = re.compile(
     r"\s*(?:#{3,}|#(?:NAME|VALUE|REF|ERROR|NUM|NULL|N/A|WERT|BEZUG|ZAHL|NOM|VALEUR)[?!]?)\s*", re.IGNORECASE
 )
+_LETTERS = re.compile(r"[^\W\d_]")
 _SOME_DIGITS = re.compile(r"(?:\D*\d){3}")
 
 
 def read_line(account: Account, line: int, text: str, region: str, *, only_plus: bool = False) -> None:
     """Account for one line that is not blank: its numbers, or the reason why it gives none."""
-    scan = find(text, region, only_plus=only_plus)
+    scan = account.finder.find(text, region, only_plus=only_plus)
     for found in scan.found:
         written = text if len(scan.found) == 1 else found.written
         account.found(found, Claims(), line=line, written=written)
@@ -35,7 +36,7 @@ def cell_problem(text: str) -> str:
     """Return the reason why a cell that should hold a number holds none."""
     if is_damaged(text):
         return DAMAGED
-    return TOO_SHORT if _SOME_DIGITS.match(text[:400]) and not find(text).prose else NOT_A_NUMBER
+    return TOO_SHORT if _SOME_DIGITS.match(text[:400]) and not _LETTERS.search(text) else NOT_A_NUMBER
 
 
 def is_damaged(text: str) -> bool:

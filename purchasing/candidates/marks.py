@@ -4,19 +4,23 @@ import re
 
 _CURRENCY = r"(?:[€$£¥%]|(?:EUR|USD|GBP|CHF|Euro|Dollar)\b)"
 _CLOCK = r"(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:[.,]\d{1,9})?)?"
+_AMOUNT = r"(?:0|[1-9]\d{0,5})[.,]\d\d(?:\d\d)?(?=[\s;,|)]|$)"
+_BYTE = r"(?:[1-9]?\d|1\d\d|2[0-4]\d|25[0-5])"
+_DAY = r"(?:[0-2]?\d|3[01])"
 _MASKED = re.compile(
     rf"""
+    (?<!\d)(?=[\d+€$£¥])(?:
       (?P<damaged> (?<![\w.,+]) \+? \d (?:[.,]\d{{1,15}})? [eE]\+?\d{{1,3}} (?!\w) )
-    | (?<!\d) (?:19|20)\d\d ([-/.]) (?:0?[1-9]|1[0-2]) \2 (?:[0-2]?\d|3[01]) (?!\d|[-./]\d)
+    | (?:19|20)\d\d ([-/.]) (?:0?[1-9]|1[0-2]) \2 {_DAY} (?!\d|[-./]\d)
           (?:[T ]{_CLOCK}(?:Z|\ ?[+-]\d\d:?\d\d(?!\d))?)?
-    | (?<![\d+]) (?<!\d[-./]) (?:[0-2]?\d|3[01]) ([-/.]) (?:[0-2]?\d|3[01]) \3 (?:19|20)\d\d (?!\d|[-./]\d)
-    | (?<![\d+]) (?<!\d[-./]) (?:[0-2]?\d|3[01]) ([-/.]) (?:[0-2]?\d|3[01]) \4 \d\d (?=,?\ {_CLOCK})
-    | (?<![\d:+]) {_CLOCK} (?![\d:]) (?:\ ?[AaPp][Mm]\b)?
-    | [€$£¥]\ ? \d{{1,12}}(?:[.,]\d{{1,12}})*
-    | (?<![\d.,+]) \d{{1,6}}[.,]\d\d \ ?{_CURRENCY}
-    | (?P<weak> (?<=\s) (?: \d{{1,6}}[.,]\d\d(?:\d\d)?(?=[\s;,|)]|$) | \d{{1,4}}\ ?{_CURRENCY} ) )
-    | (?<![\d.+]) (?:[1-9]?\d|1\d\d|2[0-4]\d|25[0-5]) (?:\.(?:\d|[1-9]\d|1\d\d|2[0-4]\d|25[0-5])){{3}} (?![\d]|\.\d)
-    """,
+    | (?<!\+) (?<!\d[-./]) {_DAY} ([-/.]) {_DAY} \3 (?:19|20)\d\d (?!\d|[-./]\d)
+    | (?<!\+) (?<!\d[-./]) {_DAY} ([-/.]) {_DAY} \4 \d\d (?=,?\ {_CLOCK})
+    | (?<![:+]) {_CLOCK} (?![\d:]) (?:\ ?[AaPp][Mm]\b)?
+    | (?: [€$£¥]\ ? \d{{1,12}}(?:[.,]\d{{1,12}})* )+
+    | (?<![.,+]) \d{{1,6}}[.,]\d\d \ ?{_CURRENCY}
+    | (?P<weak> (?<!\S) (?: {_AMOUNT} (?:\ {{1,3}}{_AMOUNT})* (?!\ ?\d) | \d{{1,4}}\ ?{_CURRENCY} ) )
+    | (?<![.+]) {_BYTE} (?:\.{_BYTE}){{3}} (?![\d]|\.\d)
+    )""",
     re.VERBOSE,
 )
 _CHEAP = re.compile(r"\d[.,:/-]\d|\d[eE]\+?\d|[€$£¥%]|EUR|USD|GBP|CHF|Euro|Dollar")
@@ -24,140 +28,27 @@ _PERCENT_PLUS = re.compile(r"%2[bB](?=\d)")
 _PLUS_ENTITY = re.compile(r"&(?:#0{0,3}43|#x0{0,3}2[bB]|plus);")
 _SPACE_ENTITY = re.compile(r"&(?:nbsp|thinsp|ensp|emsp|#160|#xa0|#x2009|shy|zwnj|#8209);", re.IGNORECASE)
 
-LABELS = frozenset(
-    [
-        "tel",
-        "telefon",
-        "telefonnummer",
-        "telephone",
-        "téléphone",
-        "tél",
-        "telefono",
-        "teléfono",
-        "fon",
-        "fone",
-        "phone",
-        "phones",
-        "ph",
-        "mobil",
-        "mobile",
-        "mobiltelefon",
-        "handy",
-        "handynr",
-        "cell",
-        "cellphone",
-        "call",
-        "callto",
-        "fax",
-        "whatsapp",
-        "wa",
-        "sip",
-        "sms",
-        "nummer",
-        "nummern",
-        "rufnummer",
-        "number",
-        "numbers",
-        "no",
-        "nr",
-        "num",
-        "numero",
-        "número",
-        "numéro",
-        "numer",
-        "office",
-        "work",
-        "home",
-        "main",
-        "büro",
-        "zentrale",
-        "durchwahl",
-        "festnetz",
-        "portable",
-        "fixe",
-        "cel",
-        "msisdn",
-        "voice",
-        "did",
-        "e164",
-        "type",
-        "pref",
-        "uri",
-        "line",
-        "t",
-        "m",
-        "f",
-        "p",
-        "n",
-        "h",
-        "w",
-        "o",
-        "and",
-        "und",
-        "et",
-        "or",
-        "oder",
-        "ou",
-    ]
+_LABEL_WORDS = """
+    tel telefon telefonnummer telephone téléphone tél telefono teléfono fon fone phone phones ph mobil mobile mobiltelefon
+    handy handynr cell cellphone call callto fax whatsapp wa sip sms nummer nummern rufnummer number numbers no nr num
+    numero número numéro numer office work home main büro zentrale durchwahl festnetz portable fixe cel msisdn voice
+    did e164 type pref uri line ext extension extn x dw nst nebenstelle poste t m f p n h w o and und et or oder ou
+"""
+LABELS = frozenset(_LABEL_WORDS.split())
+_IDENTIFIES = re.compile(
+    r"(?:order|bestell|auftrag|rechnung|invoice|kunden|customer|ticket|account|konto|artikel|article|vertrag|contract|serial"
+    r"|serien|tracking|paket|parcel|booking|buchung|commande|facture|client|postal|version|steuer|refer)[^\W\d_]*"
+    r"|ref|case|iban|bic|sku|item|ustid|vat|tax|hrb|plz|zip|siret|siren|id|uuid|vers|po|job|build|issue|user|card|karte|port",
+    re.IGNORECASE,
 )
-_IDENTIFIES = [
-    "order",
-    "bestell",
-    "auftrag",
-    "rechnung",
-    "invoice",
-    "kunden",
-    "customer",
-    "ticket",
-    "ref",
-    "case",
-    "account",
-    "konto",
-    "iban",
-    "bic",
-    "artikel",
-    "article",
-    "sku",
-    "item",
-    "ustid",
-    "vat",
-    "steuer",
-    "tax",
-    "hrb",
-    "plz",
-    "zip",
-    "postal",
-    "commande",
-    "facture",
-    "client",
-    "siret",
-    "siren",
-    "id",
-    "uuid",
-    "version",
-    "vers",
-    "serial",
-    "serien",
-    "tracking",
-    "paket",
-    "parcel",
-    "booking",
-    "buchung",
-    "vertrag",
-    "contract",
-    "po",
-    "job",
-    "build",
-    "issue",
-    "user",
-    "card",
-    "karte",
-]
+_JOINED_BEHIND = re.compile("[@_]|-[A-Za-z]")
 _LOOK_BACK = 48
 _WORDS_BEFORE = re.compile(r"(?:([A-Za-zÀ-ÿ]+)[^A-Za-zÀ-ÿ0-9\n]{1,3})?([A-Za-zÀ-ÿ]+)([.:=#°/_ -]{0,4})$")
-_LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]+")
-_LIST_MARK = re.compile(r"\s*(?:[(\[]?\d{1,4}[.):\]]{1,2}[ \t]+|#\d{1,4}[ \t:.]+)(?=[+(\d]|\S{0,12}[+(]?\d)")
+# An area code in brackets is no list mark: a mark has few digits, and what follows it is a whole number.
+_LIST_MARK = re.compile(
+    r"\s*(?:[1-9]\d?[.)][ \t]+(?=[+(\d])|(?:[1-9]\d{2,3}[.)]|[(\[][1-9]\d?[)\]])[ \t]+(?=[+0]|\([+0])|#\d{1,4}[ \t:.]+(?=[+(\d]))"
+)
 
 EXTENSION = re.compile(
     r" ?[,;(]? ?(?:(?:ext(?:ension|n)?|durchwahl|dw|nebenstelle|nst|poste|interno|anexo|app(?:arat)?|доб)\b\.?|x|\#)"
@@ -165,7 +56,7 @@ EXTENSION = re.compile(
     re.IGNORECASE,
 )
 VANITY = re.compile(
-    r"(?<![\w+])(?:\+?\d{1,3}[ .-]?)?\(?(?:0?800|8\d\d|0900|900)\)?[ .-]?(?=[A-Z0-9-]*[A-Z]{3})[A-Z0-9-]{3,20}"
+    r"(?<![\w+])(?:\+?\d{1,3}[ .-]?)?\(?(?:0?800|8\d\d|0900|900)\)?[ .-]?(?=[A-Z0-9-]{0,20}[A-Z]{3})[A-Z0-9-]{3,20}"
 )
 
 
@@ -186,16 +77,14 @@ def masked(text: str) -> tuple[str, list[re.Match]]:
 
     def blank(match: re.Match) -> str:
         blanked.append(match)
-        return "\0" * len(match[0])
+        return "\0" * (match.end() - match.start())
 
     return _MASKED.sub(blank, text), blanked
 
 
 def letters_outside_labels(text: str) -> bool:
     """Say whether the line holds words, other than those that announce a number."""
-    if not _LETTER.search(text):
-        return False
-    return any(word[0].casefold() not in LABELS for word in _WORD.finditer(EXTENSION.sub("", text)))
+    return any(word[0].casefold() not in LABELS for word in _WORD.finditer(text))
 
 
 def list_mark(text: str) -> int:
@@ -206,19 +95,20 @@ def list_mark(text: str) -> int:
 
 def is_identifier(text: str, start: int, end: int) -> bool:
     """Say whether digits without a plus sign are part of a word, a web address or an order number."""
-    before = text[max(0, start - _LOOK_BACK) : start]
-    behind = text[end : end + 12]
-    joined = before.split(" ")[-1]
-    if any(sign in joined for sign in ("://", "www.", "@")) or behind.startswith(("@", "_")):
-        return "wa.me/" not in joined
-    if before.endswith(("_", "#", "$", "€", "£", "*")) or re.match(r"-[A-Za-z]", behind):
+    if _JOINED_BEHIND.match(text, end):
         return True
-    if re.search(r"[A-Za-z0-9]-$", before) and not _is_label(joined[:-1]):
+    before = text[max(0, start - _LOOK_BACK) : start]
+    if not before or before.isspace():
+        return False
+    joined = before[before.rfind(" ") + 1 :]
+    if any(sign in joined for sign in ("://", "www.", "@")):
+        return "wa.me/" not in joined
+    if joined and (joined[-1] in "_#$€£*" or (joined[-1] == "-" and joined[-2:-1].isalnum() and not _is_label(joined[:-1]))):
         return True
     words = _WORDS_BEFORE.search(before)
     if not words:
         return False
-    if any(_identifies(word) for word in words.group(1, 2) if word):
+    if any(word and _IDENTIFIES.fullmatch(word) for word in words.group(1, 2)):
         return True
     if words[3] and not words[3].strip(".: "):
         return False
@@ -227,8 +117,3 @@ def is_identifier(text: str, start: int, end: int) -> bool:
 
 def _is_label(word: str) -> bool:
     return word.casefold() in LABELS
-
-
-def _identifies(word: str) -> bool:
-    word = word.casefold()
-    return any(word.startswith(name) if len(name) > 4 else word == name for name in _IDENTIFIES)

@@ -18,8 +18,8 @@ from purchasing.candidates.results import (
     Pasted,
     check_size,
 )
-from purchasing.candidates.scan import find
-from purchasing.candidates.text import clean, printable, tidy
+from purchasing.candidates.scan import Finder
+from purchasing.candidates.text import clean, cut, printable
 from purchasing.redaction import holds_secret, redact
 
 AROUND = "This is the frame around the numbers."
@@ -48,11 +48,11 @@ def read(text: str, *, default_country: str = "") -> Pasted:
 def number(text: str, *, default_country: str = "") -> Candidate | NotUnderstood:
     """Read one number, as a single field holds it."""
     line = clean(text[:2000]).replace("\n", " ")
-    found = find(line, supported(default_country)).found
+    found = Finder().find(line, supported(default_country)).found
     if len(found) == 1 and found[0].number and len(text) <= 2000:
         return candidate(found[0], Claims(), line=1, written=line)
     reason = (found[0].reason or SEVERAL) if found else (TOO_SHORT if re.search(r"\d", line) else NO_NUMBER)
-    return NotUnderstood(1, tidy(line), SEVERAL if len(found) > 1 else reason)
+    return NotUnderstood(1, cut(line), SEVERAL if len(found) > 1 else reason)
 
 
 class _Text:
@@ -132,7 +132,7 @@ class _Text:
         pieces = self._text[start:end].split("\n")
         self._check_lines(pieces)
         for line, piece in enumerate(pieces, start=first):
-            scan = find(piece, only_plus=True)
+            scan = self._account.finder.find(piece, only_plus=True)
             for found in scan.found:
                 written = piece if len(scan.found) == 1 else found.written
                 self._account.found(found, Claims(), line=line, written=written)

@@ -79,7 +79,7 @@ class Pasted:
 
     @property
     def records(self) -> list[Record]:
-        """Every record in the order of the text."""
+        """Every record, by line; of one line the numbers first."""
         everything = [*self.candidates, *self.not_understood, *self.repeats, *self.skipped]
         return sorted(everything, key=lambda record: record.line)
 

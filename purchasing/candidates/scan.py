@@ -5,7 +5,8 @@ one and cannot be read as exactly one comes back with the reason.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import phonenumbers
 
@@ -18,7 +19,8 @@ from purchasing.candidates.marks import (
     list_mark,
     masked,
 )
-from purchasing.candidates.numbers import NO_COUNTRY, TOO_LONG, TWO_READINGS, Number, international, national
+from purchasing.candidates.numbers import LONGEST, NO_COUNTRY, SHORTEST, TOO_LONG, TWO_READINGS, Number, Plan
+from purchasing.candidates.results import MAX_LINES, TOO_MANY, TooLarge
 from purchasing.candidates.text import plain
 
 LETTERS = "Letters stand in this number. Write it with digits only."
@@ -33,14 +35,15 @@ _NORTH_AMERICA = frozenset(phonenumbers.COUNTRY_CODE_TO_REGION_CODE[1])
 _BETWEEN = r"(?=[ .\-/()\[\]]) ?[)\]]? ?(?:[./]|-{1,2})? ?[(\[]? ?"
 _TOKEN = re.compile(rf"(?P<plus>[(\[]{{0,2}}\+{{1,3}}[ .(\[\])-]{{0,3}}(?=\d))?\d+(?:{_BETWEEN}\d+)*")
 _DIGITS = re.compile(r"\d+")
+_ALONE = re.compile(r"[ \t\"']*\+([1-9][0-9]{6,14})[ \t\"',;]*")  # most lists hold nothing else
 _WORD_BEHIND = re.compile(r"[ -]?[A-Z]{3,}(?![a-z])")
 _FLOAT = re.compile(r"\d{7,15}\.0{1,2}")
 _MOST_GROUPS = 20  # no number is written in more groups of digits
+_LONGEST_RUN = 4000  # characters of digits and what stands between them
 _COMPACT = 9  # digits without a space that stand for a whole number
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One number, or one thing that is not understood, as it stands in its line."""
 
     written: str
@@ -49,8 +52,7 @@ class Found:
     extension: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(NamedTuple):
     """What stands in one line, in its order, and whether the line holds words or digits besides."""
 
     found: list[Found]
@@ -58,16 +60,14 @@ class Scan:
     digits: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
+class _Group(NamedTuple):
     digits: str
     before: str  # what stands between it and the group before
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(NamedTuple):
     written: str
     text: str  # of the same length: plain, and what is surely no phone number blanked out
     region: str
@@ -75,54 +75,126 @@ class _Line:
     amounts: frozenset[int]  # where a bare amount stands behind
 
 
-def find(line: str, region: str = "", *, only_plus: bool = False) -> Scan:
-    """Look for phone numbers in one line; `only_plus` leaves alone what has no plus sign."""
-    written = decoded(line)
-    text, blanked = masked(plain(written))
-    if not _DIGITS.search(text) and not blanked:
-        return Scan([], letters_outside_labels(text), False)
-    amounts = frozenset(match.start() - 1 for match in blanked if match["weak"])
-    where = _Line(written, text, region, letters_outside_labels(text), amounts)
-    found = [
-        (match.start(), Found(written[slice(*match.span())], None, DAMAGED))
-        for match in blanked
-        if match["damaged"]
-    ]
-    for token in _TOKEN.finditer(text, list_mark(text)):
-        if token["plus"] or not (only_plus or is_identifier(text, token.start(), token.end())):
-            found += _numbers(where, token)
-    if not found and (match := VANITY.search(text)):
-        found.append((match.start(), Found(written[slice(*match.span())], None, LETTERS)))
-    found.sort(key=lambda place: place[0])
-    return Scan([one for _, one in found], where.prose, _DIGITS.search(text) is not None)
+class Finder:
+    """Looks for phone numbers in the lines of one text."""
 
+    def __init__(self) -> None:
+        self._plan = Plan()
+        self._count = 0
 
-def _numbers(line: _Line, token: re.Match) -> list[tuple[int, Found]]:
-    """Read one run of digits: mostly one number, at times several."""
-    plus = token["plus"] is not None
-    groups = _groups(line.text, token)
-    found = []
-    while groups:
-        used, result = _international(groups, 0) if plus else _bare(groups, line.region)
-        start, end = groups[0].start if found else token.start(), groups[used - 1].end
-        extension = None
-        if used == len(groups):
-            extension = EXTENSION.match(line.text, end)
-            result = result if extension else _in_its_place(result, line, end, groups)
-        if line.prose and not plus and isinstance(result, Number) and not result.known:
-            result = UNSURE
-        if isinstance(result, Number):
-            behind = extension.end() if extension else end
-            found.append(
-                (
-                    start,
-                    Found(line.written[start:behind], result, "", extension["digits"] if extension else ""),
-                )
-            )
-        elif sum(len(group.digits) for group in groups[:used]) >= _worth_saying(plus, line.prose):
-            found.append((start, Found(line.written[start:end], None, result)))
-        groups, plus = groups[used:], False
-    return found
+    def find(self, line: str, region: str = "", *, only_plus: bool = False) -> Scan:
+        """Look for phone numbers in one line; `only_plus` leaves alone what has no plus sign."""
+        if simple := _ALONE.fullmatch(line):
+            alone = _Line(line, line, region, False, frozenset())
+            return Scan([self._said(0, len(line), alone, self._plan.international(simple[1]))[1]], False, True)
+        written = decoded(line)
+        text = plain(written)
+        if not _DIGITS.search(text):
+            return Scan([], True, False)
+        text, blanked = masked(text)
+        amounts = frozenset(match.start() - 1 for match in blanked if match["weak"])
+        where = _Line(written, text, region, letters_outside_labels(text), amounts)
+        found = [self._said(match.start(), match.end(), where, DAMAGED) for match in blanked if match["damaged"]]
+        shortest = _fewest_digits(where)
+        for token in _TOKEN.finditer(text, list_mark(text)):
+            if token["plus"] is None and (
+                only_plus or token.end() - token.start() < shortest or is_identifier(text, token.start(), token.end())
+            ):
+                continue
+            found += self._numbers(where, token)
+        if not found and (match := VANITY.search(text)):
+            found.append(self._said(match.start(), match.end(), where, LETTERS))
+        found.sort(key=lambda place: place[0])
+        return Scan([one for _, one in found], where.prose, _DIGITS.search(text) is not None)
+
+    def _said(self, start: int, end: int, line: _Line, result: Number | str, extension: str = "") -> tuple[int, Found]:
+        self._count += 1
+        if self._count > MAX_LINES:
+            raise TooLarge(TOO_MANY)
+        number = result if isinstance(result, Number) else None
+        return start, Found(line.written[start:end], number, "" if number else result, extension)
+
+    def _numbers(self, line: _Line, token: re.Match) -> list[tuple[int, Found]]:
+        """Read one run of digits: mostly one number, at times several."""
+        if token.end() - token.start() > _LONGEST_RUN:
+            return [self._said(*token.span(), line, TOO_LONG)]
+        plus = token["plus"] is not None
+        groups = _groups(line.text, token)
+        found = []
+        while groups:
+            used, result = self._international(groups, 0) if plus else self._bare(groups, line.region)
+            start, end = groups[0].start if found else token.start(), groups[used - 1].end
+            extension = None
+            if used == len(groups):
+                extension = EXTENSION.match(line.text, end)
+                result = result if extension else _in_its_place(result, line, end, groups)
+            if line.prose and not plus and isinstance(result, Number) and not result.known:
+                result = UNSURE
+            digits = sum(len(group.digits) for group in groups[:used])
+            if isinstance(result, Number) and extension:
+                found.append(self._said(start, extension.end(), line, result, extension["digits"]))
+            elif isinstance(result, Number) or digits >= _worth_saying(plus, line.prose):
+                found.append(self._said(start, end, line, result))
+            groups, plus = groups[used:], False
+        return found
+
+    def _international(self, groups: list[_Group], dropped: int) -> tuple[int, Number | str]:
+        """Read groups that begin with a calling code, after `dropped` digits: how many were used, what came of it."""
+        few = groups[:_MOST_GROUPS]
+        whole = self._plan.international(_joined(few)[dropped:]) if len(few) == len(groups) else TOO_LONG
+        if isinstance(whole, Number):
+            return len(groups), self._doubted(whole, groups, dropped)
+        fits = []
+        for used in _cuts(few):
+            number = self._plan.international(_joined(few[:used])[dropped:])
+            if isinstance(number, Number):
+                if used == 1 or few[used].digits.startswith("00"):
+                    return used, number
+                fits.append((used, number))
+        if len(fits) == 1:
+            return fits[0]
+        return len(groups), TWO_READINGS if fits else whole
+
+    def _doubted(self, number: Number, groups: list[_Group], dropped: int) -> Number | str:
+        """Return the number, unless a shorter part of the same digits is as good a reading."""
+        if len(groups) == 1:
+            return number
+        first = groups[0].digits[dropped:]
+        if len(first) >= _COMPACT and " " in groups[1].before and isinstance(self._plan.international(first), Number):
+            return TWO_READINGS
+        return SLASH if _ends_in_a_variant(groups) else number
+
+    def _bare(self, groups: list[_Group], region: str) -> tuple[int, Number | str]:
+        """Read groups without a plus sign: behind 00 or 011, or as the country dials them."""
+        start = _joined(groups[:3])
+        if start.startswith("00"):
+            used, result = self._international(groups, 2)
+        elif start.startswith("011") and (not region or region in _NORTH_AMERICA):
+            used, result = self._international(groups, 3)
+        else:
+            used, result = len(groups), NO_COUNTRY
+        if not region or (isinstance(result, Number) and result.known):
+            return used, result
+        at_home = self._national(groups, region)
+        if isinstance(result, Number) and not (isinstance(at_home[1], Number) and at_home[1].known):
+            return used, result
+        return at_home
+
+    def _national(self, groups: list[_Group], region: str) -> tuple[int, Number | str]:
+        few = groups[:_MOST_GROUPS]
+        whole = self._plan.national(_joined(few), region) if len(few) == len(groups) else TOO_LONG
+        if isinstance(whole, Number):
+            return len(groups), SLASH if _ends_in_a_variant(groups) else whole
+        fits = []
+        for used in _cuts(few):
+            if groups[0].digits[0] == "0" != few[used].digits[0]:
+                continue  # the next number would begin with a 0 as well
+            number = self._plan.national(_joined(few[:used]), region)
+            if isinstance(number, Number):
+                fits.append((used, number))
+        if len(fits) == 1:
+            return fits[0]
+        return len(groups), TWO_READINGS if fits else whole
 
 
 def _in_its_place(result: Number | str, line: _Line, end: int, groups: list[_Group]) -> Number | str:
@@ -140,7 +212,12 @@ def _worth_saying(plus: bool, prose: bool) -> int:
     """Return how many digits a person takes for a phone number rather than for one of the small figures of a text."""
     if plus:
         return 4 if prose else 1
-    return 7
+    return SHORTEST
+
+
+def _fewest_digits(line: _Line) -> int:
+    """Return how long a run without a plus sign has to be to be looked at: the shortest numbers stand alone."""
+    return 4 if line.region and not line.prose else SHORTEST
 
 
 def _groups(text: str, token: re.Match) -> list[_Group]:
@@ -176,75 +253,16 @@ def _joined(groups: list[_Group]) -> str:
     return "".join(group.digits for group in groups)
 
 
-def _international(groups: list[_Group], dropped: int) -> tuple[int, Number | str]:
-    """Read groups that begin with a calling code, after `dropped` digits: how many were used, and what came of it."""
-    few = groups[:_MOST_GROUPS]
-    whole = international(_joined(few)[dropped:]) if len(few) == len(groups) else TOO_LONG
-    if isinstance(whole, Number):
-        return len(groups), _doubted(whole, groups, dropped)
-    fits = []
-    for used in range(1, len(few)):
-        if {" ", "/"}.isdisjoint(few[used].before):
-            continue
-        digits = _joined(few[:used])[dropped:]
-        if len(digits) > 15:
-            break
-        if isinstance(number := international(digits), Number):
-            if used == 1 or few[used].digits.startswith("00"):
-                return used, number
-            fits.append((used, number))
-    if len(fits) == 1:
-        return fits[0]
-    return len(groups), TWO_READINGS if fits else whole
-
-
-def _doubted(number: Number, groups: list[_Group], dropped: int) -> Number | str:
-    """Return the number, unless a shorter part of the same digits is as good a reading."""
-    if len(groups) == 1:
-        return number
-    first = groups[0].digits[dropped:]
-    if len(first) >= _COMPACT and " " in groups[1].before and isinstance(international(first), Number):
-        return TWO_READINGS
-    return SLASH if _ends_in_a_variant(groups) else number
+def _cuts(groups: list[_Group]) -> Iterator[int]:
+    """Yield after how many groups a number may end and another thing begin."""
+    digits = 0
+    for used in range(1, len(groups)):
+        digits += len(groups[used - 1].digits)
+        if digits > LONGEST + 3:
+            return
+        if digits >= SHORTEST - 1 and not {" ", "/"}.isdisjoint(groups[used].before):
+            yield used
 
 
 def _ends_in_a_variant(groups: list[_Group]) -> bool:
     return "/" in groups[-1].before and len(groups[-1].digits) <= 3
-
-
-def _bare(groups: list[_Group], region: str) -> tuple[int, Number | str]:
-    """Read groups without a plus sign: behind 00 or 011, or as the country dials them."""
-    start = _joined(groups[:3])
-    if start.startswith("00"):
-        used, result = _international(groups, 2)
-    elif start.startswith("011") and (not region or region in _NORTH_AMERICA):
-        used, result = _international(groups, 3)
-    else:
-        used, result = len(groups), NO_COUNTRY
-    if not region:
-        return used, result
-    if isinstance(result, Number) and result.known:
-        return used, result
-    at_home = _national(groups, region)
-    if isinstance(result, Number) and not (isinstance(at_home[1], Number) and at_home[1].known):
-        return used, result
-    return at_home
-
-
-def _national(groups: list[_Group], region: str) -> tuple[int, Number | str]:
-    few = groups[:_MOST_GROUPS]
-    whole = national(_joined(few), region) if len(few) == len(groups) else TOO_LONG
-    if isinstance(whole, Number):
-        return len(groups), SLASH if _ends_in_a_variant(groups) else whole
-    fits = []
-    for used in range(1, len(few)):
-        if {" ", "/"}.isdisjoint(few[used].before) or few[used].digits[0] != "0" != groups[0].digits[0]:
-            continue
-        digits = _joined(few[:used])
-        if len(digits) > 15:
-            break
-        if isinstance(number := national(digits, region), Number):
-            fits.append((used, number))
-    if len(fits) == 1:
-        return fits[0]
-    return len(groups), TWO_READINGS if fits else whole

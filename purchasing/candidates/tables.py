@@ -9,7 +9,6 @@ from purchasing.candidates.account import Account
 from purchasing.candidates.countries import country_of
 from purchasing.candidates.fields import Claims, claims, is_nothing
 from purchasing.candidates.lines import cell_problem, read_line
-from purchasing.candidates.scan import find
 from purchasing.candidates.text import plain
 from purchasing.candidates.words import role_of, type_of
 
@@ -160,8 +159,8 @@ def rows(lines: list[str], delimiter: str) -> Iterator[Row]:
 def split(lines: list[str], index: int, delimiter: str) -> tuple[list[str], int]:
     """Return the cells of the row that begins at a line, and how many lines it takes."""
     line = lines[index]
-    if delimiter == "|":
-        line = line.strip().strip("|")
+    if delimiter == "|" and re.fullmatch(r"\s*\|.*\|\s*", line):
+        line = line.strip()[1:-1]
     if line.count(delimiter) > _MOST_CELLS:
         return [line], 1
     if '"' not in line:
@@ -206,7 +205,7 @@ def _read_rows(
 ) -> None:
     head = [cell.strip().casefold() for cell in split(lines, heading, delimiter)[0]] if heading >= 0 else None
     for row in rows(lines, delimiter):
-        cells = [cell.strip() for cell in row.cells]
+        cells = [_trimmed(cell) for cell in row.cells]
         if row.line - 1 < heading or (len(cells) == 1 and row.span == 1):
             read_line(account, row.line, row.text, region)
         elif head == [cell.casefold() for cell in cells]:
@@ -215,6 +214,11 @@ def _read_rows(
             account.skip(row.line, row.text, RULE, row.span)
         else:
             _read_row(account, row, cells, layout, region)
+
+
+def _trimmed(cell: str) -> str:
+    cell = cell.strip()
+    return cell.strip('"').strip() if cell.count('"') == 1 else cell
 
 
 def _read_row(account: Account, row: Row, cells: list[str], layout: Layout, region: str) -> None:
@@ -231,7 +235,7 @@ def _read_row(account: Account, row: Row, cells: list[str], layout: Layout, regi
         account.not_understand(row.line, row.text, MISSING, row.span)
         return
     area = next((cells[column] for column in layout.roles.get("area", []) if column < len(cells)), "")
-    found = [one for cell in filled for one in find(_in_full(area, cell), said.home).found]
+    found = [one for cell in filled for one in account.finder.find(_in_full(area, cell), said.home).found]
     for one in found:
         written = row.text if len(found) == 1 else one.written
         account.found(one, said, line=row.line, written=written, span=row.span)

@@ -17,7 +17,6 @@ _UNWANTED = re.compile(
 )
 # Joiners matter to emoji and to scripts that need them, never beside ASCII.
 _JOINER = re.compile("[\u200c\u200d](?![^\x00-\x7f\u200c\u200d])|(?<![^\x00-\x7f\u200c\u200d])[\u200c\u200d]")
-_BLANKS = re.compile(r"\s+")
 
 
 def printable(text: str) -> str:
@@ -36,10 +35,15 @@ def clean(text: str) -> str:
     return redact(printable(text))
 
 
-def tidy(text: str, limit: int = MAX_WRITTEN) -> str:
-    """Return one line of clean text of at most `limit` characters; longer text ends in an ellipsis."""
-    text = _BLANKS.sub(" ", redact(printable(text[: limit * 8]))).strip()
+def cut(text: str, limit: int = MAX_WRITTEN) -> str:
+    """Return one line of at most `limit` characters of text that is clean already; longer text ends in an ellipsis."""
+    text = " ".join(text[: limit * 8].split())
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def tidy(text: str, limit: int = MAX_WRITTEN) -> str:
+    """Return one clean line of at most `limit` characters of any text."""
+    return cut(clean(text[: limit * 8]), limit)
 
 
 def _plain_characters() -> dict[int, str]:

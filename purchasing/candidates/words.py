@@ -1,6 +1,7 @@
 """What the headings of tables, the keys of JSON and the words in their cells mean."""
 
 import re
+from functools import lru_cache
 
 from purchasing.candidates.countries import folded
 
@@ -54,12 +55,14 @@ _TYPES = {
 _TYPE_OF = {word: number_type for number_type, words in _TYPES.items() for word in words.split()}
 
 
+@lru_cache(maxsize=2048)
 def role_of(heading: str) -> tuple[str, int]:
     """Return what a heading or key announces and its rank among those that announce the same; ('', 0) for nothing."""
     word = folded(_UNITS.sub(" ", heading[:120]))
     return _ROLES.get(word) or _ROLES.get(word.rstrip("0123456789")) or ("", 0)
 
 
+@lru_cache(maxsize=2048)
 def type_of(text: str) -> str:
     """Return the number type that a word stands for, or ''."""
     word = folded(text[:60])

@@ -11,7 +11,9 @@ register.filter("phone", words.phone)
 register.filter("money", words.money)
 register.filter("plain", words.plain)
 register.filter("numbers", words.numbers)
-register.filter("sentence", words.sentence)
+register.filter("ago", words.ago)
+register.filter("grouped", words.grouped)
+register.filter("sentence", lambda event: words.sentence(event))
 
 
 @register.filter

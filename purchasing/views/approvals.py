@@ -35,9 +35,7 @@ def news(request):
     if request.GET.get("seen") == _mark(waiting):
         return HttpResponse(status=204)
     return render(
-        request,
-        "purchasing/partials/approval_news.html",
-        {"waiting": len(waiting), "seen": request.GET.get("seen", "")[:2000]},
+        request, "purchasing/partials/approval_news.html", {"waiting": len(waiting), "seen": _mark(waiting)}
     )
 
 
@@ -56,7 +54,8 @@ def prepare(request, asked):
 
 
 def _mark(waiting):
-    return "-".join(f"{asked.pk}.{asked.version}" for asked in waiting[:100])
+    pending = (dict(asked.states)[State.PENDING] for asked in selectors.with_summaries(waiting[:100]))
+    return "-".join(f"{asked.pk}.{asked.version}.{count}" for asked, count in zip(waiting, pending, strict=False))
 
 
 def _only_approvers(user):

@@ -21,6 +21,7 @@ def home(request):
     context = {
         "to_decide": selectors.with_summaries(selectors.requests_to_decide(request.user)[:MINE]),
         "held": selectors.held_for(request.user)[:MINE],
+        "waiting_long": selectors.waiting_long(request.user)[:MINE],
         "refused_keys": selectors.refused_keys_of(request.user),
         "may_ask": rules.teams_asked_for_by(request.user).exists(),
         "has_team": rules.teams_seen_by(request.user).exists(),

@@ -22,7 +22,7 @@ def paste(request):
     """The box to paste into. What was pasted is kept on the server without secrets; its verdicts have a page."""
     if not rules.teams_asked_for_by(request.user).exists():
         raise PermissionDenied("Only requesters ask for numbers. Your team admin can make you one.")
-    form = PasteForm(request.POST or None)
+    form = PasteForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         text, country_code = form.cleaned_data["text"], form.cleaned_data["country_code"]
         try:
@@ -127,12 +127,7 @@ def verdicts(request, pk):
             return redirect(f"{reverse('purchasing:paste-verdicts', args=[pk])}?page={int(go)}")
         if 1 <= len(picked) <= MOST_NUMBERS:
             return redirect(f"{reverse('purchasing:request-new')}?paste={pk}")
-        messages.warning(
-            request,
-            f"A request holds at most {MOST_NUMBERS} numbers; you have ticked {len(picked)}."
-            if picked
-            else "Tick at least one number.",
-        )
+        messages.warning(request, too_few_or_many(len(picked)))
     context = {
         "paste": kept,
         "page": page,
@@ -142,6 +137,13 @@ def verdicts(request, pk):
         "most": MOST_NUMBERS,
     }
     return render(request, "purchasing/verdicts.html", context)
+
+
+def too_few_or_many(ticked):
+    """What to say when a request cannot hold as many numbers as were ticked."""
+    if ticked == 0:
+        return "Tick at least one number."
+    return f"A request holds at most {MOST_NUMBERS} numbers; you have ticked {ticked}."
 
 
 def _remember(request, kept, rows, page):

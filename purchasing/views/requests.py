@@ -17,6 +17,7 @@ from purchasing.states import State
 from purchasing.views.approvals import prepare
 from purchasing.views.doing import attempted, keep_typed, rebound
 from purchasing.views.home import poll_seconds
+from purchasing.views.paste import too_few_or_many
 
 PAGE = 50
 Lines = formset_factory(LineForm, extra=0, max_num=workflow.MOST_NUMBERS, absolute_max=workflow.MOST_NUMBERS)
@@ -47,22 +48,21 @@ def new(request):
     kept = get_object_or_404(Paste, pk=_uuid(source), user=request.user)
     read = candidates.read(kept.text, default_country=kept.country_code)
     picked = [candidate for candidate in read.candidates if candidate.phone_number in set(kept.picked)]
-    picked = picked[: workflow.MOST_NUMBERS]
-    if not picked:
-        messages.warning(request, "Tick at least one number.")
+    if not 1 <= len(picked) <= workflow.MOST_NUMBERS:
+        messages.warning(request, too_few_or_many(len(picked)))
         return redirect("purchasing:paste-verdicts", pk=kept.pk)
     if request.method == "POST":
         form, lines = RequestForm(request.POST, teams=teams), Lines(request.POST, prefix="n")
-        if form.is_valid() and lines.is_valid() and _send(request, form, lines, picked):
+        if not _shows(lines, picked):  # the ticks changed in another tab, or the form was tampered with
+            messages.warning(
+                request, "The ticked numbers have changed since this form was opened. Here they are now."
+            )
+            lines = _lines(picked, kept=lines)
+        elif form.is_valid() and lines.is_valid() and _send(request, form, lines, picked):
             return redirect("purchasing:request", pk=request.sent.pk)
     else:
         form = RequestForm(teams=teams, initial={"form_token": uuid.uuid4()})
-        lines = Lines(prefix="n", initial=[_initial(candidate) for candidate in picked])
-    if len(lines.forms) != len(picked):  # a form that was tampered with, or ticks that changed in another tab
-        messages.warning(
-            request, "The ticked numbers have changed since this form was opened. Here they are now."
-        )
-        lines = Lines(prefix="n", initial=[_initial(candidate) for candidate in picked])
+        lines = _lines(picked)
     context = {
         "form": form,
         "lines": lines,
@@ -80,8 +80,25 @@ def _uuid(text):
         return None
 
 
+def _shows(lines, picked):
+    """Whether the form that was sent showed exactly these numbers, in this order."""
+    shown = [line["phone_number"].value() for line in lines.forms]
+    return shown == [candidate.phone_number for candidate in picked]
+
+
+def _lines(picked, kept=None):
+    """A form a number, with what was typed for the same number into the form `kept`."""
+    typed = {line["phone_number"].value(): line for line in kept.forms} if kept else {}
+    initial = []
+    for candidate in picked:
+        line = typed.get(candidate.phone_number)
+        initial.append({name: line[name].value() for name in line.fields} if line else _initial(candidate))
+    return Lines(prefix="n", initial=initial)
+
+
 def _initial(candidate):
     return {
+        "phone_number": candidate.phone_number,
         "name": candidate.name,
         "number_type": candidate.number_type,
         "requirement_group_id": candidate.requirement_group_id,
@@ -89,8 +106,6 @@ def _initial(candidate):
 
 
 def _send(request, form, lines, picked):
-    if len(lines.forms) != len(picked):
-        return False
     try:
         request.sent = workflow.submit(
             team=form.cleaned_data["team"],
@@ -107,7 +122,15 @@ def _send(request, form, lines, picked):
     except workflow.WorkflowError as problem:
         form.add_error(None, str(problem))
         return False
-    messages.success(request, "Sent. Nothing is bought before somebody else approves it.")
+    numbers = set(request.sent.purchases.values_list("phone_number", flat=True))
+    if numbers == {candidate.phone_number for candidate in picked}:
+        messages.success(request, "Sent. Nothing is bought before somebody else approves it.")
+    else:
+        messages.warning(
+            request,
+            "That form was sent before, and this is the request that it made. Nothing was added to it: "
+            "to ask for other numbers, paste them anew.",
+        )
     return True
 
 
@@ -185,13 +208,17 @@ def _live_context(request, asked):
 def cancel(request, pk):
     """Take back what is not claimed yet."""
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
+    if not rules.may_cancel(request.user, asked):
+        raise PermissionDenied("The person who asked, an approver or the team admin can cancel this.")
     ids = [
         purchase.pk
         for purchase in asked.purchases.filter(state__in=[State.PENDING, State.APPROVED])
         if not purchase.is_in_doubt
     ]
     form = CancelForm(request.POST)
-    if form.is_valid():
+    if not ids:
+        messages.warning(request, "There is nothing left to cancel. What became of the numbers stands below.")
+    elif form.is_valid():
         attempted(
             request,
             lambda: workflow.cancel(pk, ids, actor=request.actor, reason=form.cleaned_data["reason"]),

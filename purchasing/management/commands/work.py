@@ -21,6 +21,7 @@ class Command(BaseCommand):
 
     def handle(self, *, processes, one, **options):
         startup.refuse_wrong_database()
+        startup.say_unreadable_keys()
         if one:
             work.run_one(one)
             return

@@ -1,0 +1,156 @@
+"""`manage.py seed_demo`: people, teams and requests to practise with, in the sandbox alone."""
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from purchasing import audit, inventory, pauses, people, workflow
+from purchasing.encryption import Undecryptable
+from purchasing.identitycall.errors import ProviderError
+from purchasing.models import ApiKey, Desk, PurchaseRequest, Team, User
+from sandbox import keys, practice
+
+PASSWORD = "numberdesk"
+KEYS = {"Support": keys.SUPPORT_KEY, "Sales": keys.SALES_KEY}
+ROLES = [  # sam is not in Sales, so its records are there to try that another team's are not shown
+    ("sam", "requester", "Support"),
+    ("ana", "approver", "Support"),
+    ("ana", "approver", "Sales"),
+    ("tom", "admin", "Support"),
+    ("tom", "admin", "Sales"),
+    ("ida", "auditor", None),
+]
+ACTOR = audit.system("demo")
+
+
+class Command(BaseCommand):
+    help = (
+        "Put the demo people (password numberdesk), two teams with keys of the sandbox and some requests into the "
+        "sandbox's database. Done once; run again it only sees to the keys. Needs the sandbox provider to be running."
+    )
+
+    def add_arguments(self, parser):
+        parser.add_argument("--people-only", action="store_true", help="people, teams and keys; no requests")
+
+    def handle(self, *, people_only, **options):
+        if not settings.SANDBOX:
+            raise CommandError("The demo people have a password that everybody knows: only with SANDBOX=on.")
+        if not Desk.objects.filter(pk=Desk.ONLY, held_demo_people=True).exists():
+            if User.objects.exists():
+                raise CommandError(
+                    "This database has people of its own; the demo people, whose password everybody knows, are not "
+                    "put among them. Choose another DATABASE_URL."
+                )
+            make_people()
+        for name, secret in KEYS.items():
+            keep_key(name, secret)
+        if not people_only and not PurchaseRequest.objects.exists():
+            try:
+                make_requests(offers_to_ask_for())
+            except (ProviderError, inventory.Busy) as problem:
+                raise CommandError(
+                    f"The sandbox provider could not be asked for numbers: {problem}"
+                ) from None
+        self.stdout.write("The demo people are there: sam, ana, tom, ida, root.")
+
+
+@transaction.atomic
+def make_people():
+    """Teams, people and their roles; the database is marked before anybody with a known password is in it."""
+    Desk.objects.filter(pk=Desk.ONLY).update(held_demo_people=True)
+    teams = {name: people.create_team(name, actor=ACTOR) for name in KEYS}
+    for username, role, team in ROLES:
+        people.set_member(username, role=role, password=PASSWORD, team=teams.get(team), actor=ACTOR)
+    User.objects.create_superuser("root", password=PASSWORD)
+    audit.record("member.added", actor=ACTOR, member="root", role="superuser")
+
+
+def keep_key(name, secret):
+    """Store the team's key where it has none that can be read (the encryption key may have been replaced)."""
+    team = Team.objects.get(name=name)
+    key = pauses.current_key(team)
+    try:
+        if key and ApiKey.objects.values_list("secret", flat=True).get(pk=key.pk):
+            return
+    except Undecryptable:
+        pass
+    people.set_key(team, secret, actor=ACTOR)
+
+
+# --- Requests -----------------------------------------------------------------------------------------------------
+
+WANTED = [  # team, who asks, country, type, reason, names of the numbers, what ana does
+    (
+        "Support",
+        "sam",
+        "DE",
+        "local",
+        "The help desk in Berlin opens in December and needs a line, and one to hand calls over to.",
+        ["Help desk Berlin", "Help desk Berlin, second line"],
+        "approve",
+    ),
+    (
+        "Support",
+        "sam",
+        "US",
+        "toll-free",
+        "A free number for the new flyer.",
+        ["Flyer"],
+        "We have a toll-free number that is hardly called. Please print that one.",
+    ),
+    (
+        "Support",
+        "sam",
+        "GB",
+        "local",
+        "Three colleagues start in London in January.",
+        ["London 1", "London 2", "London 3"],
+        None,
+    ),
+    ("Sales", "root", "FR", "mobile", "A number for the stand at the fair in Paris.", ["Fair Paris"], None),
+]
+
+
+def offers_to_ask_for():
+    """For each request that is wanted, offers of the sandbox that behave like any other number."""
+    found = []
+    for team, _, country_code, number_type, _, names, _ in WANTED:
+        key = pauses.current_key(Team.objects.get(name=team))
+        offers, _ = inventory.offers(key, country_code=country_code, number_type=number_type)
+        plain = [offer for number, offer in offers.items() if practice.rule_of(number) is None]
+        found.append(plain[: len(names)])
+    return found
+
+
+@transaction.atomic
+def make_requests(found):
+    """Ask and decide as the people would; the worker buys what is approved."""
+    ana = audit.Actor.person(User.objects.get(username="ana"))
+    for (team, requester, _, _, reason, names, decision), offers in zip(WANTED, found, strict=True):
+        if not offers:
+            continue
+        asked = workflow.submit(
+            team=Team.objects.get(name=team),
+            requester=audit.Actor.person(User.objects.get(username=requester)),
+            reason=reason,
+            lines=[line_for(offer, name) for offer, name in zip(offers, names, strict=False)],
+        )
+        chosen = [purchase.pk for purchase in asked.purchases.all()]
+        if decision == "approve":
+            workflow.approve(asked.pk, chosen, approver=ana, version=asked.version)
+        elif decision:
+            workflow.reject(asked.pk, chosen, approver=ana, version=asked.version, reason=decision)
+
+
+def line_for(offer, name):
+    """An offer as one asks for it."""
+    return workflow.Line(
+        phone_number=offer.phone_number,
+        country_code=offer.country_code,
+        number_type=offer.number_type,
+        name=name,
+        upfront_cost=offer.upfront_cost,
+        monthly_cost=offer.monthly_cost,
+        features=", ".join(offer.features),
+        region=", ".join(offer.regions),
+    )
