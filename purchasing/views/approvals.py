@@ -54,8 +54,10 @@ def prepare(request, asked):
 
 
 def _mark(waiting):
-    pending = (dict(asked.states)[State.PENDING] for asked in selectors.with_summaries(waiting[:100]))
-    return "-".join(f"{asked.pk}.{asked.version}.{count}" for asked, count in zip(waiting, pending, strict=False))
+    return "-".join(
+        f"{asked.pk}.{asked.version}.{dict(asked.states).get(State.PENDING, 0)}"
+        for asked in selectors.with_summaries(waiting[:100])
+    )
 
 
 def _only_approvers(user):

@@ -29,7 +29,10 @@ def listing(request):
                 "cause": cause,
                 "purchases": purchases,
                 "in_doubt": cause == "doubt",
-                "may_try_again": any(p.findings and p.findings.may_try_again for p in purchases),
+                "may_try_again": any(
+                    p.findings and p.findings.may_try_again and rules.may_approve(request.user, p.request)
+                    for p in purchases
+                ),
                 "form": rebound(request, f"several-{cause}", ReasonForm, auto_id=f"several-{cause}_%s"),
             }
             for cause, purchases in causes.items()

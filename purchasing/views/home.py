@@ -1,7 +1,9 @@
 """The first page: what waits for me, my requests, and whether buying goes on at all."""
 
+import uuid
 from datetime import timedelta
 
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
@@ -34,15 +36,23 @@ def home(request):
 
 @require_safe
 def live(request):
-    """The fragment with the person's own requests, as they are now."""
-    return render(request, "purchasing/partials/my_requests.html", _mine(request))
+    """The fragment with the person's own requests, as they are now; 204 while they are as the page shows them."""
+    context = _mine(request)
+    if request.GET.get("seen") == context["seen"]:
+        return HttpResponse(status=204)
+    return render(request, "purchasing/partials/my_requests.html", context)
 
 
 def _mine(request):
     own = selectors.requests_seen_by(request.user).filter(requester=request.user).order_by("-pk")[:MINE]
     mine = selectors.with_summaries(own)
     states = {state for one in mine for state, _ in one.states}
-    return {"mine": mine, "poll_seconds": poll_seconds(states)}
+    marks = [(one.pk, one.states, one.figures) for one in mine]
+    return {
+        "mine": mine,
+        "poll_seconds": poll_seconds(states),
+        "seen": uuid.uuid5(uuid.NAMESPACE_URL, repr(marks)).hex,
+    }
 
 
 def poll_seconds(states):
