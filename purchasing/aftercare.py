@@ -12,6 +12,7 @@ from django.db import transaction
 from purchasing import audit, clock, inventory, pauses, selectors, settlement
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
+from purchasing.identitycall.resources import clean_text
 from purchasing.models import Purchase
 from purchasing.states import State
 
@@ -22,6 +23,7 @@ def apply(purchase_id):
     """Bring the bought number to what was asked for; planned again until the provider shows that it is so."""
     purchase = (
         Purchase.objects.select_related("request__team", "bought_with")
+        .defer("bought_with__secret")
         .filter(selectors.is_due(clock.now()), pk=purchase_id, state=State.PURCHASED, applied_at=None)
         .first()
     )
@@ -46,7 +48,10 @@ def apply(purchase_id):
 
 def _bring(client, purchase):
     """Read, change what differs, read again; what still differs in words, or ''."""
-    wrong = _differences(client.number(purchase.provider_id), purchase)
+    shown = client.number(purchase.provider_id)
+    if shown.phone_number != purchase.phone_number:  # a person may have typed another number's id
+        return f"IdentityCall shows {shown.phone_number} under the id {purchase.provider_id}; it is left as it is."
+    wrong = _differences(shown, purchase)
     if not wrong:
         return ""
     client.update_number(purchase.provider_id, **wrong)
@@ -56,11 +61,13 @@ def _bring(client, purchase):
 
 def _differences(detail, purchase):
     """The fields of VN-UPD that have to change for this number to be as asked for."""
-    wanted = {"recording": purchase.record_calls}
-    if purchase.name:
+    wanted = {}
+    if detail.recording != purchase.record_calls:
+        wanted["recording"] = purchase.record_calls
+    # Compared as it was read, else spaces that the reading folds would differ for ever.
+    if purchase.name and detail.name != clean_text(purchase.name):
         wanted["name"] = purchase.name
-    shown = {"recording": detail.recording, "name": detail.name}
-    return {field: value for field, value in wanted.items() if shown[field] != value}
+    return wanted
 
 
 @transaction.atomic

@@ -7,7 +7,7 @@ inserts one has to rewrite all that follow, and the head.
 import hashlib
 import json
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 
 from django.db import transaction
@@ -34,6 +34,10 @@ class Actor:
     def person(cls, user, *, ip="", **details):
         """A logged-in person; the name is copied, so that the record outlives a renamed account."""
         return cls(name=user.get_username(), user=user, ip=ip, **details)
+
+    def standing_in_for(self, principal):
+        """The same person, acting for an approver who is away: both names are recorded."""
+        return replace(self, on_behalf_of=principal.get_username())
 
 
 def system(name):

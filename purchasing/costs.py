@@ -41,10 +41,15 @@ def _look(team, purchase):
     """The offer for a purchase and when it was seen, or None where it cannot be asked for now."""
     key = pauses.current_key(team)
     now, desk = clock.now(), Desk.objects.get(pk=Desk.ONLY)
-    if key is None or key.refused_at or any(t and t > now for t in (key.paused_until, desk.paused_until)):
+    paused = key and any(
+        until and not clock.has_come(until, now) for until in (key.paused_until, desk.paused_until)
+    )
+    if key is None or key.refused_at or paused:
         return None
+    # What the list showed before the request was sent confirms nothing.
+    since_sent = (now - purchase.request.created_at).total_seconds()
     try:
-        return inventory.find_offer(key, purchase)
+        return inventory.find_offer(key, purchase, max_age=min(inventory.FRESH, since_sent))
     except errors.ProviderError as error:
         if isinstance(error, errors.RateLimited | errors.KeyRefused):
             settlement.after_failed_read(key, error)

@@ -2,7 +2,7 @@
 
 from django.db import transaction
 
-from purchasing import clock, evidence, inventory, pauses, rules, settlement, workflow
+from purchasing import approving, clock, evidence, inventory, pauses, rules, settlement, workflow
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import Purchase
@@ -67,7 +67,13 @@ def try_again(purchase, *, reason, actor):
             "number, the last time after the waiting time is over."
         )
     approval = purchase.approvals.order_by("-pk").first()
-    workflow.approve_again(purchase, actor, reason=reason, unconfirmed_cost_ok=approval.unconfirmed_cost_ok)
+    approving.approve_again(
+        purchase,
+        actor,
+        reason=reason,
+        unconfirmed_cost_ok=approval.unconfirmed_cost_ok,
+        before=_cost(purchase),
+    )
     return purchase
 
 
@@ -92,6 +98,7 @@ def approve_again(purchase, *, reason, actor, seen=None, unconfirmed_cost_ok=Fal
         raise NotYours("Only someone who may approve this request can approve it again.")
     purchase = _held(purchase, actor, in_doubt=False)
     offer, seen_at = offer_now(purchase)
+    reserved = _cost(purchase)
     if seen != (offer and (offer.upfront_cost, offer.monthly_cost)):
         raise AlreadyMoved(
             "The price has changed since you opened this page. Look at it again before you decide."
@@ -101,7 +108,9 @@ def approve_again(purchase, *, reason, actor, seen=None, unconfirmed_cost_ok=Fal
         Purchase.objects.filter(pk=purchase.pk).update(
             upfront_cost=offer.upfront_cost, monthly_cost=offer.monthly_cost, cost_confirmed_at=seen_at
         )
-    workflow.approve_again(purchase, actor, reason=reason, unconfirmed_cost_ok=unconfirmed_cost_ok)
+    approving.approve_again(
+        purchase, actor, reason=reason, unconfirmed_cost_ok=unconfirmed_cost_ok, before=reserved
+    )
     return purchase
 
 
@@ -121,6 +130,11 @@ def give_up(purchase, *, reason, actor):
         due_at=clock.now() if doubt else None,
     )
     return purchase
+
+
+def _cost(purchase):
+    """What a held purchase reserves of its team's budget."""
+    return (purchase.upfront_cost or 0) + (purchase.monthly_cost or 0)
 
 
 def _may_decide(purchase, actor, reason):

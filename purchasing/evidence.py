@@ -30,12 +30,12 @@ SWEEP = audit.system("sweep")
 
 def check(key_id):
     """Read the owned list of a key once and conclude for every purchase that an attempt with it left in doubt."""
-    watched = in_doubt(key_id)
-    if not watched.filter(selectors.is_due(clock.now())).exists():
+    watched, now = in_doubt(key_id), clock.now()
+    key = ApiKey.objects.get(pk=key_id)
+    if not watched.filter(selectors.is_due(now)).exists() and not pauses.waits_for_a_read(key):
         return
-    key = ApiKey.objects.select_related("team").get(pk=key_id)
-    if key.paused_until and clock.now() < key.paused_until < clock.now() + timedelta(minutes=16):
-        _again(watched, key.paused_until)
+    if key.paused_until and not clock.has_come(key.paused_until, now):
+        pauses.plan(watched, key.paused_until)
         return
     read = None
     try:
@@ -44,7 +44,7 @@ def check(key_id):
         if read.whole:
             pauses.trust_key(key.pk, read_began_after=read.began_after)
     except inventory.Busy as busy:
-        _again(watched, busy.until)
+        pauses.plan(watched, busy.until)
         return
     except Undecryptable:
         read = None  # said on the team's page; the window goes on
@@ -61,10 +61,6 @@ def in_doubt(key_id):
         state__in=sorted(WATCHED),
         pk__in=Attempt.objects.filter(key=key_id, outcome=Outcome.UNCONFIRMED).values("purchase"),
     ).order_by("pk")
-
-
-def _again(watched, at):
-    Purchase.objects.filter(pk__in=list(watched.values_list("pk", flat=True))).update(due_at=at)
 
 
 @transaction.atomic
@@ -221,6 +217,8 @@ def _give_up_waiting_for_the_answer(purchase):
         attempt = purchase.attempts.filter(outcome=Outcome.OPEN).first()
         if purchase.state != State.PURCHASING or attempt is None:
             return
+        if not clock.has_come(purchase.due_at, clock.now()):
+            return  # it was settled meanwhile, and this is the next attempt
         Attempt.objects.filter(pk=attempt.pk).update(
             outcome=Outcome.UNCONFIRMED, ended_at=clock.now(), ended_seq=audit.position() + 1
         )
@@ -248,7 +246,8 @@ def _wake(due):
     doubtful = Attempt.objects.filter(
         outcome=Outcome.UNCONFIRMED, purchase__in=_pks(due.filter(state__in=sorted(WATCHED)), most=5000)
     )
-    wanted += [("check", (key,)) for key in doubtful.order_by("key").values_list("key", flat=True).distinct()]
+    keys = {*doubtful.values_list("key", flat=True), *pauses.keys_waiting_for_a_read()}
+    wanted += [("check", (key,)) for key in sorted(keys)]
     for task, arguments in wanted:
         if (task, arguments) not in waiting:
             wake.soon(task, *arguments)

@@ -55,7 +55,7 @@ def obstacle(desk, team, key, now):
         return Wait(KEY_REFUSED, later)
     if key.paused_until and not clock.has_come(key.paused_until, now):
         return Wait(key.pause_reason, key.paused_until)
-    if key.doubts_in_a_row >= DOUBTS:
+    if waits_for_a_read(key):
         return Wait(
             "The last answers of IdentityCall were lost. Nothing more is bought with this key until the list of "
             "owned numbers has been read.",
@@ -159,6 +159,16 @@ def doubt_key(key_id, seq):
     """One more unconfirmed answer in a row with this key; `seq` is the event that says so."""
     key = ApiKey.objects.select_for_update(no_key=True).get(pk=key_id)
     ApiKey.objects.filter(pk=key_id).update(doubts_in_a_row=key.doubts_in_a_row + 1, doubted_seq=seq)
+
+
+def waits_for_a_read(key):
+    """Whether nothing is bought with `key` until its owned list has been read whole."""
+    return key.doubts_in_a_row >= DOUBTS
+
+
+def keys_waiting_for_a_read():
+    """The ids of those keys; perhaps nothing that was bought with them is watched any more."""
+    return ApiKey.objects.filter(retired_at=None, doubts_in_a_row__gte=DOUBTS).values_list("pk", flat=True)
 
 
 def trust_key(key_id, *, read_began_after=None):

@@ -31,7 +31,7 @@ from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.client import Fence
 from purchasing.identitycall.resources import Offer
-from purchasing.models import Attempt, Desk, OwnedRead, Purchase
+from purchasing.models import Attempt, Desk, OwnedRead, Purchase, User
 from purchasing.states import Cause, Outcome, State
 
 LOOK_AGE = 60  # seconds that a look may be old at the claim
@@ -216,8 +216,7 @@ def claim(purchase, *, key, look, worker):
     oldest = now - timedelta(seconds=LOOK_AGE)
     if not (oldest <= look.read.began_at <= now and oldest <= look.seen_at <= now):
         raise NotNow("Looking at IdentityCall once more before buying.", now)
-    approvals = list(purchase.approvals.filter(superseded_at__isnull=True).select_related("approver"))
-    _check_approvers(approvals, request)
+    approvals = _counting_approvals(purchase, request)
     if min(approval.created_at for approval in approvals) < too_old(now):
         raise waited_too_long()
     _check_price(purchase, approvals, look)
@@ -256,17 +255,23 @@ def waited_too_long():
     return Hold(Cause.TOO_LONG, f"It was approved more than {settings.REQUEST_EXPIRY_DAYS:g} days ago.")
 
 
-def _check_approvers(approvals, request):
-    """Every approval must come from a person who may still approve, and none from the one who asked."""
+def _counting_approvals(purchase, request):
+    """The approvals that the claim rests on; whoever gave them, and for whom, must still be entitled to."""
+    counting = purchase.approvals.filter(superseded_at__isnull=True, version=purchase.version)
+    ids = {pk for pair in counting.values_list("approver", "on_behalf_of") for pk in pair if pk}
+    # Locked, so that nobody loses a role or an account between this check and the claim's commit.
+    list(request.team.memberships.select_for_update(no_key=True).filter(user__in=ids).order_by("pk"))
+    list(User.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk"))
+    approvals = list(counting.select_related("approver", "on_behalf_of"))
     if not approvals:
         raise Hold(Cause.APPROVER, "No approval of it counts any more.")
-    # Locked, so that nobody loses a role or an account between this check and the claim's commit.
-    people = [approval.approver_id for approval in approvals]
-    User = type(approvals[0].approver)
-    list(request.team.memberships.select_for_update(no_key=True).filter(user__in=people).order_by("pk"))
-    for person in User.objects.select_for_update(no_key=True).filter(pk__in=people).order_by("pk"):
-        if not rules.may_approve(person, request):
-            raise Hold(Cause.APPROVER, f"{person} approved it, but may no longer approve for {request.team}.")
+    for approval in approvals:
+        if not rules.still_counts(approval, request):
+            raise Hold(
+                Cause.APPROVER,
+                f"{approval.approver} approved it, but may no longer approve for {request.team}.",
+            )
+    return approvals
 
 
 def _check_price(purchase, approvals, look):

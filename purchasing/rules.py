@@ -1,6 +1,8 @@
 """Who may do what. Predicates only: they write nothing and raise nothing."""
 
-from purchasing.models import Membership, Team
+from django.utils import timezone
+
+from purchasing.models import Membership, StandIn, Team
 from purchasing.states import Role
 
 
@@ -43,9 +45,48 @@ def is_entitled_approver(user, team):
     return Role.APPROVER in roles(user, team)
 
 
+def approves_as(user, request):
+    """For whom `user` may say yes or no to this request: themselves, or approvers they stand in for today.
+
+    Never for the person who asked, neither as themselves nor through a stand-in; a stand-in passes nothing on.
+    """
+    if user.pk == request.requester_id or not user.is_active:
+        return []
+    if is_entitled_approver(user, request.team):
+        return [user]
+    if not roles(user, request.team):
+        return []
+    stands_in_for = [
+        row.approver
+        for row in stand_ins_of(request.team, timezone.localdate())
+        .filter(stand_in=user)
+        .select_related("approver")
+    ]
+    return [
+        person
+        for person in stands_in_for
+        if person.pk != request.requester_id and is_entitled_approver(person, request.team)
+    ]
+
+
+def stand_ins_of(team, day):
+    """The stand-ins of a team on a day."""
+    return StandIn.objects.filter(team=team, from_day__lte=day, to_day__gte=day, ended_at=None)
+
+
 def may_approve(user, request):
-    """An approver of the team, and never the person who asked."""
-    return user.pk != request.requester_id and is_entitled_approver(user, request.team)
+    """An approver of the team or somebody who stands in for one, and never the person who asked."""
+    return bool(approves_as(user, request))
+
+
+def still_counts(approval, request):
+    """Whether an approval counts at the claim: whoever gave it, and for whom, are still there and entitled."""
+    person, principal = approval.approver, approval.on_behalf_of or approval.approver
+    return (
+        request.requester_id not in (person.pk, principal.pk)
+        and bool(roles(person, request.team))
+        and is_entitled_approver(principal, request.team)
+    )
 
 
 def may_cancel(user, request):

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.db.models import Count, Q
+from django.db.models import Count, F, Q
+from django.utils import timezone
 
 from purchasing import clock, rules
-from purchasing.models import ApiKey, AuditEvent, Purchase, PurchaseRequest, Team, User
+from purchasing.models import ApiKey, Approval, AuditEvent, Purchase, PurchaseRequest, Team, User
 from purchasing.states import OPEN, Role, State
 
 MOVING = (State.APPROVED, State.PURCHASING, State.UNCONFIRMED)
@@ -53,7 +54,9 @@ def requests_seen_by(user):
 
 def purchases_seen_by(user):
     """Purchases of the teams that `user` may read."""
-    purchases = Purchase.objects.select_related("request__team", "request__requester", "bought_with")
+    purchases = Purchase.objects.select_related("request__team", "request__requester", "bought_with").defer(
+        "bought_with__secret"
+    )
     if rules.sees_every_team(user):
         return purchases
     return purchases.filter(request__team__memberships__user=user).distinct()
@@ -68,16 +71,23 @@ def events_seen_by(user):
 
 
 def requests_to_decide(user):
-    """Requests with pending numbers that `user` may approve or reject, oldest first."""
+    """Requests with pending numbers that `user` may approve or reject and has not said yes to, oldest first."""
     requests = PurchaseRequest.objects.select_related("team", "requester").filter(team__is_active=True)
     if not user.is_superuser:
-        requests = requests.filter(team__memberships__user=user, team__memberships__role=Role.APPROVER)
-    return (
-        requests.exclude(requester=user)
-        .filter(pk__in=Purchase.objects.filter(state=State.PENDING).values("request"))
-        .distinct()
-        .order_by("pk")
+        own = requests.filter(team__memberships__user=user, team__memberships__role=Role.APPROVER)
+        day = timezone.localdate()
+        others = requests.filter(
+            team__memberships__user=user,
+            team__stand_ins__stand_in=user,
+            team__stand_ins__from_day__lte=day,
+            team__stand_ins__to_day__gte=day,
+            team__stand_ins__ended_at=None,
+        ).exclude(requester=F("team__stand_ins__approver"))
+        requests = requests.filter(Q(pk__in=own.values("pk")) | Q(pk__in=others.values("pk")))
+    undecided = Purchase.objects.filter(state=State.PENDING).exclude(
+        pk__in=Approval.objects.filter(approver=user, superseded_at=None).values("purchase")
     )
+    return requests.exclude(requester=user).filter(pk__in=undecided.values("request")).order_by("pk")
 
 
 def held_for(user):
@@ -126,12 +136,12 @@ def with_summaries(requests):
 
 
 def approvers_of(request):
-    """Who may decide this request, for the sentence that says who can."""
+    """Who may decide this request today, for the sentence that says who can: approvers and their stand-ins."""
+    people = User.objects.filter(is_active=True).exclude(pk=request.requester_id)
+    approvers = people.filter(memberships__team=request.team, memberships__role=Role.APPROVER)
+    stand_ins = rules.stand_ins_of(request.team, timezone.localdate()).exclude(approver=request.requester_id)
     return (
-        User.objects.filter(
-            Q(memberships__team=request.team, memberships__role=Role.APPROVER), is_active=True
-        )
-        .exclude(pk=request.requester_id)
+        people.filter(Q(pk__in=approvers.values("pk")) | Q(pk__in=stand_ins.values("stand_in")))
         .distinct()
         .order_by("username")
     )

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from purchasing import audit, clock, rules, wake, words
-from purchasing.models import Approval, Purchase, PurchaseRequest, Team
+from purchasing.models import Approval, Purchase, PurchaseRequest, RequestVersion, Team
 from purchasing.states import FINAL, NEXT, OPEN, State
 
 MOST_NUMBERS = 100
@@ -215,15 +215,16 @@ def _submit(team, requester, reason, lines, form_token):
     audit.record("request.submitted", actor=requester, request=request, note=reason, numbers=len(lines))
     for purchase in purchases:
         audit.record(
-            "purchase.pending", actor=requester, purchase=purchase, became=State.PENDING, **_terms(purchase)
+            "purchase.pending", actor=requester, purchase=purchase, became=State.PENDING, **terms(purchase)
         )
     wake.soon("confirm_costs", request.pk)
     return request
 
 
-def _terms(purchase):
+def terms(purchase):
     """What is asked for or approved, for the record."""
     return {
+        "phone_number": purchase.phone_number,
         "version": purchase.version,
         "country_code": purchase.country_code,
         "number_type": purchase.number_type,
@@ -249,7 +250,7 @@ def note_offers(request_id, offers, *, seen_at, actor):
     """
     request, purchases = locked(request_id)
     pending = [purchase for purchase in purchases if purchase.state == State.PENDING]
-    changed = []
+    changed, before = [], [terms(purchase) for purchase in pending]
     for purchase in pending:
         offer = offers.get(purchase.pk)
         if offer is None or offer.upfront_cost is None or offer.monthly_cost is None:
@@ -268,9 +269,7 @@ def note_offers(request_id, offers, *, seen_at, actor):
         )
     if not changed:
         return
-    version = request.version + 1
-    PurchaseRequest.objects.filter(pk=request.pk).update(version=version)
-    Purchase.objects.filter(pk__in=[purchase.pk for purchase in pending]).update(version=version)
+    version = _new_version(request, pending, before, actor)
     for purchase, upfront, monthly in changed:
         audit.record(
             "purchase.price_changed",
@@ -286,80 +285,105 @@ def note_offers(request_id, offers, *, seen_at, actor):
         )
 
 
-# --- Deciding before anything is bought ---------------------------------------------------------------------------
+def _new_version(request, pending, before, actor):
+    """Give the request and all its pending purchases the next version; the old one stays readable, its yeses are void."""
+    RequestVersion.objects.create(
+        request=request,
+        version=request.version,
+        reason=request.reason,
+        lines=before,
+        replaced_by=actor.user,
+        replaced_at=clock.now(),
+    )
+    version, ids = request.version + 1, [purchase.pk for purchase in pending]
+    PurchaseRequest.objects.filter(pk=request.pk).update(version=version)
+    Purchase.objects.filter(pk__in=ids).update(version=version)
+    Approval.objects.filter(purchase__in=ids, superseded_at=None).update(superseded_at=clock.now())
+    return version
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an edit makes of one pending purchase."""
+
+    name: str
+    number_type: str
+    requirement_group_id: int | None
+    record_calls: bool
 
 
 @transaction.atomic
-def approve(request_id, purchase_ids, *, approver, version, unconfirmed_cost_ok=False):
-    """Approve exactly what the approver saw: `version` is the one that the page was drawn from. All or none.
+def edit(request_id, *, actor, version, reason, changes, taken_out=()):
+    """Change a request while nobody has decided: a new version, which voids a click on a page of the old one.
 
-    Raises `NotYours` (never one's own), or `AlreadyMoved` when any of them was decided or changed meanwhile.
+    `changes` maps ids of pending purchases to a `Change`; those in `taken_out` are cancelled. Numbers are not
+    changed: they are taken out, and others asked for in a new request. Only the person who asked may do it.
     """
-    request, purchases = _chosen(request_id, purchase_ids)
-    if not rules.may_approve(approver.user, request):
-        raise NotYours(
-            "A colleague who may approve for this team has to decide; nobody approves their own request."
-        )
-    if not request.team.is_active:
-        raise NotYours(f"{request.team} is switched off; nothing is approved for it.")
-    now = clock.now()
+    request, purchases = locked(request_id)
+    if actor.user.pk != request.requester_id or not rules.may_ask(actor.user, request.team):
+        raise NotYours("Only the person who asked can change a request.")
+    if request.version != version:
+        raise AlreadyMoved("The request has changed since you opened this page. Look at it again.")
+    reason = audit.clean(reason).strip()
+    if not reason:
+        raise WorkflowError("Say why these numbers are needed: the approver decides by it.")
+    pending = [purchase for purchase in purchases if purchase.state == State.PENDING]
     for purchase in purchases:
-        _require(purchase, State.PENDING, version)
-        _approve(purchase, approver, now, unconfirmed_cost_ok, expected={"version": version})
-    return purchases
-
-
-def _approve(purchase, approver, now, unconfirmed_cost_ok, *, expected=None, note=""):
-    """Move to approved with an approval row for the purchase as it stands, and wake the worker."""
-    move(
-        purchase,
-        State.APPROVED,
-        actor=approver,
-        expected=expected,
-        note=note,
-        data={**_terms(purchase), "unconfirmed_cost_ok": unconfirmed_cost_ok},
-        due_at=now,
-        held_cause="",
-        held_words="",
+        if purchase.pk in {*changes, *taken_out} and purchase not in pending:
+            raise AlreadyMoved(what_happened(purchase))
+    staying = [purchase for purchase in pending if purchase.pk not in taken_out]
+    before = [terms(purchase) for purchase in pending]
+    edited = [purchase for purchase in staying if _apply(purchase, changes.get(purchase.pk))]
+    if not edited and not taken_out and reason == request.reason:
+        raise WorkflowError("Nothing was changed.")
+    new_version = _new_version(request, pending, before, actor)
+    PurchaseRequest.objects.filter(pk=request.pk).update(
+        reason=reason, reminded_at=None, admins_reminded_at=None
     )
-    purchase.approvals.filter(superseded_at__isnull=True).update(superseded_at=now)
-    Approval.objects.create(
-        purchase=purchase,
-        version=purchase.version,
-        approver=approver.user,
-        upfront_cost=purchase.upfront_cost,
-        monthly_cost=purchase.monthly_cost,
-        unconfirmed_cost_ok=unconfirmed_cost_ok,
-        created_at=now,
+    request.refresh_from_db()
+    audit.record(
+        "request.edited",
+        actor=actor,
+        request=request,
+        note=reason,
+        version=new_version,
+        before=before,
+        after=[terms(purchase) | {"version": new_version} for purchase in staying],
     )
-    wake.soon("buy", purchase.pk)
+    for purchase in pending:
+        if purchase.pk in taken_out:
+            move(purchase, State.CANCELLED, actor=actor, note="Taken out of the request.")
+    wake.soon("confirm_costs", request.pk)
+    return request
 
 
-def approve_again(purchase, approver, *, reason, unconfirmed_cost_ok):
-    """Approve a held purchase as it stands now, by a person who may; the caller has locked and checked it."""
-    _approve(purchase, approver, clock.now(), unconfirmed_cost_ok, note=reason.strip())
+def _apply(purchase, change):
+    """Write a change to its purchase; whether anything differed."""
+    if change is None:
+        return False
+    fields = {
+        "name": audit.clean(change.name).strip(),
+        "number_type": change.number_type,
+        "requirement_group_id": change.requirement_group_id,
+        "record_calls": change.record_calls,
+    }
+    if all(getattr(purchase, field) == value for field, value in fields.items()):
+        return False
+    if fields["number_type"] != purchase.number_type:
+        fields["cost_confirmed_at"] = None  # the list of that type has not been asked yet
+    Purchase.objects.filter(pk=purchase.pk).update(**fields)
+    for field, value in fields.items():
+        setattr(purchase, field, value)
+    return True
 
 
-@transaction.atomic
-def reject(request_id, purchase_ids, *, approver, version, reason):
-    """Say no, with a reason that the requester reads. All or none."""
-    if not reason.strip():
-        raise WorkflowError("Say why you reject: the person who asked reads it.")
-    request, purchases = _chosen(request_id, purchase_ids)
-    if not rules.may_approve(approver.user, request):
-        raise NotYours(
-            "A colleague who may approve for this team has to decide; nobody decides their own request."
-        )
-    for purchase in purchases:
-        _require(purchase, State.PENDING, version)
-        move(purchase, State.REJECTED, actor=approver, note=reason.strip(), expected={"version": version})
-    return purchases
+# --- Taking back --------------------------------------------------------------------------------------------------
 
 
 @transaction.atomic
 def cancel(request_id, purchase_ids, *, actor, reason=""):
     """Take numbers back while no worker has claimed them. All or none."""
-    request, purchases = _chosen(request_id, purchase_ids)
+    request, purchases = chosen(request_id, purchase_ids)
     if not rules.may_cancel(actor.user, request):
         raise NotYours("The person who asked, an approver or the team admin can cancel this.")
     for purchase in purchases:
@@ -381,16 +405,12 @@ def expire(purchase, *, actor):
             move(purchase, State.EXPIRED, actor=actor, note="Nobody decided in time.")
 
 
-def _chosen(request_id, purchase_ids):
+def chosen(request_id, purchase_ids):
+    """Lock the ticked purchases of a request with it; raises `WorkflowError` for none, or for ones of another request."""
     request, purchases = locked(request_id, purchase_ids)
     if not purchases or len(purchases) != len(set(purchase_ids)):
         raise WorkflowError("Choose at least one number of this request.")
     return request, purchases
-
-
-def _require(purchase, state, version):
-    if purchase.state != state or purchase.version != version:
-        raise AlreadyMoved(what_happened(purchase))
 
 
 def is_over(state):

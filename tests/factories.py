@@ -3,7 +3,7 @@
 import itertools
 from decimal import Decimal
 
-from purchasing import audit, people, workflow
+from purchasing import approving, audit, people, workflow
 from purchasing.models import Purchase, Team, User
 
 SYSTEM = audit.system("test")
@@ -69,7 +69,7 @@ def approve(request, approver, **options):
     """Every pending purchase of a request, approved."""
     request.refresh_from_db()
     ids = list(request.purchases.filter(state="pending").values_list("pk", flat=True))
-    return workflow.approve(request.pk, ids, approver=actor(approver), version=request.version, **options)
+    return approving.approve(request.pk, ids, approver=actor(approver), version=request.version, **options)
 
 
 def state_of(purchase) -> str:

@@ -44,6 +44,11 @@ class Block:
     entries: list[Entry]
     end: int
 
+    @property
+    def holds_a_number(self) -> bool:
+        """Say whether an entry may be a phone number, or may have been one before it was cut off."""
+        return any(entry.problem or _may_hold_a_number(entry.value) for entry in self.entries)
+
 
 class _Broken(Exception):
     """The JSON ends being JSON: `at` is where the entry begins that could not be read."""
@@ -58,11 +63,8 @@ class _Object(dict):
 
     def __init__(self, pairs: list[tuple[str, Any]]):
         super().__init__(pairs)
-        self.doubled = (
-            frozenset(key for key, value in pairs if self[key] != value)
-            if len(self) < len(pairs)
-            else frozenset()
-        )
+        several = pairs if len(self) < len(pairs) else ()
+        self.doubled = frozenset(key for key, value in several if self[key] != value)
 
 
 def _integer(written: str) -> int | str:
@@ -100,13 +102,14 @@ class Reader:
             if broken.cut:
                 rest = Entry(min(broken.at, self._length - 1), self._length, None, CUT_OFF)
                 return Block([*walk.entries, rest], len(self._text))
-            return Block(walk.entries, broken.at) if walk.entries else None
+            block = Block(walk.entries, broken.at)
+            return block if block.holds_a_number else None
         finally:
             self._patience -= walk.cost
         rest = self._text[end : end + 200].split("\n")[0].strip(" \t,;")
-        empty = self._text[start] == "{" and not rest
-        if empty or any(_may_hold_a_number(entry.value) for entry in walk.entries):
-            return Block(walk.entries, end)
+        block = Block(walk.entries, end)
+        if block.holds_a_number or (self._text[start] == "{" and not rest):
+            return block
         self._patience -= 10 * (end - start)
         return None
 
@@ -266,7 +269,7 @@ def _read_object(account: Account, value: dict, written: str, *, line: int, span
 
 
 def _by_role(value: dict) -> dict[str, Any]:
-    """Return the values by what their keys announce; where several announce the same, the first that holds something."""
+    """Return the values by what their keys announce; of several for the same, the first that holds something."""
     ranked: dict[str, tuple] = {}
     for place, (key, inner) in enumerate(value.items()):
         role, rank = role_of(key)

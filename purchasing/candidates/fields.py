@@ -23,8 +23,8 @@ _COSTS = {"upfront": "one-time cost", "monthly": "monthly cost"}
 _NOTHING = ("", "null", "none", "nil", "n/a", "-", "–")
 
 UNKNOWN_NUMBER = "The numbering plan does not know this number. Check it with care."
-UNKNOWN_COUNTRY = "The country of this number is not known. Choose it before you ask."
-UNKNOWN_TYPE = "The type of this number is not known. Choose it before you ask."
+UNKNOWN_COUNTRY = "The country of this number is not known. Choose one before you ask for it."
+UNKNOWN_TYPE = "The type of this number is not known. Choose one before you ask for it."
 NAME_CUT = f"The name is longer than {MAX_WRITTEN} characters. Its end was cut off."
 
 
@@ -69,9 +69,7 @@ def claims(
 def candidate(found: Found, said: Claims, *, line: int, written: str, span: int = 1) -> Candidate:
     """Join a number with what was said about it; what does not fit together is a warning."""
     number = found.number
-    warnings = []
-    if found.extension:
-        warnings.append(f"The extension {found.extension} is left out: a number that is bought has none.")
+    warnings = [found.warning] if found.warning else []
     if not number.known:
         warnings.append(UNKNOWN_NUMBER)
     country = _agreed_country(number, said, warnings)
@@ -181,7 +179,9 @@ def _cost(value: Any, called: str, warnings: list[str]) -> Decimal | None:
         return None
     cost = parse_cost(value.strip() if isinstance(value, str) else value)
     if cost is None:
-        warnings.append(f"The {called} '{_shown(value)}' was not understood. Only a plain amount such as 1.50 is.")
+        warnings.append(
+            f"The {called} '{_shown(value)}' was not understood. Only a plain amount such as 1.50 is."
+        )
     return cost
 
 

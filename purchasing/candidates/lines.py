@@ -7,7 +7,7 @@ from purchasing.candidates.fields import Claims
 from purchasing.candidates.numbers import TOO_SHORT
 from purchasing.candidates.scan import DAMAGED
 
-NO_NUMBER = "No phone number stands in this line."
+NO_NUMBER = "No phone number stands here."
 NOT_A_NUMBER = "What stands here is no phone number."
 _DAMAGED_CELL = re.compile(
     r"\s*(?:#{3,}|#(?:NAME|VALUE|REF|ERROR|NUM|NULL|N/A|WERT|BEZUG|ZAHL|NOM|VALEUR)[?!]?)\s*", re.IGNORECASE

@@ -2,7 +2,7 @@
 
 import re
 
-_CURRENCY = r"(?:[€$£¥%]|(?:EUR|USD|GBP|CHF|Euro|Dollar)\b)"
+_CURRENCY = r"(?:[€$£¥%](?!\ ?\d)|(?:EUR|USD|GBP|CHF|Euro|Dollar)\b)"
 _CLOCK = r"(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:[.,]\d{1,9})?)?"
 _AMOUNT = r"(?:0|[1-9]\d{0,5})[.,]\d\d(?:\d\d)?(?=[\s;,|)]|$)"
 _BYTE = r"(?:[1-9]?\d|1\d\d|2[0-4]\d|25[0-5])"
@@ -18,27 +18,33 @@ _MASKED = re.compile(
     | (?<![:+]) {_CLOCK} (?![\d:]) (?:\ ?[AaPp][Mm]\b)?
     | (?: [€$£¥]\ ? \d{{1,12}}(?:[.,]\d{{1,12}})* )+
     | (?<![.,+]) \d{{1,6}}[.,]\d\d \ ?{_CURRENCY}
-    | (?P<weak> (?<!\S) (?: {_AMOUNT} (?:\ {{1,3}}{_AMOUNT})* (?!\ ?\d) | \d{{1,4}}\ ?{_CURRENCY} ) )
+    | (?P<weak> (?<!\S) (?: {_AMOUNT} (?:\ {{1,3}}{_AMOUNT})* (?!\ ?\d) | [1-9]\d{{0,3}}\ ?{_CURRENCY} ) )
     | (?<![.+]) {_BYTE} (?:\.{_BYTE}){{3}} (?![\d]|\.\d)
     )""",
     re.VERBOSE,
 )
 _CHEAP = re.compile(r"\d[.,:/-]\d|\d[eE]\+?\d|[€$£¥%]|EUR|USD|GBP|CHF|Euro|Dollar")
+_CHAT_LINK = re.compile(r"(wa\.me/|whatsapp\.com/send/?\?phone=)(?=\d)")
 _PERCENT_PLUS = re.compile(r"%2[bB](?=\d)")
 _PLUS_ENTITY = re.compile(r"&(?:#0{0,3}43|#x0{0,3}2[bB]|plus);")
 _SPACE_ENTITY = re.compile(r"&(?:nbsp|thinsp|ensp|emsp|#160|#xa0|#x2009|shy|zwnj|#8209);", re.IGNORECASE)
 
 _LABEL_WORDS = """
-    tel telefon telefonnummer telephone téléphone tél telefono teléfono fon fone phone phones ph mobil mobile mobiltelefon
-    handy handynr cell cellphone call callto fax whatsapp wa sip sms nummer nummern rufnummer number numbers no nr num
+    tel telefon telefonnummer telephone téléphone tél telefono teléfono fon fone phone phones ph mobil mobile
+    mobiltelefon handy handynr cell cellphone call callto fax whatsapp wa sip sms nummer nummern rufnummer number numbers no nr num
     numero número numéro numer office work home main büro zentrale durchwahl festnetz portable fixe cel msisdn voice
     did e164 type pref uri line ext extension extn x dw nst nebenstelle poste t m f p n h w o and und et or oder ou
 """
 LABELS = frozenset(_LABEL_WORDS.split())
+_IDENTIFYING_BEGINNINGS = """
+    order bestell auftrag rechnung invoice kunden customer ticket account konto artikel article vertrag contract serial
+    serien tracking paket parcel booking buchung commande facture client postal version steuer refer
+"""
+_IDENTIFYING_WORDS = """
+    ref case iban bic sku item ustid vat tax hrb plz zip siret siren id uuid vers po job build issue user card karte port
+"""
 _IDENTIFIES = re.compile(
-    r"(?:order|bestell|auftrag|rechnung|invoice|kunden|customer|ticket|account|konto|artikel|article|vertrag|contract|serial"
-    r"|serien|tracking|paket|parcel|booking|buchung|commande|facture|client|postal|version|steuer|refer)[^\W\d_]*"
-    r"|ref|case|iban|bic|sku|item|ustid|vat|tax|hrb|plz|zip|siret|siren|id|uuid|vers|po|job|build|issue|user|card|karte|port",
+    "|".join([*(rf"{word}[^\W\d_]*" for word in _IDENTIFYING_BEGINNINGS.split()), *_IDENTIFYING_WORDS.split()]),
     re.IGNORECASE,
 )
 _JOINED_BEHIND = re.compile("[@_]|-[A-Za-z]")
@@ -47,7 +53,11 @@ _WORDS_BEFORE = re.compile(r"(?:([A-Za-zÀ-ÿ]+)[^A-Za-zÀ-ÿ0-9\n]{1,3})?([A-Za
 _WORD = re.compile(r"[^\W\d_]+")
 # An area code in brackets is no list mark: a mark has few digits, and what follows it is a whole number.
 _LIST_MARK = re.compile(
-    r"\s*(?:[1-9]\d?[.)][ \t]+(?=[+(\d])|(?:[1-9]\d{2,3}[.)]|[(\[][1-9]\d?[)\]])[ \t]+(?=[+0]|\([+0])|#\d{1,4}[ \t:.]+(?=[+(\d]))"
+    r"\s*(?:"
+    r"[1-9]\d?[.)][ \t]+(?=[+(\d])"
+    r"|(?:[1-9]\d{2,3}[.)]|[(\[][1-9]\d?[)\]])[ \t]+(?=[+0]|\([+0])"
+    r"|#\d{1,4}[ \t:.]+(?=[+(\d])"
+    r")"
 )
 
 EXTENSION = re.compile(
@@ -61,7 +71,9 @@ VANITY = re.compile(
 
 
 def decoded(line: str) -> str:
-    """Return the line with the plus signs and spaces that web addresses and web pages write as codes."""
+    """Return the line with the plus signs and spaces that web addresses and web pages write in other ways."""
+    if "wa.me/" in line or "whatsapp" in line:
+        line = _CHAT_LINK.sub(r"\1+", line)  # such links leave the plus sign out
     if "%2" in line:
         line = _PERCENT_PLUS.sub("+", line)
     if "&" in line:
@@ -102,8 +114,11 @@ def is_identifier(text: str, start: int, end: int) -> bool:
         return False
     joined = before[before.rfind(" ") + 1 :]
     if any(sign in joined for sign in ("://", "www.", "@")):
-        return "wa.me/" not in joined
-    if joined and (joined[-1] in "_#$€£*" or (joined[-1] == "-" and joined[-2:-1].isalnum() and not _is_label(joined[:-1]))):
+        return True
+    if joined and (
+        joined[-1] in "_#$€£*"
+        or (joined[-1] == "-" and joined[-2:-1].isalnum() and not _is_label(joined[:-1]))
+    ):
         return True
     words = _WORDS_BEFORE.search(before)
     if not words:

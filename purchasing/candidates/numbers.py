@@ -156,10 +156,11 @@ def _described(parsed: PhoneNumber) -> Number | str:
     regions = _REGIONS[parsed.country_code]
     country, kind = _placed(significant, parsed.country_code, regions)
     countries = () if regions[0] == "001" else regions
+    types = _TYPES.get(kind, ()) if countries or kind == PhoneNumberType.TOLL_FREE else ()
     return Number(
         phone_number,
         country if country in countries else "",
-        _TYPES.get(kind, ()),
+        types,
         kind != PhoneNumberType.UNKNOWN,
         countries,
     )

@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_right
-from itertools import accumulate
+from itertools import accumulate, islice
 
 from purchasing.candidates import tables
 from purchasing.candidates.account import Account
@@ -22,9 +22,13 @@ from purchasing.candidates.scan import Finder
 from purchasing.candidates.text import clean, cut, printable
 from purchasing.redaction import holds_secret, redact
 
-AROUND = "This is the frame around the numbers."
 SEVERAL = "More than one number stands here. Write one alone."
 _OPENS = re.compile(r"^\s*[\[{]|[\[{]\s*(?:[\"\[{]|$)")
+# Commands and the headers of an answer are full of figures that nobody takes for phone numbers.
+_COMMAND = re.compile(
+    r"\s*(?:[<>*$%] |HTTP/|curl\b|[a-z0-9]+(?:-[a-z0-9]+)*:\s|[A-Z][A-Za-z]*(?:-[A-Z][A-Za-z]*)+:\s)"
+)
+_TRIES = 3  # places in a line where JSON may begin
 _ODD_BLANK = {
     ord(blank): " "
     for blank in "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
@@ -95,17 +99,20 @@ class _Text:
         blocks: list[tuple[int, Block]] = []
         behind = 0
         for line, start in enumerate(self._starts[:-1]):
-            stop = start + len(self._lines[line])
-            if stop < behind:
-                continue
-            opening = _OPENS.search(text[max(start, behind) : stop])
-            if not opening:
-                continue
-            at = max(start, behind) + opening.end() - len(opening[0].lstrip())
-            if block := reader.block(at):
-                blocks.append((at, block))
-                behind = block.end
-        return blocks
+            begin, stop = max(start, behind), start + len(self._lines[line])
+            for opening in islice(_OPENS.finditer(text[begin:stop]), _TRIES) if begin <= stop else ():
+                at = begin + opening.end() - len(opening[0].lstrip())
+                if block := reader.block(at):
+                    blocks.append((at, block))
+                    behind = block.end
+                    break
+        return blocks if any(block.holds_a_number for _, block in blocks) or self._is_all(blocks) else []
+
+    def _is_all(self, blocks: list[tuple[int, Block]]) -> bool:
+        """Say whether there is nothing but these blocks: an answer without numbers, and no list with a {} in it."""
+        ends = [0, *(block.end for _, block in blocks)]
+        starts = [*(start for start, _ in blocks), len(self._text)]
+        return not any(self._text[end:start].strip() for end, start in zip(ends, starts, strict=True))
 
     def _json_text(self) -> str:
         """Return the text with the blanks, and where there are no others the quotes, that JSON knows."""
@@ -115,7 +122,7 @@ class _Text:
         return text if '"' in text else text.translate(_CURLY)
 
     def _read_around(self, blocks: list[tuple[int, Block]]) -> None:
-        """Read the blocks, and between them the numbers that carry a plus sign."""
+        """Read the blocks and what stands between them."""
         behind = 0
         for start, block in [*blocks, (len(self._text), Block([], len(self._text)))]:
             self._read_between(behind, start)
@@ -132,10 +139,12 @@ class _Text:
         pieces = self._text[start:end].split("\n")
         self._check_lines(pieces)
         for line, piece in enumerate(pieces, start=first):
-            scan = self._account.finder.find(piece, only_plus=True)
-            for found in scan.found:
-                written = piece if len(scan.found) == 1 else found.written
-                self._account.found(found, Claims(), line=line, written=written)
+            found = self._account.finder.find(piece, self._region).found
+            if _COMMAND.match(piece):
+                found = [one for one in found if one.number]
+            for one in found:
+                written = piece if len(found) == 1 else one.written
+                self._account.found(one, Claims(), line=line, written=written)
 
     def _line_of(self, place: int) -> int:
         return min(bisect_right(self._starts, place), len(self._lines))
@@ -154,7 +163,6 @@ class _Text:
             elif free:
                 last = line
             elif first and (covered[line] or line > len(self._lines)):
-                account.skip(
-                    first, " ".join(self._lines[first - 1 : min(last, first + 20)]), AROUND, last - first + 1
-                )
+                written = " ".join(self._lines[first - 1 : min(last, first + 20)])
+                account.skip(first, written, NO_NUMBER, last - first + 1)
                 first = 0

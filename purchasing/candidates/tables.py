@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from purchasing.candidates.account import Account
@@ -15,7 +15,10 @@ from purchasing.candidates.words import role_of, type_of
 HEADING = "This is the heading of the table."
 RULE = "This row of the table is empty."
 MISSING = "The number is missing in this row."
-AMOUNTS_GUESSED = "The table has no headings: of its two amounts the first was taken as the one-time cost and the second as the monthly cost."
+AMOUNTS_GUESSED = (
+    "The table has no headings. Of its two amounts the first was taken as the one-time cost, "
+    "and the second as the monthly cost."
+)
 AMOUNTS_LEFT = "It is not clear which amount is the one-time and which the monthly cost, so none was taken."
 SHIFTED = "This row has more cells than the heading, so only its number was taken."
 
@@ -73,16 +76,12 @@ def _heading(lines: list[str], delimiter: str) -> tuple[int, Layout] | None:
     """Find the line with the headings among the first ones."""
     filled = [index for index, line in enumerate(lines[:1000]) if line.strip()][:_HEADING_WITHIN]
     for place, index in enumerate(filled):
-        if not 1 <= lines[index].count(delimiter) <= _MOST_CELLS or _NUMBER_ALONE.search(
-            plain(lines[index][:2000])
-        ):
+        count = lines[index].count(delimiter)
+        if not 1 <= count <= _MOST_CELLS or _NUMBER_ALONE.search(plain(lines[index][:2000])):
             continue
-        cells = split(lines, index, delimiter)[0]
-        layout = _layout_of(cells)
-        if not layout.phones:
-            continue
+        layout = _layout_of(split(lines, index, delimiter)[0])
         following = lines[filled[place + 1]].count(delimiter) if place + 1 < len(filled) else -1
-        if sum(map(len, layout.roles.values())) >= 2 or following == lines[index].count(delimiter):
+        if layout.phones and (following == count or sum(map(len, layout.roles.values())) >= 2):
             return index, layout
     return None
 
@@ -113,16 +112,11 @@ def _layout_without_heading(lines: list[str], delimiter: str) -> Layout | None:
     phones = [column for column in range(width) if _mostly(columns[column], _is_number_alone)]
     with_plus = [column for column in phones if _mostly(columns[column], _PLUS_ALONE.match)]
     phones = with_plus or phones
-    roles: dict[str, list[int]] = {}
-    for role, matches in (
-        ("country", _is_country),
-        ("type", type_of),
-        ("features", _FEATURE.fullmatch),
-        ("amount", _AMOUNT.fullmatch),
-    ):
-        roles[role] = [
-            column for column in range(width) if column not in phones and _mostly(columns[column], matches)
-        ]
+    others = [column for column in range(width) if column not in phones]
+    roles = {
+        role: [column for column in others if _mostly(columns[column], fits)]
+        for role, fits in _CONTENTS.items()
+    }
     if not phones or len(phones) == width or (len(rows) < 2 and not any(roles.values())):
         return None
     if len(amounts := roles.pop("amount")) == 2:
@@ -132,7 +126,7 @@ def _layout_without_heading(lines: list[str], delimiter: str) -> Layout | None:
     return Layout(roles, [phones], width, False, False)
 
 
-def _mostly(cells: list[str], matches) -> bool:
+def _mostly(cells: list[str], matches: Callable[[str], object]) -> bool:
     filled = [cell for cell in cells if cell.strip()]
     return bool(filled) and sum(1 for cell in filled if matches(cell)) * 10 >= len(filled) * 6
 
@@ -143,6 +137,14 @@ def _is_number_alone(cell: str) -> bool:
 
 def _is_country(cell: str) -> bool:
     return len(cell.strip()) <= 40 and country_of(cell) != ""
+
+
+_CONTENTS = {
+    "country": _is_country,
+    "type": type_of,
+    "features": _FEATURE.fullmatch,
+    "amount": _AMOUNT.fullmatch,
+}
 
 
 def rows(lines: list[str], delimiter: str) -> Iterator[Row]:
@@ -223,14 +225,8 @@ def _trimmed(cell: str) -> str:
 
 def _read_row(account: Account, row: Row, cells: list[str], layout: Layout, region: str) -> None:
     said = _claims(cells, layout, region)
-    filled = next(
-        (
-            group
-            for columns in layout.phones
-            if (group := [cells[c] for c in columns if c < len(cells) and cells[c]])
-        ),
-        [],
-    )
+    groups = ([cells[column] for column in columns if column < len(cells)] for columns in layout.phones)
+    filled = next((list(filter(None, group)) for group in groups if any(group)), [])
     if not filled:
         account.not_understand(row.line, row.text, MISSING, row.span)
         return
@@ -245,13 +241,8 @@ def _read_row(account: Account, row: Row, cells: list[str], layout: Layout, regi
 
 def _in_full(area: str, cell: str) -> str:
     """Put the area code from a column of its own in front of a number that does not begin with + or 00."""
-    if (
-        area
-        and re.fullmatch(r"[(]?\d{1,6}[)]?", plain(area))
-        and not plain(cell).lstrip("(").startswith(("+", "00", area))
-    ):
-        return f"{area} {cell}"
-    return cell
+    whole = plain(cell).lstrip("(").startswith(("+", "00", area))
+    return f"{area} {cell}" if re.fullmatch(r"\(?\d{1,6}\)?", plain(area)) and not whole else cell
 
 
 def _claims(cells: list[str], layout: Layout, region: str) -> Claims:

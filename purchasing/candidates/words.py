@@ -7,39 +7,46 @@ from purchasing.candidates.countries import folded
 
 # In the order in which they are preferred where several stand side by side.
 _HEADINGS = {
-    "phone": (
-        "phonenumber e164 e164number msisdn didnumber virtualnumber telephonenumber telefonnummer rufnummer rufnummern "
-        "telefonnummern numerodetelephone numerotelephone numtel telefonnr rufnr phonenumbers phoneno telno telefoonnummer "
-        "numerodetelefono numeroditelefono mobilenumber mobilnummer handynummer did tn phone telephone telefon tel telefono "
-        "telefoon teléfono number numbers numero numeros nummer nummern mobile mobil handy portable"
-    ),
+    "phone": """
+        phonenumber e164 e164number msisdn didnumber virtualnumber telephonenumber telefonnummer rufnummer
+        rufnummern telefonnummern numerodetelephone numerotelephone numtel telefonnr rufnr phonenumbers
+        phoneno telno telefoonnummer numerodetelefono numeroditelefono mobilenumber mobilnummer handynummer
+        did tn phone telephone telefon tel telefono telefoon teléfono number numbers numero numeros nummer
+        nummern mobile mobil handy portable
+    """,
     "area": "areacode vorwahl ortsvorwahl indicatif prefix",
-    "country": (
-        "countrycode country countryiso isocountry iso isocode iso2 alpha2 land landercode laendercode landerkurzel laenderkurzel "
-        "landeskurzel landerkennung landeskennung landercodeiso staat pays codepays codedupays pais paese callingcode landesvorwahl"
-    ),
-    "type": (
-        "numbertype phonenumbertype type typ nummerntyp nummertyp rufnummerntyp rufnummernart nummernart art typedenumero "
-        "typenumero tipo category kategorie"
-    ),
+    "country": """
+        countrycode country countryiso isocountry iso isocode iso2 alpha2 land landercode laendercode
+        landerkurzel laenderkurzel landeskurzel landerkennung landeskennung landercodeiso staat pays
+        codepays codedupays pais paese callingcode landesvorwahl
+    """,
+    "type": """
+        numbertype phonenumbertype type typ nummerntyp nummertyp rufnummerntyp rufnummernart nummernart art
+        typedenumero typenumero tipo category kategorie
+    """,
     "name": "name label displayname anzeigename bezeichnung nom libelle friendlyname nombre nome",
-    "upfront": (
-        "upfrontcost upfront upfrontcosts upfrontprice upfrontfee setup setupcost setupcosts setupfee setupprice onetime onetimecost "
-        "onetimefee onetimeprice nrc activationfee activationcost einmalig einmalkosten einmaligekosten einmalpreis einrichtung "
-        "einrichtungskosten einrichtungsgebuhr einrichtungspreis anschlussgebuhr bereitstellung bereitstellungsgebuhr fraisuniques "
-        "fraisdinstallation fraisdactivation fraisinitiaux coutinitial coutunique coutdinstallation coutdactivation miseenservice "
-        "fraisdemiseenservice"
-    ),
-    "monthly": (
-        "monthlycost monthly monthlycosts monthlyprice monthlyfee monthlyrate mrc permonth costpermonth pricepermonth monthlyrental "
-        "monatlich monatskosten monatlichekosten monatspreis monatsgebuhr monatlichegebuhr grundgebuhr kostenpromonat preispromonat "
-        "promonat mensuel coutmensuel prixmensuel fraismensuels tarifmensuel parmois abonnement abonnementmensuel"
-    ),
-    "features": "features feature capabilities capability funktionen funktion leistungsmerkmale merkmale fonctions fonctionnalites services",
-    "region": (
-        "regioninformation region regionname regions city town ort ortsnetz stadt gebiet bundesland state province locality location "
-        "ratecenter ville localite departement lieu"
-    ),
+    "upfront": """
+        upfrontcost upfront upfrontcosts upfrontprice upfrontfee setup setupcost setupcosts setupfee
+        setupprice onetime onetimecost onetimefee onetimeprice nrc activationfee activationcost einmalig
+        einmalkosten einmaligekosten einmalpreis einrichtung einrichtungskosten einrichtungsgebuhr
+        einrichtungspreis anschlussgebuhr bereitstellung bereitstellungsgebuhr fraisuniques
+        fraisdinstallation fraisdactivation fraisinitiaux coutinitial coutunique coutdinstallation
+        coutdactivation miseenservice fraisdemiseenservice
+    """,
+    "monthly": """
+        monthlycost monthly monthlycosts monthlyprice monthlyfee monthlyrate mrc permonth costpermonth
+        pricepermonth monthlyrental monatlich monatskosten monatlichekosten monatspreis monatsgebuhr
+        monatlichegebuhr grundgebuhr kostenpromonat preispromonat promonat mensuel coutmensuel prixmensuel
+        fraismensuels tarifmensuel parmois abonnement abonnementmensuel
+    """,
+    "features": """
+        features feature capabilities capability funktionen funktion leistungsmerkmale merkmale fonctions
+        fonctionnalites services
+    """,
+    "region": """
+        regioninformation region regionname regions city town ort ortsnetz stadt gebiet bundesland state
+        province locality location ratecenter ville localite departement lieu
+    """,
     "group": "requirementgroupid requirementgroup",
     "price": "price cost costs preis kosten prix cout tarif gebuhr fee rate amount betrag montant",
 }
@@ -47,7 +54,10 @@ _ROLES = {word: (role, rank) for role, words in _HEADINGS.items() for rank, word
 _UNITS = re.compile(r"\([^)]*\)|\[[^\]]*\]|[€$£¥]|\b(?:EUR|USD|GBP|CHF)\b")
 
 _TYPES = {
-    "local": "local geographic geo geographical fixed fixedline landline lokal ort ortsnetz festnetz geografisch fixe geographique fijo",
+    "local": """
+        local geographic geo geographical fixed fixedline landline lokal ort ortsnetz festnetz geografisch
+        fixe geographique fijo
+    """,
     "mobile": "mobile mobil mobilfunk cell cellular handy gsm portable movil mobiltelefon mobilenumber mobilnummer",
     "national": "national nationale nongeographic nichtgeografisch nongeographique landesweit",
     "toll-free": "tollfree freephone freecall free kostenlos gebuhrenfrei gratuit numerovert gratis 0800 800",

@@ -2,8 +2,8 @@
 
 from purchasing.models.audit import AuditEvent, AuditHead
 from purchasing.models.provider import OfferLook, OwnedRead, VirtualNumber
-from purchasing.models.purchases import Approval, Attempt, Paste, Purchase, PurchaseRequest
-from purchasing.models.teams import ApiKey, Desk, Membership, Team, User
+from purchasing.models.purchases import Approval, Attempt, Paste, Purchase, PurchaseRequest, RequestVersion
+from purchasing.models.teams import ApiKey, Desk, Membership, StandIn, Team, User
 
 __all__ = [
     "ApiKey",
@@ -18,6 +18,8 @@ __all__ = [
     "Paste",
     "Purchase",
     "PurchaseRequest",
+    "RequestVersion",
+    "StandIn",
     "Team",
     "User",
     "VirtualNumber",

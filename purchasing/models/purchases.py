@@ -36,6 +36,8 @@ class PurchaseRequest(models.Model):
     version = models.PositiveIntegerField(default=1)
     form_token = models.UUIDField(default=uuid.uuid4)
     created_at = models.DateTimeField(default=timezone.now)
+    reminded_at = models.DateTimeField(null=True)
+    admins_reminded_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
@@ -45,6 +47,21 @@ class PurchaseRequest(models.Model):
 
     def __str__(self):
         return f"Request {self.pk}"
+
+
+class RequestVersion(models.Model):
+    """A request as it stood before it was edited: kept readable."""
+
+    request = models.ForeignKey(PurchaseRequest, models.PROTECT, related_name="versions")
+    version = models.PositiveIntegerField()
+    reason = models.CharField(max_length=1000)
+    lines = models.JSONField(default=list)
+    replaced_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
+    replaced_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["version"]
+        constraints = [models.UniqueConstraint(fields=["request", "version"], name="one_row_a_version")]
 
 
 class Purchase(models.Model):

@@ -14,6 +14,7 @@ class User(AbstractUser):
     """A person who logs in. Roles in a team are memberships; an auditor reads every team."""
 
     is_auditor = models.BooleanField("auditor", default=False, help_text="May read every team's records.")
+    wants_mail = models.BooleanField(default=True)
 
     def __str__(self):
         return self.get_full_name() or self.username
@@ -50,6 +51,10 @@ class Team(models.Model):
     stopped_at = models.DateTimeField(null=True)
     stopped_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
     stop_reason = models.CharField(max_length=1000, blank=True)
+    # Money, in CURRENCY; null means that there is no such limit.
+    monthly_budget = models.DecimalField(max_digits=14, decimal_places=4, null=True)
+    budget_is_hard = models.BooleanField(default=True)
+    second_approver_from = models.DecimalField(max_digits=14, decimal_places=4, null=True)
 
     class Meta:
         ordering = ["name"]
@@ -70,6 +75,21 @@ class Membership(models.Model):
         constraints = [models.UniqueConstraint(fields=["user", "team", "role"], name="one_membership_a_role")]
 
 
+class StandIn(models.Model):
+    """Somebody approves for an approver who is away, on these days (both included)."""
+
+    team = models.ForeignKey(Team, models.PROTECT, related_name="stand_ins")
+    approver = models.ForeignKey(User, models.PROTECT, related_name="stand_ins")
+    stand_in = models.ForeignKey(User, models.PROTECT, related_name="stands_in_for")
+    from_day = models.DateField()
+    to_day = models.DateField()
+    created_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["from_day", "id"]
+
+
 class ApiKeyManager(models.Manager):
     """Leaves the secret in the database until somebody asks for it by name."""
 
@@ -84,7 +104,7 @@ class ApiKey(models.Model):
     """
 
     team = models.ForeignKey(Team, models.PROTECT, related_name="keys")
-    secret = EncryptedField()
+    secret = EncryptedField(null=True)  # null once it is retired and nothing has to be read with it any more
     last_four = models.CharField(max_length=4)
     created_at = models.DateTimeField(default=timezone.now)
     retired_at = models.DateTimeField(null=True)
@@ -95,6 +115,11 @@ class ApiKey(models.Model):
     pause_reason = models.CharField(max_length=1000, blank=True)
     doubts_in_a_row = models.PositiveIntegerField(default=0)
     doubted_seq = models.BigIntegerField(default=0)
+    # What a test showed, or a person said. Null: nobody knows.
+    tested_at = models.DateTimeField(null=True)
+    may_write = models.BooleanField(null=True)
+    sees = models.CharField(max_length=200, blank=True)
+    said_scope = models.CharField(max_length=20, blank=True)
     rate_per_minute = models.PositiveIntegerField(null=True)
     next_call_at = models.DateTimeField(null=True)
 

@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import costs, rules, selectors, words, workflow
+from purchasing import approving, costs, rules, selectors, words
 from purchasing.forms import DecisionForm
 from purchasing.states import Role, State
 from purchasing.views.doing import attempted, keep_typed, typed
@@ -51,6 +51,7 @@ def prepare(request, asked):
         purchase.ticked = ticked is None or str(purchase.pk) in ticked
     asked.typed_reason = (kept["values"].get("reason") or [""])[-1]
     asked.reason_errors = kept["errors"].get("reason", [])
+    asked.purchase_errors = kept["errors"].get("purchase", [])
 
 
 def _mark(waiting):
@@ -70,7 +71,7 @@ def approve(request, pk):
     """Approve the ticked numbers as the page showed them."""
 
     def decide(form):
-        return workflow.approve(
+        return approving.approve(
             pk,
             form.cleaned_data["purchase"],
             approver=request.actor,
@@ -86,7 +87,7 @@ def reject(request, pk):
     """Reject the ticked numbers, with a reason that the requester reads."""
 
     def decide(form):
-        return workflow.reject(
+        return approving.reject(
             pk,
             form.cleaned_data["purchase"],
             approver=request.actor,
@@ -106,6 +107,9 @@ def _decide(request, pk, decide, word, *, reason_required=False):
             or "nobody yet: ask the team admin"
         )
         raise PermissionDenied(f"You cannot decide this request. Who can: {names}.")
+    target = request.POST.get("next", "")
+    if not url_has_allowed_host_and_scheme(target, allowed_hosts=None) or not target.startswith("/"):
+        target = reverse("purchasing:request", args=[pk])
     if form.is_valid():
         attempted(
             request,
@@ -114,7 +118,5 @@ def _decide(request, pk, decide, word, *, reason_required=False):
         )
     else:
         keep_typed(request, f"decision-{pk}", form)
-    target = request.POST.get("next", "")
-    if not url_has_allowed_host_and_scheme(target, allowed_hosts=None) or not target.startswith("/"):
-        target = reverse("purchasing:request", args=[pk])
+        target += f"#request-{pk}"
     return redirect(target)

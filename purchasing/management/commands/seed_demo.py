@@ -4,7 +4,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from purchasing import audit, inventory, pauses, people, workflow
+from purchasing import approving, audit, inventory, pauses, people, workflow
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall.errors import ProviderError
 from purchasing.models import ApiKey, Desk, PurchaseRequest, Team, User
@@ -137,9 +137,9 @@ def make_requests(found):
         )
         chosen = [purchase.pk for purchase in asked.purchases.all()]
         if decision == "approve":
-            workflow.approve(asked.pk, chosen, approver=ana, version=asked.version)
+            approving.approve(asked.pk, chosen, approver=ana, version=asked.version)
         elif decision:
-            workflow.reject(asked.pk, chosen, approver=ana, version=asked.version, reason=decision)
+            approving.reject(asked.pk, chosen, approver=ana, version=asked.version, reason=decision)
 
 
 def line_for(offer, name):

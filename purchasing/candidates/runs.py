@@ -1,0 +1,142 @@
+"""Reads a run of digit groups as phone numbers: mostly one, at times several, never by a guess.
+
+Where the same digits can be read as two different numbers, because something stood beside the number with only a space
+between (a count, a price, a second number), the run is not understood.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import phonenumbers
+
+from purchasing.candidates.numbers import LONGEST, NO_COUNTRY, SHORTEST, TOO_LONG, TWO_READINGS, Number, Plan
+
+SLASH = "It is not clear what stands behind the slash. Write each number in full, on a line of its own."
+_NORTH_AMERICA = frozenset(phonenumbers.COUNTRY_CODE_TO_REGION_CODE[1])
+_MOST_GROUPS = 20  # no number is written in more groups of digits
+_COMPACT = 9  # digits without a space that stand for a whole number
+
+
+class Group(NamedTuple):
+    """Digits that stand together."""
+
+    digits: str
+    before: str  # what stands between them and the group before
+    start: int
+    end: int
+
+
+Reading = Callable[[list[Group]], Number | str]
+
+
+class Runs:
+    """Reads runs of groups for one country, or for none."""
+
+    def __init__(self, plan: Plan, region: str):
+        self._plan, self._region = plan, region
+
+    def read(self, groups: list[Group], *, plus: bool, amount: str = "") -> tuple[int, Number | str]:
+        """Read the first number of a run: return how many groups it takes, and the number or why there is none.
+
+        `amount` is what looks like a price behind the run, with only a space between.
+        """
+        start = joined(groups[:3])
+        if plus:
+            return _read(groups, self._from_abroad(2 if start.startswith("00") else 0), amount)
+        if start.startswith("00"):
+            result = _read(groups, self._from_abroad(2), amount)
+        elif start.startswith("011") and (not self._region or self._region in _NORTH_AMERICA):
+            result = _read(groups, self._from_abroad(3), amount)
+        else:
+            result = len(groups), TOO_LONG if length(groups) > LONGEST else NO_COUNTRY
+        if not self._region or _is_known(result[1]):
+            return result
+        at_home = _read(groups, self._at_home, amount, at_home=True)
+        return result if isinstance(result[1], Number) and not _is_known(at_home[1]) else at_home
+
+    def _from_abroad(self, dropped: int) -> Reading:
+        return lambda groups: self._plan.international(joined(groups)[dropped:])
+
+    def _at_home(self, groups: list[Group]) -> Number | str:
+        return self._plan.national(joined(groups), self._region)
+
+
+def joined(groups: list[Group]) -> str:
+    """Return the digits of groups."""
+    return "".join(group.digits for group in groups)
+
+
+def length(groups: list[Group]) -> int:
+    """Return how many digits there are in groups."""
+    return sum(len(group.digits) for group in groups)
+
+
+def _read(
+    groups: list[Group], read: Reading, amount: str, *, at_home: bool = False
+) -> tuple[int, Number | str]:
+    few = groups[:_MOST_GROUPS]
+    whole = read(few) if len(few) == len(groups) else TOO_LONG
+    if isinstance(whole, Number):
+        return len(groups), _doubted(whole, groups, read, amount, at_home=at_home)
+    fits = []
+    for used in _cuts(few):
+        follows = few[used].digits.startswith("0" if at_home else "00")  # as the next number would
+        number = read(few[:used])
+        if not isinstance(number, Number) or (at_home and not follows):
+            continue
+        if not at_home and (used == 1 or follows):
+            return used, number
+        if number.known:
+            fits.append((used, number))
+    if len(fits) == 1:
+        return fits[0]
+    return len(groups), TWO_READINGS if fits else whole
+
+
+def _cuts(groups: list[Group]) -> Iterator[int]:
+    """Yield after how many groups a number may end and another thing begin."""
+    digits = 0
+    for used in range(1, len(groups)):
+        digits += len(groups[used - 1].digits)
+        if digits > LONGEST + 3:
+            return
+        if digits >= SHORTEST - 1 and not {" ", "/"}.isdisjoint(groups[used].before):
+            yield used
+
+
+def _doubted(
+    number: Number, groups: list[Group], read: Reading, amount: str, *, at_home: bool
+) -> Number | str:
+    """Return the number, unless another part of the same digits is as good a reading."""
+    if len(groups) == 1:
+        return number
+    first, last = groups[0], groups[-1]
+    if (
+        not at_home
+        and len(first.digits) >= _COMPACT
+        and " " in groups[1].before
+        and isinstance(read(groups[:1]), Number)
+    ):
+        return TWO_READINGS
+    if amount and isinstance(read([*groups, Group(amount, " ", last.end, last.end)]), Number):
+        return TWO_READINGS
+    if len(last.digits) == 1 and last.before == " " and _differs(read(groups[:-1]), number):
+        return TWO_READINGS
+    if at_home and _may_be_a_count(first, groups[1]) and _differs(read(groups[1:]), number):
+        return TWO_READINGS
+    return SLASH if "/" in last.before and len(last.digits) <= 3 else number
+
+
+def _may_be_a_count(first: Group, second: Group) -> bool:
+    """Say whether the first digits may be the number of a row rather than of a phone."""
+    apart = second.before.strip("()[]") == " " or second.before.startswith((")", "]"))
+    most = 4 if second.digits.startswith("0") else 1
+    return apart and len(first.digits) <= most and not first.digits.startswith("0")
+
+
+def _differs(reading: Number | str, number: Number) -> bool:
+    return _is_known(reading) and reading.phone_number != number.phone_number
+
+
+def _is_known(reading: Number | str) -> bool:
+    return isinstance(reading, Number) and reading.known
