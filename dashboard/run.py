@@ -154,7 +154,7 @@ class Processes:
     def __init__(self, environment, *, logs=None, told=lambda: False):
         self.environment, self.logs, self.told = environment, logs, told
         self.children = {}
-        self._relays = []
+        self._relays = {}
 
     def start(self, name, *arguments):
         """Start `python ARGUMENTS` in the project's folder."""
@@ -170,8 +170,8 @@ class Processes:
                 child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, **options)
         else:
             child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
-            self._relays.append(threading.Thread(target=_relay, args=(name, child.stdout), daemon=True))
-            self._relays[-1].start()
+            self._relays[child] = threading.Thread(target=_relay, args=(name, child.stdout), daemon=True)
+            self._relays[child].start()
         self.children[name] = child
         return child
 
@@ -210,16 +210,18 @@ class Processes:
         children = [self.children.pop(name) for name in names if name in self.children]
         _signal(children, signal.SIGTERM)
         until = time.monotonic() + patience
-        while any(map(_is_there, children)) and time.monotonic() < until and not hurried():
+        while any(map(self._is_there, children)) and time.monotonic() < until and not hurried():
             time.sleep(0.05)
-        if any(map(_is_there, children)):
+        if any(map(self._is_there, children)):
             _signal(children, signal.SIGTERM)  # a second one ends what the worker's processes are doing
             time.sleep(1)
             _signal(children, signal.SIGKILL)
             for child in children:
                 child.wait()
-        for relay in [] if self.children else self._relays:
-            relay.join(timeout=1)
+
+    def _is_there(self, child):
+        """Whether anything of it is left: its process group, or whoever else still holds its output open."""
+        return _has_group(child) or (child in self._relays and self._relays[child].is_alive())
 
     def _last_words(self, name):
         if not self.logs:
@@ -240,13 +242,12 @@ def answers(url):
 
 def _signal(children, number):
     for child in children:
-        if _is_there(child):
+        if _has_group(child):
             os.killpg(child.pid, number)
 
 
-def _is_there(child):
-    """Whether anything of the child's process group is left."""
-    child.poll()
+def _has_group(child):
+    child.poll()  # else the group of an ended child is there until somebody has asked for its exit code
     try:
         os.killpg(child.pid, 0)
     except (ProcessLookupError, PermissionError):

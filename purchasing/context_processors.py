@@ -35,7 +35,7 @@ def _nav(request):
     if user.is_superuser or Role.REQUESTER in roles:
         entries.append(("Paste numbers", "paste", 0))
     entries.append(("Requests", "requests", 0))
-    if user.is_superuser or Role.APPROVER in roles:
+    if rules.decides_somewhere(user):
         entries.append(("Approvals", "approvals", selectors.requests_to_decide(user).count()))
     held = selectors.held_for(user).count()
     if held:

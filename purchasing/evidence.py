@@ -12,7 +12,18 @@ from django.db import transaction
 from django_tasks import TaskResultStatus
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, clock, inventory, pauses, procurement, selectors, settlement, wake, workflow
+from purchasing import (
+    audit,
+    clock,
+    inventory,
+    pauses,
+    procurement,
+    reminders,
+    selectors,
+    settlement,
+    wake,
+    workflow,
+)
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase
@@ -194,6 +205,7 @@ def sweep():
     for purchase in old.distinct().order_by("pk"):
         procurement.hold_for_a_person(purchase, procurement.waited_too_long(), SWEEP)
     _tell_of_long_waits(now)
+    reminders.remind()
     _wake(due)
 
 

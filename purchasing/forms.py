@@ -132,6 +132,24 @@ class LineForm(forms.Form):
     )
 
 
+class EditForm(forms.Form):
+    """A request as a whole, as its page showed it."""
+
+    reason = Text(
+        rows=3,
+        max_length=REASON_LENGTH,
+        help_text="Why are these numbers needed? The approver decides by it.",
+        error_messages={"required": "Say why these numbers are needed: the approver decides by it."},
+    )
+    version = forms.IntegerField(min_value=1, widget=forms.HiddenInput)
+
+
+class EditLineForm(LineForm):
+    """One pending number of a request, which may also be taken out."""
+
+    take_out = forms.BooleanField(label="Take out", required=False)
+
+
 class DecisionForm(forms.Form):
     """A yes or no to some numbers of a request, as its page showed them."""
 
@@ -185,3 +203,50 @@ class BoughtForm(ReasonForm):
         },
     )
     field_order = ["provider_id", "reason"]
+
+
+class RulesForm(forms.Form):
+    """A team's money rules."""
+
+    monthly_budget = forms.DecimalField(
+        label="Budget a month",
+        required=False,
+        min_value=0,
+        max_digits=12,
+        decimal_places=2,
+        help_text="Leave it empty for no budget.",
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "class": "short"}),
+    )
+    budget_is_hard = forms.ChoiceField(
+        label="Beyond the budget",
+        choices=[("hard", "Refuse the approval"), ("soft", "Warn, and record it")],
+        widget=forms.RadioSelect,
+    )
+    second_approver_from = forms.DecimalField(
+        label="Second approver from this monthly sum on",
+        required=False,
+        min_value=0,
+        max_digits=12,
+        decimal_places=2,
+        help_text="Counts the request and all that the same person asked for in the team within 30 days. "
+        "Leave it empty if one approver is enough.",
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "class": "short"}),
+    )
+
+
+class StandInForm(forms.Form):
+    """Who stands in for whom, and when."""
+
+    approver = forms.ModelChoiceField(queryset=None, empty_label=None, label="Approver who is away")
+    stand_in = forms.ModelChoiceField(queryset=None, empty_label="Choose", label="Who decides instead")
+    from_day = forms.DateField(
+        label="First day", widget=forms.DateInput(attrs={"type": "date", "class": "short"})
+    )
+    to_day = forms.DateField(
+        label="Last day", widget=forms.DateInput(attrs={"type": "date", "class": "short"})
+    )
+
+    def __init__(self, *args, approvers, people, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["approver"].queryset = approvers.distinct().order_by("username")
+        self.fields["stand_in"].queryset = people

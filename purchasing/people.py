@@ -16,8 +16,11 @@ KEY_SHAPE = re.compile(r"idc_[A-Za-z0-9]{32}")
 
 
 @transaction.atomic
-def create_team(name, *, actor):
-    """A new team. Raises `WorkflowError` for a name that is empty, too long or taken."""
+def create_team(name, *, actor, monthly_budget=None):
+    """A new team, with a monthly budget in CURRENCY or None.
+
+    Raises `WorkflowError` for a name that is empty, too long or taken.
+    """
     name = audit.clean(name).strip()
     if not name or len(name) > 100:
         raise WorkflowError("A team's name has 1 to 100 characters.")
@@ -26,7 +29,7 @@ def create_team(name, *, actor):
         raise WorkflowError(f"There is a team {name} already.")
     taken = set(Team.objects.filter(slug__startswith=slug).values_list("slug", flat=True))
     slug = next(s for s in (slug, *(f"{slug}-{n}" for n in range(2, 10_000))) if s not in taken)
-    team = Team.objects.create(name=name, slug=slug)
+    team = Team.objects.create(name=name, slug=slug, monthly_budget=monthly_budget)
     audit.record("team.created", actor=actor, team=team)
     return team
 

@@ -79,6 +79,16 @@ def may_approve(user, request):
     return bool(approves_as(user, request))
 
 
+def decides_somewhere(user):
+    """Whether `user` approves for any team: as an approver, or standing in for one today."""
+    day = timezone.localdate()
+    return user.is_active and (
+        user.is_superuser
+        or user.memberships.filter(role=Role.APPROVER).exists()
+        or user.stands_in_for.filter(from_day__lte=day, to_day__gte=day, ended_at=None).exists()
+    )
+
+
 def still_counts(approval, request):
     """Whether an approval counts at the claim: whoever gave it, and for whom, are still there and entitled."""
     person, principal = approval.approver, approval.on_behalf_of or approval.approver

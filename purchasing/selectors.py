@@ -23,6 +23,11 @@ class Figures:
     unknown: int
 
     @property
+    def twelve_months(self):
+        """Once and for a year, together."""
+        return self.upfront + 12 * self.monthly
+
+    @property
     def first_month(self):
         """Once and for the first month, together."""
         return self.upfront + self.monthly

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from purchasing.views import approvals, audit, held, home, numbers, paste, requests, teams
+from purchasing.views import approvals, audit, edits, held, home, numbers, paste, requests, team_rules, teams
 
 app_name = "purchasing"
 urlpatterns = [
@@ -14,6 +14,7 @@ urlpatterns = [
     path("requests/new/", requests.new, name="request-new"),
     path("requests/<int:pk>/", requests.detail, name="request"),
     path("requests/<int:pk>/live/", requests.live, name="request-live"),
+    path("requests/<int:pk>/edit/", edits.edit, name="request-edit"),
     path("requests/<int:pk>/approve/", approvals.approve, name="request-approve"),
     path("requests/<int:pk>/reject/", approvals.reject, name="request-reject"),
     path("requests/<int:pk>/cancel/", requests.cancel, name="request-cancel"),
@@ -33,6 +34,9 @@ urlpatterns = [
     path("teams/<slug:slug>/", teams.detail, name="team"),
     path("teams/<slug:slug>/stop/", teams.stop, name="team-stop"),
     path("teams/<slug:slug>/go-on/", teams.go_on, name="team-go-on"),
+    path("teams/<slug:slug>/rules/", team_rules.set_rules, name="team-rules"),
+    path("teams/<slug:slug>/stand-ins/", team_rules.name_stand_in, name="team-stand-in"),
+    path("teams/<slug:slug>/stand-ins/<int:pk>/end/", team_rules.end_stand_in, name="team-stand-in-end"),
     path("buying/stop/", teams.stop_all, name="stop-all"),
     path("buying/go-on/", teams.go_on_all, name="go-on-all"),
 ]

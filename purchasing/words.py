@@ -1,5 +1,6 @@
 """What happened, in sentences for staff: events, waiting purchases, money, phone numbers and countries."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -16,6 +17,13 @@ from purchasing.states import Outcome, State
 EVENTS = {
     "request.submitted": "sent this request",
     "purchase.pending": "asked for {number}",
+    "request.edited": "changed this request; a yes to an older version no longer counts",
+    "request.reminded": "the approvers were reminded",
+    "request.admins_reminded": "the team admins were reminded",
+    "purchase.approved_first": "said yes to {number}; a second approver has to say it too",
+    "team.rules_changed": "changed the rules of {team}",
+    "stand_in.named": "named {stand_in} to stand in for {approver} from {from_day} to {to_day}",
+    "stand_in.ended": "ended that {stand_in} stands in for {approver}",
     "purchase.approved": "approved {number}",
     "purchase.rejected": "rejected {number}",
     "purchase.cancelled": "cancelled {number}",
@@ -71,12 +79,9 @@ def sentence(event, number=None):
             State.PURCHASING: "{number} was surely not bought; it waits in line again",
             State.HELD: "approved {number} again",
         }.get(event.was, words)
-    known = {
-        "number": number or phone(event.phone_number),
-        "team": event.team or "a team",
-        **{name: event.data.get(name, "?") for name in ("numbers", "key", "member", "role")},
-    }
-    return words.format(**known)
+    known = defaultdict(lambda: "?", {name: str(value) for name, value in event.data.items()})
+    known |= {"number": number or phone(event.phone_number), "team": event.team or "a team"}
+    return words.format_map(known)
 
 
 def phone(number):

@@ -286,7 +286,7 @@ def note_offers(request_id, offers, *, seen_at, actor):
 
 
 def _new_version(request, pending, before, actor):
-    """Give the request and all its pending purchases the next version; the old one stays readable, its yeses are void."""
+    """The next version for a request and its pending purchases; the old one stays readable, its yeses are void."""
     RequestVersion.objects.create(
         request=request,
         version=request.version,
@@ -406,7 +406,7 @@ def expire(purchase, *, actor):
 
 
 def chosen(request_id, purchase_ids):
-    """Lock the ticked purchases of a request with it; raises `WorkflowError` for none, or for ones of another request."""
+    """Lock a request with its ticked purchases; raises `WorkflowError` for none, or for ones of another request."""
     request, purchases = locked(request_id, purchase_ids)
     if not purchases or len(purchases) != len(set(purchase_ids)):
         raise WorkflowError("Choose at least one number of this request.")

@@ -83,7 +83,8 @@ class Provider:
     @property
     def calls(self):
         """Method and path of every call so far."""
-        return [(call.request.method, call.request.url.removeprefix(settings.IDENTITYCALL_API_URL)) for call in self.http.calls]
+        requests = [call.request for call in self.http.calls]
+        return [(request.method, request.url.removeprefix(settings.IDENTITYCALL_API_URL)) for request in requests]
 
 
 def _answer(instead, numbers):

@@ -31,9 +31,9 @@ _SPACE_ENTITY = re.compile(r"&(?:nbsp|thinsp|ensp|emsp|#160|#xa0|#x2009|shy|zwnj
 
 _LABEL_WORDS = """
     tel telefon telefonnummer telephone téléphone tél telefono teléfono fon fone phone phones ph mobil mobile
-    mobiltelefon handy handynr cell cellphone call callto fax whatsapp wa sip sms nummer nummern rufnummer number numbers no nr num
-    numero número numéro numer office work home main büro zentrale durchwahl festnetz portable fixe cel msisdn voice
-    did e164 type pref uri line ext extension extn x dw nst nebenstelle poste t m f p n h w o and und et or oder ou
+    mobiltelefon handy handynr cell cellphone call callto fax whatsapp wa sip sms nummer nummern rufnummer
+    number numbers no nr num numero número numéro numer office work home main büro zentrale durchwahl
+    festnetz portable fixe cel msisdn voice did e164 type pref uri line ext extension extn x dw nst nebenstelle poste t m f p n h w o and und et or oder ou
 """
 LABELS = frozenset(_LABEL_WORDS.split())
 _IDENTIFYING_BEGINNINGS = """
@@ -41,10 +41,13 @@ _IDENTIFYING_BEGINNINGS = """
     serien tracking paket parcel booking buchung commande facture client postal version steuer refer
 """
 _IDENTIFYING_WORDS = """
-    ref case iban bic sku item ustid vat tax hrb plz zip siret siren id uuid vers po job build issue user card karte port
+    ref case iban bic sku item ustid vat tax hrb plz zip siret siren id uuid vers po job build issue user card
+    karte port
 """
 _IDENTIFIES = re.compile(
-    "|".join([*(rf"{word}[^\W\d_]*" for word in _IDENTIFYING_BEGINNINGS.split()), *_IDENTIFYING_WORDS.split()]),
+    "|".join(
+        [*(rf"{word}[^\W\d_]*" for word in _IDENTIFYING_BEGINNINGS.split()), *_IDENTIFYING_WORDS.split()]
+    ),
     re.IGNORECASE,
 )
 _JOINED_BEHIND = re.compile("[@_]|-[A-Za-z]")

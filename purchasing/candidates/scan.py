@@ -41,7 +41,7 @@ _FLOAT = re.compile(r"\d{7,15}\.0{1,2}")
 _AMOUNT_WITHIN = re.compile(r"(?<!\S)(?:0|[1-9]\d{0,5})\.\d\d(?:\d\d)?(?!\S)")
 _NEXT_NUMBER = re.compile(r"[ /-]0|[/(\[]")
 _LONGEST_NUMBER = 60  # characters of digits and what stands between them
-_MOST_RUNS = 3 * MAX_LINES
+_MOST_RUNS = 2 * MAX_LINES
 _LONGEST_RUN = 4000  # of several numbers without a plus sign, one behind the other
 
 
@@ -209,10 +209,11 @@ def _is_zero_in_brackets(group: Group, text: str) -> bool:
 
 
 def _split_at_brackets(groups: list[Group]) -> list[list[Group]]:
-    """Begin a new run where a bracket opens behind so many digits that it holds no area code."""
+    """Begin a new run where a bracket opens that holds no area code: behind many digits, or at the very end."""
     runs: list[list[Group]] = [[]]
     for group in groups:
-        if not {"(", "["}.isdisjoint(group.before) and length(runs[-1]) >= SHORTEST - 1:
+        opens = not {"(", "["}.isdisjoint(group.before)
+        if opens and runs[-1] and (group is groups[-1] or length(runs[-1]) >= SHORTEST - 1):
             runs.append([])
         runs[-1].append(group)
     return runs

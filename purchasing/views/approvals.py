@@ -7,12 +7,13 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import approving, costs, rules, selectors, words
+from purchasing import approving, briefing, costs, rules, selectors, words
 from purchasing.forms import DecisionForm
-from purchasing.states import Role, State
-from purchasing.views.doing import attempted, keep_typed, typed
+from purchasing.states import State
+from purchasing.views.doing import submitted, typed
 
 SHOWN = 20
+SEEN = 200  # requests whose last version seen is remembered
 
 
 @require_safe
@@ -40,14 +41,15 @@ def news(request):
 
 
 def prepare(request, asked):
-    """Give a request what its decision form shows: pending numbers, sums, and what was typed before."""
+    """Give a request what its decision form shows: the briefing, and what was typed before."""
     costs.ask_again(asked)
-    asked.pending = list(asked.purchases.filter(state=State.PENDING).order_by("pk"))
-    asked.figures = selectors.figures(asked.pending)
-    asked.unconfirmed_costs = any(purchase.cost_confirmed_at is None for purchase in asked.pending)
+    seen = request.session.get("seen_versions", {})
+    asked.briefing = briefing.brief(asked, request.user, seen_version=seen.get(str(asked.pk)))
+    if seen.get(str(asked.pk)) != asked.version:
+        request.session["seen_versions"] = dict([*seen.items()][-SEEN:]) | {str(asked.pk): asked.version}
     kept = typed(request, f"decision-{asked.pk}")
     ticked = kept["values"].get("purchase")
-    for purchase in asked.pending:
+    for purchase in asked.briefing.pending:
         purchase.ticked = ticked is None or str(purchase.pk) in ticked
     asked.typed_reason = (kept["values"].get("reason") or [""])[-1]
     asked.reason_errors = kept["errors"].get("reason", [])
@@ -62,7 +64,7 @@ def _mark(waiting):
 
 
 def _only_approvers(user):
-    if not (user.is_superuser or user.memberships.filter(role=Role.APPROVER).exists()):
+    if not rules.decides_somewhere(user):
         raise PermissionDenied("Only approvers see this page. Your team admin can make you one.")
 
 
@@ -98,6 +100,13 @@ def reject(request, pk):
     return _decide(request, pk, decide, "rejected", reason_required=True)
 
 
+def _done(purchases, word):
+    count = words.numbers(len(purchases)).capitalize()
+    if any(purchase.state == State.PENDING for purchase in purchases):
+        return f"Your yes to {count.lower()} is kept. A second approver has to say it too."
+    return f"{count} {word}."
+
+
 def _decide(request, pk, decide, word, *, reason_required=False):
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
     form = DecisionForm(request.POST, purchases=asked.purchases.all(), reason_required=reason_required)
@@ -110,13 +119,8 @@ def _decide(request, pk, decide, word, *, reason_required=False):
     target = request.POST.get("next", "")
     if not url_has_allowed_host_and_scheme(target, allowed_hosts=None) or not target.startswith("/"):
         target = reverse("purchasing:request", args=[pk])
-    if form.is_valid():
-        attempted(
-            request,
-            lambda: decide(form),
-            done=lambda them: f"{words.numbers(len(them)).capitalize()} {word}.",
-        )
-    else:
-        keep_typed(request, f"decision-{pk}", form)
+    if not submitted(
+        request, f"decision-{pk}", form, lambda: decide(form), done=lambda them: _done(them, word)
+    ):
         target += f"#request-{pk}"
     return redirect(target)

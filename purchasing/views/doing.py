@@ -22,6 +22,14 @@ def attempted(request, action, *, done):
     return True
 
 
+def submitted(request, where, form, action, *, done):
+    """Do what a form asks for, or keep what was typed into it (`where` names it) until its page is drawn again."""
+    if form.is_valid() and attempted(request, action, done=done):
+        return True
+    keep_typed(request, where, form)
+    return False
+
+
 def keep_typed(request, where, form):
     """Keep what was typed into a form that is wrong, until its page (`where` names the form) is drawn again."""
     request.session["typed"] = {
@@ -46,7 +54,7 @@ def typed(request, where):
 def rebound(request, where, form_class, **options):
     """A form of `form_class`, holding what was typed before into the form `where`, with its errors."""
     kept = typed(request, where)
-    if not kept["errors"]:
-        return form_class(**options)
     data = {name: values[-1] if values else "" for name, values in kept["values"].items()}
-    return form_class(data, **options)
+    if kept["errors"]:
+        return form_class(data, **options)
+    return form_class(**options | {"initial": options.get("initial", {}) | data})

@@ -9,7 +9,7 @@ from purchasing.forms import BoughtForm, ReasonForm
 from purchasing.identitycall.resources import parse_cost
 from purchasing.models import OwnedRead
 from purchasing.states import State
-from purchasing.views.doing import attempted, keep_typed, rebound
+from purchasing.views.doing import attempted, keep_typed, rebound, submitted
 
 MOST = 100
 
@@ -115,10 +115,13 @@ def give_up(request, pk):
 def _decide(request, pk, name, form_class, decide, done):
     purchase = get_object_or_404(selectors.purchases_seen_by(request.user), pk=pk)
     form = form_class(request.POST)
-    if form.is_valid():
-        attempted(request, lambda: decide(purchase, actor=request.actor, **form.cleaned_data), done=done)
-    else:
-        keep_typed(request, f"{name}-{pk}", form)
+    submitted(
+        request,
+        f"{name}-{pk}",
+        form,
+        lambda: decide(purchase, actor=request.actor, **form.cleaned_data),
+        done=done,
+    )
     return redirect("purchasing:purchase", pk=pk)
 
 

@@ -10,12 +10,12 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from purchasing import candidates, evidence, rules, selectors, words, workflow
+from purchasing import approving, candidates, evidence, rules, selectors, words, workflow
 from purchasing.forms import CancelForm, LineForm, RequestForm
 from purchasing.models import Paste
 from purchasing.states import State
 from purchasing.views.approvals import prepare
-from purchasing.views.doing import attempted, keep_typed, rebound
+from purchasing.views.doing import rebound, submitted
 from purchasing.views.home import poll_seconds
 from purchasing.views.paste import too_few_or_many
 
@@ -157,6 +157,7 @@ def detail(request, pk):
     context = _live_context(request, asked)
     if context["may_approve"]:
         prepare(request, asked)
+    context["versions"] = asked.versions.select_related("replaced_by")
     context["cancel_form"] = rebound(request, f"cancel-{pk}", CancelForm, auto_id="cancel_%s")
     return render(request, "purchasing/request.html", context)
 
@@ -188,9 +189,15 @@ def _live_context(request, asked):
     marks += [f"{p.waiting_for}{p.checks}{p.applied_words}{p.cost_confirmed_at}" for p in purchases]
     pending = any(purchase.state == State.PENDING for purchase in purchases)
     may_cancel = rules.may_cancel(request.user, asked)
+    for purchase in purchases:
+        if purchase.state == State.PENDING:
+            purchase.second_words = approving.waits_for_second(purchase, asked)
     return {
         "asked": asked,
         "pending": pending,
+        "may_edit": pending
+        and request.user.pk == asked.requester_id
+        and rules.may_ask(request.user, asked.team),
         "may_approve": pending and rules.may_approve(request.user, asked),
         "approvers": selectors.approvers_of(asked) if pending else [],
         "cancellable": [p for p in purchases if may_cancel and p.state in (State.PENDING, State.APPROVED)],
@@ -218,12 +225,12 @@ def cancel(request, pk):
     form = CancelForm(request.POST)
     if not ids:
         messages.warning(request, "There is nothing left to cancel. What became of the numbers stands below.")
-    elif form.is_valid():
-        attempted(
+    else:
+        submitted(
             request,
+            f"cancel-{pk}",
+            form,
             lambda: workflow.cancel(pk, ids, actor=request.actor, reason=form.cleaned_data["reason"]),
             done=lambda purchases: f"{words.numbers(len(purchases)).capitalize()} cancelled.",
         )
-    else:
-        keep_typed(request, f"cancel-{pk}", form)
     return redirect("purchasing:request", pk=pk)

@@ -4,6 +4,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from purchasing import audit, people
+from purchasing.identitycall.resources import parse_cost
 from purchasing.management.secret_file import read_secret
 from purchasing.workflow import WorkflowError
 
@@ -15,12 +16,17 @@ class Command(BaseCommand):
         parser.add_argument("name")
         parser.add_argument("--api-key-file", required=True, metavar="FILE")
 
-    def handle(self, *, name, api_key_file, **options):
+        parser.add_argument("--budget", metavar="N", help="what the team may commit a month, in CURRENCY")
+
+    def handle(self, *, name, api_key_file, budget, **options):
         actor = audit.system("command line")
         secret = read_secret(api_key_file)
+        amount = None if budget is None else parse_cost(budget)
+        if budget is not None and amount is None:
+            raise CommandError("The budget is an amount such as 250 or 99.50.")
         try:
             with transaction.atomic():
-                team = people.create_team(name, actor=actor)
+                team = people.create_team(name, actor=actor, monthly_budget=amount)
                 key = people.set_key(team, secret, actor=actor)
         except WorkflowError as problem:
             raise CommandError(str(problem)) from None

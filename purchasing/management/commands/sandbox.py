@@ -10,7 +10,7 @@ from sandbox import server
 
 
 class Command(BaseCommand):
-    help = "Run the stand-in provider on 127.0.0.1. It knows nothing of Number Desk; it sells numbers that do not exist."
+    help = "Run the stand-in provider on 127.0.0.1. It sells numbers that do not exist."
 
     def add_arguments(self, parser):
         parser.add_argument("--port", type=int, default=8001)

@@ -1,0 +1,127 @@
+"""What a team has agreed on: its budget, when a second approver is needed, and who stands in for whom."""
+
+from django.db import transaction
+from django.utils import timezone
+
+from purchasing import audit, rules, words, workflow
+from purchasing.models import StandIn, Team
+from purchasing.states import Role
+from purchasing.workflow import NotYours, WorkflowError
+
+LONGEST_STAND_IN = 366  # days
+
+
+@transaction.atomic
+def set_rules(team, *, actor, monthly_budget, budget_is_hard, second_approver_from):
+    """Set a team's budget and its limit for a second approver (amounts in CURRENCY, None for no limit)."""
+    if not rules.may_manage(actor.user, team):
+        raise NotYours(f"Only the admin of {team} or a superuser can change its rules.")
+    team = workflow.locked_team(team.pk)
+    before = in_data(team)
+    Team.objects.filter(pk=team.pk).update(
+        monthly_budget=monthly_budget,
+        budget_is_hard=budget_is_hard,
+        second_approver_from=second_approver_from,
+    )
+    team.refresh_from_db()
+    if in_data(team) == before:
+        raise WorkflowError("Nothing was changed.")
+    audit.record(
+        "team.rules_changed",
+        actor=actor,
+        team=team,
+        note=" ".join(in_words(team)),
+        before=before,
+        after=in_data(team),
+    )
+    return team
+
+
+def in_data(team):
+    """A team's rules for the record."""
+    return {
+        "monthly_budget": None if team.monthly_budget is None else words.plain(team.monthly_budget),
+        "budget_is_hard": team.budget_is_hard,
+        "second_approver_from": None
+        if team.second_approver_from is None
+        else words.plain(team.second_approver_from),
+    }
+
+
+def in_words(team):
+    """A team's rules as sentences for all its members."""
+    sentences = ["An approver who did not ask for it decides each number; nobody approves their own request."]
+    if team.second_approver_from is not None:
+        sentences.append(
+            f"From {words.money(team.second_approver_from)} a month on, counting all that the same person asked for "
+            "within 30 days, two approvers have to say yes."
+        )
+    if team.monthly_budget is None:
+        sentences.append("The team has no budget.")
+    elif team.budget_is_hard:
+        sentences.append(
+            f"The budget is {words.money(team.monthly_budget)} a month; nothing is approved beyond it."
+        )
+    else:
+        sentences.append(
+            f"The budget is {words.money(team.monthly_budget)} a month; what goes beyond it is approved with a warning."
+        )
+    return sentences
+
+
+@transaction.atomic
+def name_stand_in(team, *, actor, approver, stand_in, from_day, to_day):
+    """Let `stand_in`, a member, approve for `approver` on these days (both included).
+
+    Named by the approver, or by the team admin for one who is away; a stand-in names no other.
+    """
+    team = workflow.locked_team(team.pk)
+    if actor.user != approver and not rules.may_manage(actor.user, team):
+        raise NotYours(
+            "An approver names who stands in for them, or the team admin does it for one who is away."
+        )
+    if (
+        Role.APPROVER not in rules.roles(approver, team)
+        or not team.memberships.filter(user=approver).exists()
+    ):
+        raise WorkflowError(f"{approver} is no approver of {team}, so nobody can stand in for them.")
+    if stand_in == approver:
+        raise WorkflowError("Nobody stands in for themselves.")
+    if not stand_in.is_active or not team.memberships.filter(user=stand_in).exists():
+        raise WorkflowError(f"{stand_in} is no member of {team}.")
+    if to_day < from_day or to_day < timezone.localdate():
+        raise WorkflowError("The last day is before the first, or over already.")
+    if (to_day - from_day).days > LONGEST_STAND_IN:
+        raise WorkflowError("A stand-in is named for a year at the most.")
+    overlapping = team.stand_ins.filter(
+        approver=approver, ended_at=None, from_day__lte=to_day, to_day__gte=from_day
+    )
+    if overlapping.exists():
+        raise WorkflowError(
+            f"Somebody stands in for {approver} on some of these days already. End that first."
+        )
+    row = StandIn.objects.create(
+        team=team, approver=approver, stand_in=stand_in, from_day=from_day, to_day=to_day
+    )
+    audit.record("stand_in.named", actor=actor, team=team, **_in_data(row))
+    return row
+
+
+@transaction.atomic
+def end_stand_in(row, *, actor):
+    """End a stand-in before its last day."""
+    team = workflow.locked_team(row.team_id)
+    if actor.user not in (row.approver, row.stand_in) and not rules.may_manage(actor.user, team):
+        raise NotYours("The approver, the stand-in or the team admin can end this.")
+    if not StandIn.objects.filter(pk=row.pk, ended_at=None).update(ended_at=timezone.now()):
+        raise WorkflowError("This has ended already.")
+    audit.record("stand_in.ended", actor=actor, team=team, **_in_data(row))
+
+
+def _in_data(row):
+    return {
+        "approver": row.approver.get_username(),
+        "stand_in": row.stand_in.get_username(),
+        "from_day": row.from_day.isoformat(),
+        "to_day": row.to_day.isoformat(),
+    }

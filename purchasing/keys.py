@@ -1,0 +1,321 @@
+"""A team's API key in the hands of its admin: tested before it is stored, tested again, removed, wiped, re-encrypted.
+
+A test spends nothing: it reads the owned list (a key that cannot read could buy and never be checked, so it is not
+taken), reads the projects, and makes one call that must fail. What could not be tested is not stored either: it would
+take the place of a key that works, and while IdentityCall cannot be reached nothing is bought with any key. Who has
+to store a key untested does it on the server (`manage.py set_key`).
+
+The network is used outside of transactions; what a test showed is written down after it, under the locks.
+"""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+
+from purchasing import audit, clock, inventory, pauses, people, rules, settlement
+from purchasing.encryption import Undecryptable
+from purchasing.identitycall import errors
+from purchasing.identitycall.client import Client
+from purchasing.models import ApiKey, Attempt, AuditEvent, Purchase
+from purchasing.states import OPEN, Outcome, State
+from purchasing.workflow import AlreadyMoved, NotYours, WorkflowError, locked_team
+
+PATIENCE = 5  # seconds that a page waits for a turn in the key's rate
+LONGEST = 15  # seconds that one call of a test may take: a person waits for it
+SCOPES = {"project": "one project", "account": "the whole account"}
+REFUSED = {
+    401: "IdentityCall does not accept this key: it was mistyped, has expired, or was revoked.",
+    403: "This key may not read. It could buy a number and nobody could check it, so it is not used. "
+    "Make one with read and write in IdentityCall.",
+}
+SWEEP = audit.system("sweep")
+
+
+class NotTaken(WorkflowError):
+    """A new key was not stored; the text says why."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a key that can read may do besides, as far as a test can show it. None: it could not be told."""
+
+    projects: tuple | None
+    may_write: bool | None
+
+    @property
+    def sees(self):
+        """The projects in words that begin with their count: '2 projects: Sales, Support'."""
+        if self.projects is None:
+            return ""
+        count, names = len(self.projects), ", ".join(p.name or f"project {p.id}" for p in self.projects)
+        words = f"{count} project" if count == 1 else f"{count} projects"
+        words = f"{words}: {names}" if names else words
+        return words if len(words) <= 200 else f"{words[:199]}…"
+
+    @property
+    def sentence(self):
+        """What was found, for the page and the record."""
+        writes = {
+            True: "It probably may buy.",
+            False: "It probably may not buy: IdentityCall says that it has no write permission.",
+            None: "Whether it may buy could not be told.",
+        }
+        sees = f"It sees {self.sees}." if self.sees else "Its projects could not be read."
+        return f"It can read. {sees} {writes[self.may_write]}"
+
+
+def is_account_wide(key):
+    """Whether the projects that the key sees prove that it is for the whole account; one proves nothing."""
+    count = key.sees.partition(" ")[0]
+    return count.isdecimal() and int(count) >= 2
+
+
+# --- Testing ------------------------------------------------------------------------------------------------------
+
+
+def _client(secret, *, before_read=None):
+    return Client(
+        settings.IDENTITYCALL_API_URL,
+        str(secret),
+        connect_timeout=settings.IDENTITYCALL_CONNECT_TIMEOUT,
+        read_timeout=min(LONGEST, settings.IDENTITYCALL_READ_TIMEOUT),
+        deadline=min(LONGEST, settings.IDENTITYCALL_DEADLINE),
+        before_read=before_read,
+    )
+
+
+def _findings(client):
+    """Ask what the key may do. Raises a `ProviderError`, or `Busy`, when it was not proved that it can read."""
+    client.owned_numbers()
+    return Findings(_if_told(client.projects), _if_told(client.write_permission))
+
+
+def _if_told(ask):
+    try:
+        return ask()
+    except (errors.ProviderError, inventory.Busy):
+        return None
+
+
+def test_stored(team, *, actor):
+    """Test the key that is stored; returns `(passed, sentence)`.
+
+    A key that was marked as refused and passes buys again: what waited for it is due at once. Raises `WorkflowError`
+    where nothing could be asked.
+    """
+    _require_admin(team, actor)
+    key = pauses.current_key(team)
+    if key is None:
+        raise WorkflowError(f"{team} has no API key to test.")
+    began_at = clock.now()
+    try:
+        secret = ApiKey.objects.values_list("secret", flat=True).get(pk=key.pk)
+        turn = lambda: inventory.take_turn(key, patience=PATIENCE)  # noqa: E731
+        findings = _findings(_client(secret, before_read=turn))
+    except (inventory.Busy, Undecryptable) as problem:
+        raise WorkflowError(str(problem)) from None
+    except errors.ProviderError as error:
+        return False, _note_failure(team, key, error, actor)
+    pauses.provider_answered()
+    return _note_findings(team, key, findings, began_at, actor)
+
+
+def _note_failure(team, key, error, actor):
+    """Write down that a test did not prove that the key can read."""
+    refused = isinstance(error, errors.KeyRefused)
+    if refused or isinstance(error, errors.RateLimited):
+        settlement.after_failed_read(key, error)
+    sentence = REFUSED.get(error.status, str(error)) if refused else f"The test proved nothing. {error}"
+    with transaction.atomic():
+        if refused:
+            ApiKey.objects.filter(pk=key.pk).update(tested_at=clock.now())
+        _record("key.tested", actor, team, key, note=sentence, passed=False)
+    return sentence
+
+
+@transaction.atomic
+def _note_findings(team, key, findings, began_at, actor):
+    """Write down what a test showed. A refusal that is older than the test is over, unless the key cannot write."""
+    team, now = locked_team(team.pk), clock.now()
+    current = pauses.current_key(team, lock=True)
+    if current is None or current.pk != key.pk:
+        raise AlreadyMoved("The key was replaced or removed while it was tested.")
+    told = {"sees": findings.sees, "may_write": findings.may_write}
+    ApiKey.objects.filter(pk=key.pk).update(
+        tested_at=now, **{name: value for name, value in told.items() if value not in (None, "")}
+    )
+    passed = findings.may_write is not False
+    refused = ApiKey.objects.filter(pk=key.pk, refused_at__lte=began_at)
+    resumes = passed and refused.update(refused_at=None, refused_words="") > 0
+    if resumes:
+        pauses.plan(_waiting(team), now)
+    _record("key.tested", actor, team, key, note=findings.sentence, passed=passed)
+    sentence = findings.sentence
+    if resumes:
+        sentence += " What waits for the key is bought now."
+    elif current.refused_at:
+        sentence += " It stays marked as refused."
+    return passed, sentence
+
+
+# --- Storing and removing -----------------------------------------------------------------------------------------
+
+
+def store(team, secret, *, scope, actor):
+    """Test a new key and store it in place of the current one; returns `(key, sentence)`.
+
+    `scope` is what the admin says that the key is for ('project' or 'account'); a list of two or more projects proves
+    the second. Raises `NotTaken` for a key that is refused, cannot read, or could not be tested.
+    """
+    _require_admin(team, actor)
+    if not people.KEY_SHAPE.fullmatch(secret):
+        raise NotTaken("An API key is idc_ followed by 32 letters or digits.")
+    if scope not in SCOPES:
+        raise WorkflowError("Say whether the key is for one project or for the whole account.")
+    if _is_current(team, secret):
+        raise NotTaken("This is the key that is stored already. The button “Test the key” tests it.")
+    try:
+        findings = _findings(_client(secret))
+    except errors.KeyRefused as error:
+        raise _not_taken(team, actor, REFUSED.get(error.status, str(error))) from None
+    except errors.ProviderError as error:
+        raise _not_taken(
+            team, actor, f"{error} The key could not be tested and is not stored. Try again in a few minutes."
+        ) from None
+    with transaction.atomic():
+        team = people.locked_by_admin(team, actor)
+        key = people.set_key(team, secret, actor=actor)
+        key.tested_at, key.sees, key.may_write = clock.now(), findings.sees, findings.may_write
+        proved = is_account_wide(key)
+        key.said_scope = "" if proved else scope
+        key.save(update_fields=["tested_at", "sees", "may_write", "said_scope"])
+        _record("key.tested", actor, team, key, note=findings.sentence, passed=True)
+        if not proved:
+            _record("key.scope_said", actor, team, key, scope=SCOPES[scope])
+    sentence = findings.sentence
+    if proved and scope != "account":
+        sentence += " So it is for the whole account, not for one project as you said."
+    return key, sentence
+
+
+def _not_taken(team, actor, text):
+    with transaction.atomic():
+        audit.record("key.not_stored", actor=actor, team=team, note=text)
+    return NotTaken(text)
+
+
+def _is_current(team, secret):
+    key = pauses.current_key(team)
+    try:
+        return key is not None and ApiKey.objects.values_list("secret", flat=True).get(pk=key.pk) == secret
+    except Undecryptable:
+        return False
+
+
+@transaction.atomic
+def say_scope(team, *, scope, actor):
+    """Take an admin's word for what the key is for, where the projects that it sees prove nothing."""
+    team = people.locked_by_admin(team, actor)
+    key = pauses.current_key(team, lock=True)
+    if key is None:
+        raise WorkflowError(f"{team} has no API key.")
+    if scope not in SCOPES:
+        raise WorkflowError("Say whether the key is for one project or for the whole account.")
+    if is_account_wide(key):
+        raise WorkflowError("The projects that this key sees prove that it is for the whole account.")
+    ApiKey.objects.filter(pk=key.pk).update(said_scope=scope)
+    _record("key.scope_said", actor, team, key, scope=SCOPES[scope])
+
+
+def who_said(key):
+    """The event in which somebody said what the key is for, or None."""
+    if not key.said_scope:
+        return None
+    told = AuditEvent.objects.filter(team=key.team_id, action="key.scope_said", data__key_id=key.pk)
+    return told.order_by("-seq").first()
+
+
+@transaction.atomic
+def remove(team, *, seen, reason, actor):
+    """Take the key out of use: nothing more is bought with it. `seen` is the id of the one that the page showed."""
+    team = people.locked_by_admin(team, actor)
+    key = pauses.current_key(team, lock=True)
+    if key is None or key.pk != seen:
+        raise AlreadyMoved("The key was replaced or removed since you opened this page. Look again.")
+    reason = audit.clean(reason).strip()
+    if not reason:
+        raise WorkflowError("Say why: the reason stays in the record.")
+    now = clock.now()
+    ApiKey.objects.filter(pk=key.pk).update(retired_at=now)
+    pauses.plan(_waiting(team), now)  # each says at once what it waits for
+    _record("key.removed", actor, team, key, note=reason)
+
+
+def _require_admin(team, actor):
+    """Before the network is used; the lock's holder checks it again."""
+    if not rules.may_manage(actor.user, team):
+        raise NotYours(people.NOT_ITS_ADMIN.format(team=team))
+
+
+def _waiting(team):
+    return Purchase.objects.filter(request__in=team.requests.all(), state=State.APPROVED)
+
+
+def _record(action, actor, team, key, **details):
+    audit.record(action, actor=actor, team=team, key=key.last_four, key_id=key.pk, **details)
+
+
+# --- What becomes of keys that are no longer used -----------------------------------------------------------------
+
+
+def kept(team):
+    """The team's retired keys whose secret is still there, each needed for reads or wiped with the next sweep."""
+    return team.keys.filter(retired_at__isnull=False, secret__isnull=False).order_by("-retired_at")
+
+
+def needed_keys():
+    """The ids of keys that something has to be read with: calls under way or in doubt, bought numbers to finish."""
+    watched = Q(outcome=Outcome.OPEN) | Q(outcome=Outcome.UNCONFIRMED, purchase__state__in=sorted(OPEN))
+    unfinished = Purchase.objects.filter(
+        state=State.PURCHASED, applied_at=None, bought_with__isnull=False, released_at=None
+    )
+    return {
+        *Attempt.objects.filter(watched).values_list("key", flat=True),
+        *unfinished.values_list("bought_with", flat=True),
+    }
+
+
+def wipe_unneeded():
+    """Forget the secrets of retired keys that nothing has to be read with any more. Safe to run at any time."""
+    retired = ApiKey.objects.filter(retired_at__isnull=False, secret__isnull=False)
+    for key in retired.exclude(pk__in=needed_keys()).select_related("team").order_by("pk"):
+        with transaction.atomic():
+            team = locked_team(key.team_id)
+            if key.pk in needed_keys():
+                continue
+            held = ApiKey.objects.filter(pk=key.pk, retired_at__isnull=False, secret__isnull=False)
+            if held.update(secret=None, doubts_in_a_row=0):
+                _record("key.wiped", SWEEP, team, key)
+
+
+@transaction.atomic
+def reencrypt(*, actor):
+    """Encrypt every stored key with the newest of API_KEY_ENCRYPTION_KEYS; returns how many.
+
+    Raises `WorkflowError` at the first that cannot be read, and has changed nothing then.
+    """
+    stored = ApiKey.objects.filter(secret__isnull=False).select_related("team").order_by("pk")
+    stored = list(stored.select_for_update(no_key=True, of=("self",)))
+    for key in stored:
+        try:
+            secret = ApiKey.objects.values_list("secret", flat=True).get(pk=key.pk)
+        except Undecryptable:
+            raise WorkflowError(
+                f"The API key {key} of {key.team} cannot be read: the encryption key it was stored with is missing "
+                "from API_KEY_ENCRYPTION_KEYS. Put that back, or store a new API key. Nothing was changed."
+            ) from None
+        ApiKey.objects.filter(pk=key.pk).update(secret=str(secret))
+    audit.record("key.reencrypted", actor=actor, count=len(stored))
+    return len(stored)

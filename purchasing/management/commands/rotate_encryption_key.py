@@ -1,0 +1,24 @@
+"""`manage.py rotate_encryption_key`"""
+
+from django.core.management.base import BaseCommand, CommandError
+
+from purchasing import audit, keys
+from purchasing.workflow import WorkflowError
+
+
+class Command(BaseCommand):
+    help = (
+        "Encrypt every stored API key with the newest (the first) of API_KEY_ENCRYPTION_KEYS. Put a new key in front of "
+        "the others, restart web and worker, run this, and take the old ones out. All or nothing."
+    )
+
+    def handle(self, **options):
+        try:
+            count = keys.reencrypt(actor=audit.system("command line"))
+        except WorkflowError as problem:
+            raise CommandError(str(problem)) from None
+        stored = "1 stored API key is" if count == 1 else f"{count} stored API keys are"
+        self.stdout.write(
+            f"{stored} now encrypted with the newest key. The older ones in API_KEY_ENCRYPTION_KEYS are needed for "
+            "backups of the database alone."
+        )

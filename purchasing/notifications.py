@@ -1,0 +1,384 @@
+"""Who is told what by mail. The audit record says what there is to tell, so no mail is lost and none holds anything up.
+
+`collect` reads the events after the last one that was told and queues a mail for each person that they concern;
+`send` writes what is due, as things stand then, and hands it to the mail server. Both run in the queue.
+"""
+
+import contextlib
+import logging
+import re
+import smtplib
+import time
+from datetime import timedelta
+
+from django.conf import settings
+from django.core.mail import get_connection
+from django.db import DatabaseError, transaction
+from django.db.models import F
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django_tasks import TaskResultStatus
+from django_tasks_db.models import DBTaskResult
+
+from purchasing import approving, audit, clock, rules, selectors, wake, words
+from purchasing.models import ApiKey, AuditEvent, AuditHead, Mail, MailCursor, Purchase, User
+from purchasing.redaction import redact
+from purchasing.states import NEXT, State
+
+log = logging.getLogger(__name__)
+
+TITLES = {  # every kind of mail, as it is called where it has no subject yet
+    "waiting": "A request waits for approval",
+    "reminder": "A request still waits for approval",
+    "overdue": "Nobody has decided a request",
+    "outcome": "What came of a request",
+    "held": "Numbers need a decision",
+    "after_all": "A number that was given up was bought",
+    "waits_long": "Approved numbers wait",
+    "key_refused": "IdentityCall refused an API key",
+}
+ABOUT_A_REQUEST = frozenset({"waiting", "reminder", "overdue", "outcome"})  # the others are about a team
+ENDS = frozenset(
+    f"purchase.{state}"
+    for state in (
+        State.PURCHASED,
+        State.FAILED,
+        State.REJECTED,
+        State.CANCELLED,
+        State.EXPIRED,
+        State.GIVEN_UP,
+    )
+)
+BATCH = 500  # events told in one transaction
+PATIENCE = timedelta(minutes=3)  # that a mail about some numbers waits for the others of their request
+MOST, SECONDS = 200, 15  # mails sent in one run, and how long it goes on: the process that sends also sweeps
+CLAIMED = timedelta(minutes=10)  # after which a mail whose sender died is sent by another
+FIRST_DELAY, LONGEST_DELAY = timedelta(minutes=1), timedelta(hours=4)  # before the next try
+GIVEN_UP_AFTER = timedelta(days=1)
+SHOWN = 30  # numbers that a mail lists
+
+
+# --- Who is told --------------------------------------------------------------------------------------------------
+
+
+def collect():
+    """Queue mails for every event that was not told yet."""
+    while _is_behind():
+        _collect()
+
+
+def _is_behind():
+    return AuditHead.objects.filter(seq__gt=MailCursor.objects.get(pk=MailCursor.ONLY).seq).exists()
+
+
+@transaction.atomic
+def _collect():
+    """Tell the next events: the mails are queued and the cursor moves, both or neither."""
+    cursor = MailCursor.objects.select_for_update().get(pk=MailCursor.ONLY)
+    # Numbers are given in the order of commits: what is read here has no gap that could be filled later.
+    events = AuditEvent.objects.filter(seq__gt=cursor.seq).order_by("seq")
+    events = list(events.select_related("team", "request__team", "request__requester")[:BATCH])
+    mails = {}
+    for event in events:
+        for kind, people in _told(event):
+            request_id = event.request_id if kind in ABOUT_A_REQUEST else None
+            for person in people:
+                if _may_get_mail(person) and person.pk != event.actor_id:
+                    mails.setdefault((person.pk, kind, event.team_id, request_id), []).append(event.seq)
+    for (user_id, kind, team_id, request_id), numbers in mails.items():
+        _queue({"user": user_id, "kind": kind, "team": team_id, "request": request_id}, numbers)
+    if events:
+        MailCursor.objects.filter(pk=MailCursor.ONLY).update(seq=events[-1].seq)
+
+
+def _told(event):
+    """As which kinds of mail an event is told, and to whom: `(kind, people)`. An actor hears nothing of themselves."""
+    if event.action in ("request.submitted", "request.edited"):
+        yield "waiting", _deciders(event.request)
+    elif event.action == "request.reminded":
+        yield "reminder", _deciders(event.request)
+    elif event.action == "request.admins_reminded":
+        yield "overdue", selectors.admins_of(event.team)
+    elif event.action == "purchase.held":
+        yield "held", _responsible(event.request)
+    elif event.action == "purchase.waits_long":
+        yield "waits_long", selectors.admins_of(event.team)
+    elif event.action == "key.refused":
+        yield "key_refused", selectors.admins_of(event.team)
+    elif event.action in ENDS:
+        yield "outcome", [event.request.requester]
+        if (event.was, event.became) == (State.GIVEN_UP, State.PURCHASED):
+            yield "after_all", _responsible(event.request)
+
+
+def _deciders(request):
+    """Who can decide about something of this request today; nobody when nothing of it is pending any more."""
+    return [person for person in selectors.approvers_of(request) if _waits_for(person, request)]
+
+
+def _waits_for(person, request):
+    waiting = selectors.requests_to_decide(person).filter(pk=request.pk)
+    return waiting.exists() and rules.may_approve(person, request)
+
+
+def _responsible(request):
+    """Who sees to what went wrong after the approval: approvers and team admins, never the person who asked."""
+    approvers = [person for person in selectors.approvers_of(request) if rules.may_approve(person, request)]
+    people = {person.pk: person for person in [*approvers, *selectors.admins_of(request.team)]}
+    people.pop(request.requester_id, None)
+    return people.values()
+
+
+def _may_get_mail(person):
+    return person.is_active and person.wants_mail and bool(person.email)
+
+
+def _queue(about, numbers):
+    """Queue a mail about these events, or let them join the one about the same that nobody has begun to send."""
+    now = clock.now()
+    due_at = now + PATIENCE if about["kind"] == "outcome" and _more_comes(about["request"]) else now
+    unsent = Mail.objects.filter(**about, tries=0, sent_at=None, given_up_at=None).first()
+    if unsent:
+        events = {"events": [*unsent.events, *numbers], "due_at": min(due_at, unsent.due_at)}
+        if Mail.objects.filter(pk=unsent.pk, tries=0, given_up_at=None).update(**events):
+            return
+    about = {field if field == "kind" else f"{field}_id": value for field, value in about.items()}
+    Mail.objects.create(**about, events=numbers, created_at=now, due_at=due_at)
+
+
+def _more_comes(request_id):
+    """Whether other numbers of the request are being bought right now, so that one mail can tell of all."""
+    purchases = Purchase.objects.filter(request=request_id)
+    in_line = purchases.filter(state=State.APPROVED, waiting_since=None)
+    return in_line.exists() or purchases.filter(state=State.PURCHASING).exists()
+
+
+# --- Sending ------------------------------------------------------------------------------------------------------
+
+
+def wake_if_due():
+    """Let the queue tell what is new and send what is due, unless that is in line already."""
+    if not (_is_behind() or _due().exists()):
+        return
+    in_line = DBTaskResult.objects.filter(
+        status=TaskResultStatus.READY, task_path="purchasing.tasks.send_mails"
+    )
+    if not in_line.exists():
+        wake.soon("send_mails")
+
+
+def _due():
+    return Mail.objects.filter(sent_at=None, given_up_at=None, due_at__lte=clock.now())
+
+
+def send():
+    """Send what is due over one connection. Where the server itself fails, all that is due is put off at once.
+
+    No transaction is open while the network is used. A mail is sent again when its sender dies before it has noted
+    that the server took it: better twice than never.
+    """
+    due = list(_due().order_by("due_at", "pk").values_list("pk", flat=True)[:MOST])
+    if not due:
+        return
+    until, connection = time.monotonic() + SECONDS, get_connection()
+    try:
+        connection.open()
+        for pk in due:
+            if time.monotonic() > until:
+                break
+            mail = _claimed(pk)
+            if mail:
+                _deliver(mail, connection)
+    except (OSError, ValueError) as problem:  # what goes wrong with a single mail is dealt with below
+        log.warning("The mail server does not take mails: %s", problem)
+        _put_off(problem)
+    finally:
+        with contextlib.suppress(OSError):
+            connection.close()
+
+
+def _claimed(pk):
+    """The mail, for this process alone for a while; None when another has it. From now on no event joins it."""
+    with transaction.atomic():
+        if not _due().filter(pk=pk).update(tries=F("tries") + 1, due_at=clock.now() + CLAIMED):
+            return None
+    return Mail.objects.select_related("user", "team", "request__team", "request__requester").get(pk=pk)
+
+
+def _deliver(mail, connection):
+    """Hand one mail to the server and note what came of it. Raises what concerns the server itself."""
+    reason = _not_needed(mail)
+    if reason:
+        _note(mail, given_up_at=clock.now(), problem=reason)
+        return
+    try:
+        mail.address = mail.user.email
+        mail.subject, mail.text, mail.html = compose(mail)
+        connection.send_messages([_message(mail)])
+    except DatabaseError:
+        raise
+    except Exception as problem:  # whatever is wrong with one mail, the others go out
+        log.warning("Mail %s could not be sent: %s", mail.pk, problem)
+        now = clock.now()
+        over = now >= mail.created_at + GIVEN_UP_AFTER
+        planned = {"given_up_at": now} if over else {"due_at": now + _delay(mail.tries)}
+        _note(mail, problem=_in_words(problem), **planned)
+        of_this_mail = smtplib.SMTPResponseException | smtplib.SMTPRecipientsRefused
+        if isinstance(problem, OSError) and not isinstance(problem, of_this_mail):
+            raise
+    else:
+        _note(mail, sent_at=clock.now(), problem="")
+
+
+def _note(mail, **fields):
+    fields |= {name: getattr(mail, name) for name in ("address", "subject", "text", "html")}
+    with transaction.atomic():
+        Mail.objects.filter(pk=mail.pk).update(**fields)
+
+
+def _delay(tries):
+    return min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(tries - 1, 20))
+
+
+def _put_off(problem):
+    """Nothing can be sent now: everything that is due is tried again later, or given up after a day."""
+    now, said = clock.now(), _in_words(problem)
+    with transaction.atomic():
+        due = Mail.objects.filter(sent_at=None, given_up_at=None, due_at__lte=now)
+        due.filter(created_at__lte=now - GIVEN_UP_AFTER).update(given_up_at=now, problem=said)
+        for tries in list(due.order_by().values_list("tries", flat=True).distinct()):
+            later = now + _delay(tries + 1)
+            due.filter(tries=tries).update(tries=tries + 1, due_at=later, problem=said)
+
+
+def _in_words(problem):
+    """What went wrong, as the mail server or this machine put it."""
+    if isinstance(problem, smtplib.SMTPRecipientsRefused):
+        code, said = next(iter(problem.recipients.values()), (0, b""))
+        problem = smtplib.SMTPResponseException(code, said)
+    if isinstance(problem, smtplib.SMTPResponseException):
+        said = problem.smtp_error
+        said = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+        problem = f"The mail server said: {problem.smtp_code} {said}"
+    return audit.clean(problem or type(problem).__name__)[:500]
+
+
+def _not_needed(mail):
+    """Why a mail is no longer sent, '' where it is: switched off, not theirs to read any more, or settled."""
+    if not _may_get_mail(mail.user):
+        return "Not sent: this person gets no mails."
+    if not rules.teams_seen_by(mail.user).filter(pk=mail.team_id).exists():
+        return "Not sent: this person has left the team."
+    purchases = Purchase.objects.filter(events__in=mail.events)
+    still = {
+        "waiting": lambda: _waits_for(mail.user, mail.request),
+        "reminder": lambda: _waits_for(mail.user, mail.request),
+        "overdue": lambda: mail.request.purchases.filter(state=State.PENDING).exists(),
+        "held": lambda: purchases.filter(state=State.HELD).exists(),
+        "waits_long": lambda: purchases.filter(state=State.APPROVED).exists(),
+        "key_refused": lambda: ApiKey.objects.filter(
+            team=mail.team_id, retired_at=None, refused_at__isnull=False
+        ).exists(),
+    }.get(mail.kind)
+    return "Not sent: it was settled meanwhile." if still and not still() else ""
+
+
+# --- What a mail says ---------------------------------------------------------------------------------------------
+
+
+def compose(mail):
+    """Subject, text and HTML of a mail, as things stand now.
+
+    The first line of the text template is the subject. Links only open pages; nothing is decided by opening one.
+    """
+    facts = _facts(mail)
+    subject, _, text = render_to_string(f"mail/{mail.kind}.txt", facts).strip().partition("\n")
+    facts["subject"] = subject = one_line(subject)[:200]
+    html = render_to_string(f"mail/{mail.kind}.html", facts)
+    return subject, redact(re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"), redact(html)
+
+
+def one_line(text):
+    """`text` on one line, without what no header may hold."""
+    return " ".join(audit.clean(text).split())
+
+
+def _facts(mail):
+    events = AuditEvent.objects.filter(seq__in=mail.events).order_by("seq")
+    events = list(events.select_related("team", "purchase__request__team"))
+    facts = {
+        "team": one_line(mail.team),
+        "lines": [_line(event) for event in events],
+        "results": _results(events) if mail.kind == "outcome" else [],
+        "shown": SHOWN,
+        "settings_url": _url("mail-settings"),
+        "url": _url("purchasing:team", mail.team.slug),
+    }
+    if mail.request:
+        pending = list(mail.request.purchases.filter(state=State.PENDING).order_by("pk"))
+        facts |= {
+            "asked": mail.request,
+            "who": one_line(mail.request.requester),
+            "reason": mail.request.reason.splitlines(),
+            "pending": pending,
+            "figures": selectors.figures(pending),
+            "edited": events[0].action == "request.edited",
+            "yeses": sorted({approving.waits_for_second(purchase, mail.request) for purchase in pending} - {""}),
+            "goes_on": [pair for pair in selectors.summary(mail.request) if pair[0] in NEXT],
+            "url": _url("purchasing:request", mail.request_id),
+        }
+    return facts
+
+
+def _url(name, *arguments):
+    return settings.SITE_URL + reverse(name, args=arguments)
+
+
+def _line(event):
+    """One event that a mail tells of: what happened, why, and where to see to it."""
+    purchase = event.purchase
+    return {
+        "sentence": one_line(words.sentence(event)),
+        "note": one_line((purchase and purchase.held_words) or event.note),
+        "cost": words.money(purchase.monthly_cost) if purchase else "",
+        "asked": one_line(f"{purchase.request} of {purchase.request.requester}") if purchase else "",
+        "url": _url("purchasing:purchase", purchase.pk) if purchase else "",
+    }
+
+
+def _results(events):
+    """What came of the numbers of a request, those of the same end, words and person together."""
+    last = {event.purchase_id: event for event in events}
+    results = {}
+    for event in sorted(last.values(), key=lambda event: (list(State).index(event.became), event.seq)):
+        who = event.actor_name if event.actor_id else ""
+        if who and event.on_behalf_of:
+            who = f"{who}, standing in for {event.on_behalf_of}"
+        # What IdentityCall says to a purchase that went well is no news.
+        note = "" if event.became == State.PURCHASED and not who else event.note
+        result = results.setdefault(
+            (event.became, who, note),
+            {"state": State(event.became).label, "who": one_line(who), "note": note, "purchases": []},
+        )
+        result["purchases"].append(event.purchase)
+    return [result | {"note": result["note"].splitlines()} for result in results.values()]
+
+
+# --- What a person chooses ----------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def choose(user, *, address, wants_mail, actor):
+    """Set where a person's mails go and whether any are sent; whether that changed anything."""
+    user = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    if (user.email, user.wants_mail) == (address, wants_mail):
+        return False
+    User.objects.filter(pk=user.pk).update(email=address, wants_mail=wants_mail)
+    audit.record(
+        "member.mail_changed",
+        actor=actor,
+        member=user.get_username(),
+        wants_mail=wants_mail,
+        address_changed=user.email != address,
+    )
+    return True

@@ -1,0 +1,100 @@
+"""What a team has agreed on: rules and budget for its admin to set, stand-ins for approvers to name."""
+
+from django.shortcuts import get_object_or_404, redirect
+from django.views.decorators.http import require_POST
+
+from purchasing import agreements, budgets, rules
+from purchasing.forms import RulesForm, StandInForm
+from purchasing.models import StandIn, User
+from purchasing.states import Role
+from purchasing.views.doing import attempted, rebound, submitted
+
+
+def context_for(request, team):
+    """What the team's page shows of its rules, its money and its stand-ins."""
+    may_manage = rules.may_manage(request.user, team)
+    approvers = User.objects.filter(memberships__team=team, memberships__role=Role.APPROVER, is_active=True)
+    if not may_manage:
+        approvers = approvers.filter(pk=request.user.pk)
+    people = _people(team)
+    stand_ins = team.stand_ins.filter(ended_at=None).select_related("approver", "stand_in")
+    for row in stand_ins:
+        row.may_end = may_manage or request.user in (row.approver, row.stand_in)
+    return {
+        "rules_in_words": agreements.in_words(team),
+        "budget": budgets.of(team),
+        "rules_form": rebound(
+            request,
+            f"rules-{team.pk}",
+            RulesForm,
+            auto_id="rules_%s",
+            initial={
+                "monthly_budget": team.monthly_budget,
+                "budget_is_hard": "hard" if team.budget_is_hard else "soft",
+                "second_approver_from": team.second_approver_from,
+            },
+        )
+        if may_manage
+        else None,
+        "stand_ins": stand_ins,
+        "stand_in_form": rebound(
+            request,
+            f"stand-in-{team.pk}",
+            StandInForm,
+            auto_id="stand_in_%s",
+            approvers=approvers,
+            people=people,
+        )
+        if approvers.exists()
+        else None,
+    }
+
+
+def _people(team):
+    return User.objects.filter(memberships__team=team, is_active=True).distinct().order_by("username")
+
+
+@require_POST
+def set_rules(request, slug):
+    """Set budget and limits."""
+    team = get_object_or_404(rules.teams_seen_by(request.user), slug=slug)
+    form = RulesForm(request.POST)
+    submitted(
+        request,
+        f"rules-{team.pk}",
+        form,
+        lambda: agreements.set_rules(
+            team,
+            actor=request.actor,
+            monthly_budget=form.cleaned_data["monthly_budget"],
+            budget_is_hard=form.cleaned_data["budget_is_hard"] == "hard",
+            second_approver_from=form.cleaned_data["second_approver_from"],
+        ),
+        done="The rules are changed.",
+    )
+    return redirect("purchasing:team", slug=slug)
+
+
+@require_POST
+def name_stand_in(request, slug):
+    """Name who stands in for an approver."""
+    team = get_object_or_404(rules.teams_seen_by(request.user), slug=slug)
+    people = _people(team)
+    form = StandInForm(request.POST, approvers=people, people=people)
+    submitted(
+        request,
+        f"stand-in-{team.pk}",
+        form,
+        lambda: agreements.name_stand_in(team, actor=request.actor, **form.cleaned_data),
+        done="Named. Both names will stand on each decision.",
+    )
+    return redirect("purchasing:team", slug=slug)
+
+
+@require_POST
+def end_stand_in(request, slug, pk):
+    """End a stand-in early."""
+    team = get_object_or_404(rules.teams_seen_by(request.user), slug=slug)
+    row = get_object_or_404(StandIn.objects.select_related("approver", "stand_in"), pk=pk, team=team)
+    attempted(request, lambda: agreements.end_stand_in(row, actor=request.actor), done="Ended.")
+    return redirect("purchasing:team", slug=slug)
