@@ -10,6 +10,9 @@ How a text is accounted for, by its lines as `clean(text).split("\\n")` numbers 
    row of a table does.
 
 So a line is either skipped, once, or read, once for each number or entry that stands in it.
+
+Limits: MAX_CHARACTERS in all; MAX_LINES lines that are not blank (of JSON its entries count, not its lines); as many
+numbers. Beyond them `read` raises TooLarge, whose text is written for staff, and it raises nothing else.
 """
 
 from purchasing.candidates.reading import number, read

@@ -16,9 +16,9 @@ _LETTERS = re.compile(r"[^\W\d_]")
 _SOME_DIGITS = re.compile(r"(?:\D*\d){3}")
 
 
-def read_line(account: Account, line: int, text: str, region: str, *, only_plus: bool = False) -> None:
+def read_line(account: Account, line: int, text: str, region: str) -> None:
     """Account for one line that is not blank: its numbers, or the reason why it gives none."""
-    scan = account.finder.find(text, region, only_plus=only_plus)
+    scan = account.finder.find(text, region)
     for found in scan.found:
         written = text if len(scan.found) == 1 else found.written
         account.found(found, Claims(), line=line, written=written)
@@ -26,7 +26,7 @@ def read_line(account: Account, line: int, text: str, region: str, *, only_plus:
         return
     if is_damaged(text):
         account.not_understand(line, text, DAMAGED)
-    elif scan.digits and not scan.prose and not only_plus and _SOME_DIGITS.match(text[:400]):
+    elif scan.digits and not scan.prose and _SOME_DIGITS.match(text[:400]):
         account.not_understand(line, text, TOO_SHORT)
     else:
         account.skip(line, text, NO_NUMBER)

@@ -33,7 +33,8 @@ _LABEL_WORDS = """
     tel telefon telefonnummer telephone téléphone tél telefono teléfono fon fone phone phones ph mobil mobile
     mobiltelefon handy handynr cell cellphone call callto fax whatsapp wa sip sms nummer nummern rufnummer
     number numbers no nr num numero número numéro numer office work home main büro zentrale durchwahl
-    festnetz portable fixe cel msisdn voice did e164 type pref uri line ext extension extn x dw nst nebenstelle poste t m f p n h w o and und et or oder ou
+    festnetz portable fixe cel msisdn voice
+    did e164 type pref uri line ext extension extn x dw nst nebenstelle poste t m f p n h w o and und et or oder ou
 """
 LABELS = frozenset(_LABEL_WORDS.split())
 _IDENTIFYING_BEGINNINGS = """
