@@ -1,0 +1,58 @@
+# Number Desk: `make run` to try it, `make test` to check it. Each target makes its own set-up in .venv.
+#
+#   make run  PORT=8000 SANDBOX_PORT=8001    everything on this machine, with the sandbox provider; Ctrl-C ends it
+#   make test BROWSER=0                      all checks (without those in a browser)
+#   make lint, make bench, make chaos, make screenshots, make clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin/python
+
+.PHONY: run test lint bench chaos screenshots clean
+
+run: $(VENV)/.installed
+	@$(BIN) -m dashboard.run
+
+test: $(VENV)/.installed-dev
+	@$(BIN) -m tests.run
+
+lint: $(VENV)/.installed-dev
+	@$(BIN) -m ruff check
+	@$(BIN) -m ruff format --check
+
+bench: $(VENV)/.installed-dev
+	@set -e; for file in $(filter-out bench/__init__.py bench/chaos.py,$(wildcard bench/*.py)); do \
+	  echo "== $$file"; $(BIN) -m "bench.$$(basename "$$file" .py)"; \
+	done
+
+chaos: $(VENV)/.installed-dev
+	@$(BIN) -m bench.chaos
+
+screenshots: $(VENV)/.installed-dev
+	@$(BIN) -m tests.browser.screenshots
+
+clean:
+	rm -rf $(VENV) staticfiles .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- Set-up: only when the pinned requirements have changed --------------------------------------------------------
+
+$(VENV)/.installed: requirements.txt
+	$(call install,requirements.txt)
+
+$(VENV)/.installed-dev: requirements-dev.txt requirements.txt
+	$(call install,requirements-dev.txt)
+
+# Some systems keep a part of Python's venv module in a package of its own; pip alone can do without it.
+define install
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+  echo 'Number Desk needs Python 3.11 or newer, and "$(PYTHON)" is not. Name another one: make $(MAKECMDGOALS) PYTHON=python3.12' >&2; exit 1; }
+@$(BIN) -m pip --version >/dev/null 2>&1 || { \
+  echo 'Making $(VENV) …'; \
+  $(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1 \
+  || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN) install -qq pip; } >/dev/null 2>&1; } || { \
+  echo 'Python cannot make a virtual environment here. On Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+@echo 'Installing what $(1) lists …'
+@$(BIN) -m pip install -qq --disable-pip-version-check -r $(1)
+@touch $@
+endef

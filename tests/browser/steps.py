@@ -1,0 +1,47 @@
+"""What people do on the pages, in their words."""
+
+import json
+import re
+
+from playwright.sync_api import expect
+
+
+def paste(page, text):
+    """Paste a text and let it be checked; the page with the verdicts, or with what is wrong, is open then."""
+    page.goto("/paste/")
+    page.get_by_label("Numbers you want").fill(text)
+    page.get_by_role("button", name="Check these numbers").click()
+
+
+def pick(page, phone_numbers):
+    """Tick exactly these on the page with the verdicts, and go on to the form."""
+    expect(page.get_by_role("button", name=re.compile("^Go on with"))).to_be_enabled()
+    for box in page.locator("input[name=pick]").all():
+        box.set_checked(box.get_attribute("value") in phone_numbers)
+    page.get_by_role("button", name=re.compile("^Go on with")).click()
+
+
+def fill_request(page, *, reason="For the new help desk", name="Help desk", team="Support"):
+    """Fill in the form for the picked numbers and send it; returns the address of the request."""
+    expect(page.get_by_role("heading", name="Request purchase", level=1)).to_be_visible()
+    page.get_by_label("Team", exact=True).select_option(label=team)
+    page.get_by_label("Reason").fill(reason)
+    for row, field in enumerate(page.get_by_label(re.compile("^Name of")).all(), start=1):
+        field.fill(f"{name} {row}")
+    page.get_by_role("button", name="Request purchase").click()
+    expect(page.get_by_text("Sent. Nothing is bought before somebody else approves it.")).to_be_visible()
+    return page.url
+
+
+def ask_for(page, body, **form):
+    """All the way from the provider's JSON `body` to a request for its numbers; returns its address."""
+    paste(page, json.dumps(body))
+    pick(page, [offer["phone_number"] for offer in body["data"]])
+    return fill_request(page, **form)
+
+
+def approve(page, address):
+    """Approve all numbers of the request at `address`."""
+    page.goto(address)
+    page.get_by_role("button", name=re.compile("^Approve")).click()
+    expect(page.get_by_text(re.compile(r"^\d+ numbers? approved\.$"))).to_be_visible()

@@ -1,0 +1,133 @@
+"""Every page in a real browser: an empty console in light and dark, and no scrolling sideways on a telephone."""
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.steps import approve, ask_for, paste, pick
+
+pytestmark = pytest.mark.browser
+PASTED = """\
+Name;Number;Monthly cost
+A name that goes on and on without ending because somebody had a lot to say about this number;{number};1.50
+thiswordhasnospacesinitandislongerthananytelephoneiswideandstillitisnophonenumberatall
+{number}
++1 212 555
+"""
+
+
+@pytest.fixture(scope="session")
+def furnished(desk, browser):
+    """The desk with something in every state that its pages show; an answer that is lost for good among it."""
+    sam, ana = (
+        browser.new_context(base_url=desk.url).new_page(),
+        browser.new_context(base_url=desk.url).new_page(),
+    )
+    desk.log_in(sam, "sam")
+    desk.log_in(ana, "ana")
+    desk.manage("seed_demo")  # waiting, rejected and bought
+    doubted = desk.provider.available("IT", "local", count=1)
+    desk.provider.set_fault("close_before", phone_number=doubted["data"][0]["phone_number"])
+    for body in (
+        doubted,
+        {"data": [{"phone_number": "+12125550123"}]},  # held: not on offer, so nobody confirms a price
+        desk.provider.available("ES", "local", ends="994"),  # failed: papers are missing
+    ):
+        approve(ana, ask_for(sam, body, name="A long name for a number that somebody needs soon"))
+    for _ in range(120):
+        ana.goto("/decisions/")
+        if ana.locator("input[name=purchase]").count() == 2:
+            break
+        ana.wait_for_timeout(500)
+    expect(ana.locator("input[name=purchase]")).to_have_count(2)
+    sam.context.close()
+    ana.context.close()
+    return desk
+
+
+def sams_pages(page, desk):
+    """Every page of a requester, visited one after the other."""
+    yield "/"
+    yield "/paste/"
+    number = desk.provider.available("IE", "local", count=1)["data"][0]["phone_number"]
+    paste(page, PASTED.format(number=number))
+    yield None
+    pick(page, [number])
+    yield None
+    page.get_by_role("button", name="Request purchase").click()  # a reason is missing
+    yield None
+    yield from ("/numbers/", "/audit/", "/teams/", "/teams/support/", "/accounts/password/", "/requests/")
+    yield from links(page, r"/requests/\d+/$")
+    yield page.url  # the last request
+    yield from links(page, r"/purchases/\d+/$")
+    yield "/requests/999999/"  # not found
+    yield "/approvals/"  # not allowed
+
+
+def anas_pages(page, desk):
+    """What only an approver sees."""
+    yield from ("/", "/approvals/", "/decisions/")
+    yield from links(page, r"/purchases/\d+/$")
+    yield "/approvals/"
+    yield links(page, r"/requests/\d+/$")[0]
+
+
+def others_pages(page, desk):
+    """What only a superuser sees."""
+    yield from ("/", "/teams/", "/teams/sales/", "/audit/", "/approvals/", "/admin/")
+
+
+def links(page, pattern):
+    """Where the links of the page lead that match, each once."""
+    hrefs = page.locator("main a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    return sorted({href for href in hrefs if href and re.search(pattern, href)})
+
+
+EXPECTED = ("status of 404", "status of 403")
+PEOPLE = [("sam", sams_pages), ("ana", anas_pages), ("root", others_pages)]
+LOOKS = [(375, "light"), (1280, "light"), (1280, "dark")]
+
+
+@pytest.mark.parametrize(("width", "color_scheme"), LOOKS)
+@pytest.mark.parametrize(("username", "pages"), PEOPLE, ids=[name for name, _ in PEOPLE])
+def test_pages_fit_and_their_console_is_empty(furnished, new_page, username, pages, width, color_scheme):
+    page = new_page(width=width, color_scheme=color_scheme, expected=EXPECTED)
+    furnished.log_in(page, username)
+    too_wide = []
+    for address in pages(page, furnished):
+        if address is not None:
+            page.goto(address)
+        if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
+            too_wide.append(page.url)
+    assert too_wide == []
+
+
+@pytest.mark.parametrize(("width", "color_scheme"), LOOKS)
+def test_the_way_in_fits_and_its_console_is_empty(desk, new_page, width, color_scheme):
+    page = new_page(width=width, color_scheme=color_scheme)
+    page.goto("/requests/")
+    page.locator("input[name=username]").fill("sam")
+    page.locator("input[name=password]").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_text("This name and password do not fit together.").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_the_menus_open_without_javascript(desk, new_page, width):
+    page = desk.log_in(new_page(width=width, javascript=False), "sam")
+    if width == 375:
+        page.get_by_role("button", name="Menu", exact=True).click()
+    page.locator("#site-nav").get_by_role("link", name="Audit").click()
+    expect(page.get_by_role("heading", name="Audit", level=1)).to_be_visible()
+    page.locator("button[popovertarget=user-menu]").click()
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+
+
+def test_the_whole_answer_of_the_search_can_be_pasted(desk, new_page):
+    page = desk.log_in(new_page(), "sam")
+    offered = desk.provider.available("FI", "mobile")
+    paste(page, json.dumps(offered, indent=2))
+    expect(page.locator("input[name=pick]")).to_have_count(len(offered["data"]))
