@@ -1,0 +1,97 @@
+"""`python -m bench.chaos`: options, the folder, Django, the campaign, its table, and the end of all processes."""
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import time
+
+import django
+
+from bench.chaos.stage import Stage
+from dashboard.run import CannotRun, Told
+
+
+def main(arguments=None):
+    """Run a campaign; exit status 0 when everything held."""
+    options = _options(arguments)
+    told = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: told.append(number))
+    sys.setswitchinterval(0.0005)  # seconds; the moment for a kill is short
+    stage = Stage(
+        kind=options.database,
+        buyers=options.workers,
+        numbers=options.purchases // 5 + 5,
+        told=lambda: bool(told),
+    )
+    try:
+        return _run(options, stage, lambda: bool(told))
+    except Told:
+        print("Ended by a signal.", file=sys.stderr)
+    except CannotRun as problem:
+        print(problem, file=sys.stderr)
+    finally:
+        stage.stop()
+        if options.keep:
+            print(f"Logs and database are kept in {stage.folder}")
+        else:
+            shutil.rmtree(stage.folder, ignore_errors=True)
+    return 1
+
+
+def _run(options, stage, told):
+    os.environ |= stage.environment | {"LOG_LEVEL": "ERROR"}  # of this process alone
+    django.setup()
+    from bench.chaos import verdict
+    from bench.chaos.campaign import Campaign, Stopped
+
+    stage.migrate()
+    stage.start_provider()
+    campaign = Campaign(options, stage, told=told)
+    with contextlib.ExitStack() as at_end:
+        at_end.callback(campaign.end)
+        try:
+            campaign.set_the_stage()
+            campaign.storm()
+            campaign.calm()
+        except Stopped as problem:
+            campaign.problem(str(problem))
+        campaign.end()
+        campaign.took = time.monotonic() - campaign.began
+        books = verdict.Books(campaign)
+        found = verdict.judge(books)
+        print(verdict.table(books, found), flush=True)
+        return 0 if found.is_good else 1
+
+
+def _options(arguments):
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.chaos",
+        description="A hostile campaign against all of Number Desk on this machine. Nothing real is bought.",
+    )
+    parser.add_argument("--purchases", type=int, default=1000, help="phone numbers that staff ask for (1000)")
+    parser.add_argument("--seed", type=int, default=1, help="another seed draws other chances (1)")
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="postgresql")
+    parser.add_argument(
+        "--kills",
+        type=int,
+        help="processes to kill, at random and chosen points (an eighth of the purchases)",
+    )
+    parser.add_argument("--workers", type=int, default=4, help="processes that buy (4)")
+    parser.add_argument("--keep", action="store_true", help="keep the folder with logs and database")
+    parser.add_argument(
+        "--limit-seconds", type=float, help="give up after this time (3 minutes and 2 s a purchase)"
+    )
+    options = parser.parse_args(arguments)
+    if options.kills is None:
+        options.kills = options.purchases // 8
+    if options.limit_seconds is None:
+        options.limit_seconds = 180 + 2 * options.purchases
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""The campaign from the first request to the last decision."""
+
+import random
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from django.db import connections
+from django.db.models import Count
+
+from bench.chaos import asking, cast, provider
+from bench.chaos.browser import PageLog
+from bench.chaos.deciding import Deciding
+from bench.chaos.killing import Killing
+from bench.chaos.mischief import Mischief
+from bench.chaos.weather import Weather, missing_kinds
+from purchasing.models import Attempt, Purchase, Team
+from purchasing.states import State
+
+SHELVES = [(country, number_type) for country in ("US", "GB", "DE") for number_type in ("local", "mobile")]
+MOVING = (State.PENDING, State.APPROVED, State.PURCHASING, State.UNCONFIRMED)
+PACE = 0.25  # seconds of storm for each purchase: the plan is spread over them
+ENOUGH = 30  # seconds that the storm goes on for the last kills, after everything was asked for
+TEAMS = {False: 3, True: 6}  # few or many purchases
+STAFF = 6  # threads that carry out the plan
+
+
+class Stopped(Exception):
+    """The campaign could not be carried out; the text says why."""
+
+
+class Campaign:
+    """Everything that its parts share: who takes part, what was counted, when it is over."""
+
+    def __init__(self, options, stage, *, told):
+        self.options, self.stage, self.told = options, stage, told
+        self.provider = provider.Provider(stage.provider_url)
+        self.pages = PageLog()
+        self.clicks, self.problems = [], []
+        self.counts, self.kills = Counter(), Counter()
+        self.storm_over = threading.Event()
+        self.stopped = threading.Event()  # nothing of it runs any more
+        self.keeper = None
+        self.began = time.monotonic()
+        self._lock = threading.Lock()
+
+    def chance(self, name):
+        """A source of chance of its own for each part, so that the same seed draws the same."""
+        return random.Random(f"{self.options.seed}/{name}")
+
+    def count(self, what, number=1):
+        with self._lock:
+            self.counts[what] += number
+
+    def problem(self, words):
+        """Something that must not be; the campaign fails, but goes on."""
+        with self._lock:
+            self.problems.append(words)
+
+    def note_click(self, person, purchases):
+        """Somebody is about to press a button that lets these be bought."""
+        self.clicks.append(asking.Click(person, tuple(purchases), time.time()))
+
+    def attempts(self):
+        return Attempt.objects.count()
+
+    def left(self):
+        """Seconds until the limit."""
+        return self.options.limit_seconds - (time.monotonic() - self.began)
+
+    # --- The parts --------------------------------------------------------------------------------------------------
+
+    def set_the_stage(self):
+        """Everything up and running, nothing wrong yet."""
+        unknown = missing_kinds(self.provider.kinds())
+        if unknown:
+            raise Stopped(
+                f"The sandbox has kinds of fault that the campaign does not draw: {sorted(unknown)}"
+            )
+        many = self.options.purchases > 300
+        self.desk = cast.assemble(self.chance("cast"), self.provider, teams=TEAMS[many])
+        self.team_ids = dict(Team.objects.values_list("name", "pk"))
+        self.stage.start_workers()
+        self.stage.start_web()
+        cast.log_in_all(self.desk, self.stage.web_url, self.pages)
+        found = provider.offers(f"{self.stage.provider_url}/api/v1/public", self.desk.secrets[0], SHELVES)
+        if len(found) < self.options.purchases:
+            raise Stopped(f"Only {len(found)} numbers are on offer.")
+        chosen = self.chance("offers").sample(found, self.options.purchases)
+        self.offers = {offer["phone_number"]: offer for offer in chosen}
+        self.asking = asking.Asking(self)
+        self.plan = asking.draw(self.chance("plan"), self.desk, chosen)
+        self.say(f"{len(self.plan)} requests are planned; the storm begins")
+
+    def storm(self):
+        """Staff ask and decide while everything goes wrong; over when all was asked and killed, or nothing moves."""
+        self.mischief, self.killing = Mischief(self), Killing(self)
+        self.staff_done = threading.Event()
+        self.storm_began = time.monotonic()
+        self.keeper = self._part(self._keep)
+        parts = [self._part(part.run) for part in (Weather(self), self.mischief, self.killing)]
+        parts.append(self._part(self._staff))
+        self._wait_until(self.staff_done.is_set)
+        ends = time.monotonic() + ENOUGH
+        self._wait_until(lambda: self._is_spent() or time.monotonic() > ends)
+        self.storm_over.set()
+        for part in parts:
+            part.join()
+        self.provider.clear_faults()
+
+    def calm(self):
+        """No faults any more: all must settle, or be held and decided by people over HTTP."""
+        deciding = Deciding(self)
+        self.say("the storm is over")
+        while self.left() > 0 and not self.told():
+            self.mischief._see_to_keys()
+            self.stage.run_command("reconcile")
+            self.say("calm")
+            if not deciding.round() and not self._moving():
+                break
+            time.sleep(0.5)
+        self.stage.run_command("verify_audit")
+
+    def end(self):
+        """Let nothing run on."""
+        self.storm_over.set()
+        self.stopped.set()
+        if self.keeper is not None:
+            self.keeper.join(timeout=10)
+
+    def is_idle(self):
+        """Everything was asked for and nothing is being bought."""
+        moving = Purchase.objects.filter(state__in=(State.APPROVED, State.PURCHASING))
+        return self.staff_done.is_set() and not moving.exists()
+
+    def _is_spent(self):
+        return self.killing.done >= self.options.kills and self.is_idle()
+
+    def _moving(self):
+        waits = Purchase.objects.filter(state__in=MOVING).exists()
+        return waits or Purchase.objects.filter(state=State.PURCHASED, applied_at=None).exists()
+
+    def _keep(self):
+        """Start again what was killed, and write down what the provider was asked."""
+        while not self.stopped.is_set():
+            self.stage.look_after()
+            if self.stopped.wait(0.2):
+                break
+            self.provider.collect()
+
+    def _staff(self):
+        try:
+            with ThreadPoolExecutor(STAFF) as pool:
+                list(pool.map(lambda task: self._guarded(lambda: self._carry_out(task)), self.plan))
+        finally:
+            self.staff_done.set()
+
+    def _carry_out(self, task):
+        """One request of the plan, when its time has come."""
+        due = self.storm_began + PACE * self.options.purchases * task.place / len(self.plan)
+        self.storm_over.wait(max(0, due - time.monotonic()))
+        self.asking.run(task)
+
+    def _part(self, run):
+        thread = threading.Thread(target=self._guarded, args=(run,), daemon=True)
+        thread.start()
+        return thread
+
+    def _guarded(self, run):
+        """Run a part of the campaign; what goes wrong in it is a problem of the campaign."""
+        try:
+            if not self.told() and self.left() > 0:
+                run()
+        except Exception as error:
+            self.problem(f"the campaign itself: {type(error).__name__}: {error}")
+            if self.options.keep:
+                traceback.print_exc()
+        finally:
+            connections.close_all()
+
+    def say(self, words):
+        """Progress, to stderr."""
+        states = ", ".join(f"{count} {state}" for state, count in self.states().items())
+        print(
+            f"{time.monotonic() - self.began:5.0f} s  {words}; {sum(self.kills.values())} kills; {states}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def _wait_until(self, done):
+        said = time.monotonic()
+        while not done():
+            if time.monotonic() - said > 15:
+                self.say("storm")
+                said = time.monotonic()
+            if self.told():
+                raise Stopped("Ended by a signal.")
+            if self.left() <= 0:
+                raise Stopped(f"Not finished within {self.options.limit_seconds:g} seconds.")
+            time.sleep(0.2)
+
+    def states(self):
+        """How many purchases there are in each state."""
+        rows = Purchase.objects.order_by().values_list("state").annotate(count=Count("pk"))
+        found = dict(rows.values_list("state", "count"))
+        return {state: found[state] for state in State if state in found}
