@@ -1,0 +1,275 @@
+"""Who may do what: one table of every address, method and role, and the people and records that it speaks of."""
+
+import html
+import re
+import uuid
+from datetime import timedelta
+from functools import cached_property
+
+import requests
+from django.apps import apps
+from django.test import Client
+from django.urls import reverse
+
+from purchasing import clock, evidence, procurement, stops
+from purchasing.models import Desk, Paste, Purchase, PurchaseRequest, User
+from tests import factories
+from tests.provider import offer, owned
+
+# The columns:
+#   nobody     has not logged in                      approver   approves for the team
+#   other      holds every role, but in another team  own        is an approver who asked for this themselves
+#   asker      the requester who asked for this       admin      is the admin of the team
+#   colleague  another requester of the team          auditor    reads every team
+#   root       is a superuser                         gone       was an approver; the account is switched off
+# The cells:
+#   login      redirected to the log-in page          done       redirected, and something was changed
+#   302        redirected, and nothing was changed    a number   that status, and nothing was changed
+# A method that does not stand here answers 405, and changes nothing.
+TABLE = """
+address                           method  nobody other  asker  colleague  approver own    admin  auditor root   gone
+
+purchasing:home                   GET     login  200    200    200        200      200    200    200     200    login
+purchasing:home-live              GET     login  200    200    200        200      200    200    200     200    login
+purchasing:requests               GET     login  200    200    200        200      200    200    200     200    login
+purchasing:numbers                GET     login  200    200    200        200      200    200    200     200    login
+purchasing:audit                  GET     login  200    200    200        200      200    200    200     200    login
+purchasing:teams                  GET     login  200    200    200        200      200    200    200     200    login
+
+purchasing:paste                  GET     login  200    200    200        403      200    403    403     200    login
+purchasing:paste                  POST    login  done   done   done       403      done   403    403     done   login
+purchasing:paste-verdicts         GET     login  404    200    404        404      200    404    404     404    login
+purchasing:paste-verdicts         POST    login  404    done   404        404      done   404    404     404    login
+purchasing:request-new            GET     login  404    200    404        403      200    403    403     404    login
+purchasing:request-new            POST    login  404    done   404        403      done   403    403     404    login
+
+purchasing:request                GET     login  404    200    200        200      200    200    200     200    login
+purchasing:request-live           GET     login  404    200    200        200      200    200    200     200    login
+purchasing:request-approve        POST    login  404    403    403        done     403    403    403     done   login
+purchasing:request-reject         POST    login  404    403    403        done     403    403    403     done   login
+purchasing:request-cancel         POST    login  404    done   403        done     done   done   403     done   login
+
+purchasing:approvals              GET     login  200    403    403        200      200    403    403     200    login
+purchasing:approvals-news         GET     login  200    403    403        200      200    403    403     200    login
+
+purchasing:held                   GET     login  200    200    200        200      200    200    200     200    login
+purchasing:held-give-up-several   POST    login  302    302    302        done     302    done   302     done   login
+purchasing:held-try-again-several POST    login  302    302    302        done     302    403    302     done   login
+purchasing:purchase               GET     login  404    200    200        200      200    200    200     200    login
+purchasing:purchase-bought        POST    login  404    403    403        done     403    done   403     done   login
+purchasing:purchase-again         POST    login  404    403    403        done     403    403    403     done   login
+purchasing:purchase-give-up       POST    login  404    403    403        done     403    done   403     done   login
+purchasing:purchase-approve-again POST    login  404    403    403        done     403    403    403     done   login
+
+purchasing:team                   GET     login  404    200    200        200      200    200    200     200    login
+purchasing:team-stop              POST    login  404    403    403        403      403    done   403     done   login
+purchasing:team-go-on             POST    login  404    403    403        403      403    done   403     done   login
+purchasing:stop-all               POST    login  403    403    403        403      403    403    403     done   login
+purchasing:go-on-all              POST    login  403    403    403        403      403    403    403     done   login
+
+login                             GET     200    200    200    200        200      200    200    200     200    200
+login                             POST    200    200    200    200        200      200    200    200     200    200
+login                             PUT     200    200    200    200        200      200    200    200     200    200
+logout                            POST    login  302    302    302        302      302    302    302     302    login
+password_change                   GET     login  200    200    200        200      200    200    200     200    login
+password_change                   POST    login  done   done   done       done     done   done   done    done   login
+password_change                   PUT     login  200    200    200        200      200    200    200     200    login
+password_change_done              GET     login  200    200    200        200      200    200    200     200    login
+
+healthz                           GET     200    200    200    200        200      200    200    200     200    200
+readyz                            GET     200    200    200    200        200      200    200    200     200    200
+favicon                           GET     302    302    302    302        302      302    302    302     302    302
+favicon                           POST    302    302    302    302        302      302    302    302     302    302
+favicon                           PUT     302    302    302    302        302      302    302    302     302    302
+favicon                           PATCH   302    302    302    302        302      302    302    302     302    302
+favicon                           DELETE  302    302    302    302        302      302    302    302     302    302
+"""
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_head, *_rows = [line.split() for line in TABLE.splitlines() if line]
+ROLES = _head[2:]
+# (address, method): {role: cell}
+ROWS = {(row[0], row[1]): dict(zip(ROLES, row[2:], strict=True)) for row in _rows}
+ADDRESSES = list(dict.fromkeys(address for address, _ in ROWS))
+
+HELD = {
+    "nobody": [],
+    "other": ["requester", "approver", "admin"],
+    "asker": ["requester"],
+    "colleague": ["requester"],
+    "approver": ["approver"],
+    "own": ["requester", "approver"],
+    "admin": ["admin"],
+    "gone": ["approver"],
+}
+NAMES = {"asker": "sam", "approver": "ana", "admin": "tom"}
+NUMBER = "+12125550101"
+TEXT = "+1 212 555 0142\n+1 212 555 0143"
+NEW_PASSWORD = "another password of the tests"
+
+
+def words(response) -> str:
+    """What a person reads on a page: its text without the tags, blanks as one space."""
+    page = re.sub(r"<(script|style)\b.*?</\1>", " ", response.content.decode(), flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
+
+
+def snapshot():
+    """Every row of every table of ours."""
+    return {
+        model: list(model.objects.order_by("pk").values_list())
+        for model in apps.get_app_config("purchasing").get_models()
+    }
+
+
+class Scene:
+    """Two teams, the people of the table's columns, and the records that an address leads to, made when needed.
+
+    What is looked at was asked for by `sam`, or by the approver `own`.
+    """
+
+    def __init__(self, provider, *, own=False):
+        self.provider = provider
+        provider.owned_numbers.clear()
+        self.team, self.sales = factories.team(), factories.team("Sales", key="idc_" + "s" * 32)
+        self.sam = factories.member("sam", self.team, "requester")
+        self.ana = factories.member("ana", self.team, "approver")
+        self.asker = self.person("own") if own else self.sam
+        Desk.objects.update(swept_at=clock.now())
+
+    def person(self, role) -> User | None:
+        """The person of a column of the table."""
+        if role == "auditor":
+            return factories.auditor()
+        if role == "root":
+            return User.objects.filter(username="root").first() or factories.superuser()
+        team = self.sales if role == "other" else self.team
+        user = None
+        for held in HELD[role]:
+            user = factories.member(NAMES.get(role, role), team, held)
+        return user
+
+    def client(self, role, **options) -> Client:
+        """The browser of that person. Who is gone was switched off after the log-in."""
+        client, person = Client(**options), self.person(role)
+        if person:
+            client.force_login(person)
+        if role == "gone":
+            User.objects.filter(pk=person.pk).update(is_active=False)
+        return client
+
+    # --- What the addresses lead to -----------------------------------------------------------------------------
+
+    @cached_property
+    def request(self) -> PurchaseRequest:
+        """A request that waits for approval."""
+        return factories.request(self.team, self.asker, [NUMBER])
+
+    @property
+    def purchase(self) -> Purchase:
+        """The one number of the request, as it is now."""
+        return self.request.purchases.get()
+
+    @cached_property
+    def doubtful(self) -> Purchase:
+        """One that is held because nobody knows whether it was bought."""
+        factories.approve(self.request, self.ana)
+        self.provider.answer_purchase(requests.ReadTimeout())
+        procurement.buy(self.purchase.pk)
+        Purchase.objects.update(window_ends_at=clock.now() - timedelta(seconds=1))
+        evidence.sweep()
+        assert self.purchase.state == "held"
+        return self.purchase
+
+    def read_until_another_try_is_open(self):
+        """The owned list, read whole and without the number as often as 'try again' asks for."""
+        for _ in range(evidence.CLEAN_READS):
+            Purchase.objects.update(due_at=clock.now())
+            evidence.check(self.team.keys.get().pk)
+
+    @cached_property
+    def dearer(self) -> Purchase:
+        """One that is held because it costs more now than was approved."""
+        self.provider.offers = [offer(NUMBER, monthly="9.00")]
+        factories.approve(self.request, self.ana)
+        procurement.buy(self.purchase.pk)
+        assert self.purchase.state == "held"
+        return self.purchase
+
+    @cached_property
+    def bought(self) -> Purchase:
+        """One that was bought."""
+        factories.approve(self.request, self.ana)
+        self.provider.sells(NUMBER)
+        procurement.buy(self.purchase.pk)
+        assert self.purchase.state == "purchased"
+        return self.purchase
+
+    @cached_property
+    def paste(self) -> Paste:
+        """What was pasted, with one number ticked."""
+        return Paste.objects.create(user=self.asker, text=TEXT, picked=["+12125550142"])
+
+    def url(self, address) -> str:
+        """The address for this scene."""
+        _, _, name = address.rpartition(":")
+        if name == "paste-verdicts":
+            return reverse(address, args=[self.paste.pk])
+        if name.startswith("team") and name != "teams":
+            return reverse(address, args=[self.team.slug])
+        if name == "purchase-approve-again":
+            return reverse(address, args=[self.dearer.pk])
+        if name.startswith("purchase"):
+            return reverse(address, args=[self.doubtful.pk])
+        if name == "request" or (name.startswith("request-") and name != "request-new"):
+            return reverse(address, args=[self.request.pk])
+        if name == "request-new":
+            return f"{reverse(address)}?paste={self.paste.pk}"
+        return reverse(address)
+
+    def fields(self, address) -> dict:
+        """What its form would send. Also brings about what the step needs: a stop before 'Go on', for instance."""
+        _, _, name = address.rpartition(":")
+        decision = {"version": 1, "purchase": [], "reason": "Because"}
+        if name.startswith("request-") and name not in ("request-new", "request-live"):
+            return {**decision, "purchase": [self.purchase.pk]}
+        if name in ("purchase-again", "held-try-again-several") and self.doubtful:
+            self.read_until_another_try_is_open()
+        if name.startswith("held-"):
+            return {"cause": "doubt", "purchase": [self.doubtful.pk], "reason": "Because"}
+        if name == "purchase-bought":
+            self.provider.owned_numbers.append(owned(NUMBER, 4711))
+            return {"provider_id": "4711", "reason": "I see it"}
+        if name == "purchase-approve-again":
+            return {"upfront_cost": "1.00", "monthly_cost": "9.00", "reason": "Still needed"}
+        if name == "team-go-on":
+            stops.stop(self.team, actor=factories.actor(self.person("root")), reason="Too dear")
+        if name == "go-on-all":
+            stops.stop_all(actor=factories.actor(self.person("root")), reason="Too dear")
+        return {
+            "paste": {"text": "+1 212 555 0144", "country_code": ""},
+            "paste-verdicts": {"page": "1", "pick": ["+12125550143"]},
+            "request-new": self.request_fields,
+            "login": {"username": "sam", "password": "not the password"},
+            "password_change": {
+                "old_password": factories.PASSWORD,
+                "new_password1": NEW_PASSWORD,
+                "new_password2": NEW_PASSWORD,
+            },
+        }.get(name, {"reason": "Because"})
+
+    @property
+    def request_fields(self) -> dict:
+        """What the form 'Request purchase' sends for the paste of one number."""
+        return {
+            "paste": self.paste.pk,
+            "team": self.team.pk,
+            "reason": "New desks",
+            "form_token": uuid.uuid4(),
+            "n-TOTAL_FORMS": 1,
+            "n-INITIAL_FORMS": 1,
+            "n-0-phone_number": "+12125550142",
+            "n-0-name": "Desk",
+            "n-0-number_type": "local",
+            "n-0-requirement_group_id": "",
+            "n-0-record_calls": "yes",
+        }

@@ -1,0 +1,248 @@
+"""Every address, method and role: `tests/access.py` says what is expected, and each of its rows is a test here."""
+
+from urllib.parse import quote
+
+import pytest
+from django.db import transaction
+from django.urls import URLResolver, get_resolver, reverse
+
+from purchasing.models import AuditEvent, Membership, PurchaseRequest, User
+from tests import factories
+from tests.access import ADDRESSES, METHODS, ROLES, ROWS, Scene, snapshot
+
+pytestmark = pytest.mark.django_db
+LOGIN = "/accounts/login/?next="
+POSTS = [(address, method) for address, method in ROWS if method in ("POST", "PUT") and address != "favicon"]
+
+
+def addresses(resolver, prefix=""):
+    """The name of every address below `resolver`, Django's admin as one."""
+    for pattern in resolver.url_patterns:
+        if isinstance(pattern, URLResolver):
+            space = pattern.namespace
+            yield from ["admin"] if space == "admin" else addresses(pattern, f"{space}:" if space else prefix)
+        else:
+            yield f"{prefix}{pattern.name}"
+
+
+def send(client, method, url, fields=None, **headers):
+    """What a browser's form, or a link, sends."""
+    return client.post(url, fields, **headers) if method == "POST" else client.generic(method, url, **headers)
+
+
+def sentence(response):
+    """What a page of a refusal says."""
+    return response.content.decode().partition("data-sentence>")[2].partition("</p>")[0]
+
+
+def names_who_can(response):
+    """Whether a refusal is a page with a sentence that says who can do this."""
+    words = ("ana", "may approve", "approver", "admin", "requester", "superuser", "colleague")
+    said = sentence(response)
+    return any(word in said for word in words) and "Your account may not open this page" not in said
+
+
+def cell(scene, role, method, url, fields):
+    """What this person gets there, as a cell of the table; nothing of it stays."""
+    before, savepoint = snapshot(), transaction.savepoint()
+    client = scene.client(role)
+    User.objects.update(last_login=None)
+    started = snapshot()
+    response = send(client, method, url, fields)
+    changed = snapshot() != started
+    transaction.savepoint_rollback(savepoint)
+    assert snapshot() == before
+    status = str(response.status_code)
+    if status == "302" and response["Location"] == LOGIN + quote(url):
+        status = "login"
+    if status == "403" and not names_who_can(response):
+        status = "403 without saying who can"
+    if not changed:
+        return status
+    return "done" if status == "302" else f"{status}, and something was changed"
+
+
+class TestTheTable:
+    def test_holds_every_address(self):
+        assert sorted(addresses(get_resolver())) == sorted(["admin", *ADDRESSES])
+
+    @pytest.mark.parametrize("address, method", ROWS)
+    def test_row(self, provider, address, method):
+        found = {}
+        for own in (True, False):
+            savepoint = transaction.savepoint()
+            scene = Scene(provider, own=own)
+            url = scene.url(address)
+            fields = scene.fields(address) if method == "POST" else None
+            for role in ["own"] if own else [role for role in ROLES if role != "own"]:
+                found[role] = cell(scene, role, method, url, fields)
+            transaction.savepoint_rollback(savepoint)
+        assert found == ROWS[address, method]
+
+    @pytest.mark.parametrize("address", ADDRESSES)
+    def test_any_other_method_is_405_and_changes_nothing(self, provider, address):
+        scene = Scene(provider)
+        url = scene.url(address)
+        wrong = [method for method in METHODS if (address, method) not in ROWS]
+        people = [role for role in ROLES if role not in ("nobody", "gone")]
+        clients = {role: scene.client(role) for role in people}
+        before = snapshot()
+        found = {role: {send(clients[role], method, url).status_code for method in wrong} for role in people}
+        assert found == {role: {405} if wrong else set() for role in people}
+        assert snapshot() == before
+
+    @pytest.mark.parametrize("address, method", POSTS)
+    def test_what_changes_something_wants_a_csrf_token(self, provider, address, method):
+        scene = Scene(provider)
+        url, fields = scene.url(address), scene.fields(address)
+        clients = [scene.client(role, enforce_csrf_checks=True) for role in ("root", "nobody")]
+        before = snapshot()
+        for client in clients:
+            response = send(client, method, url, fields)
+            assert (response.status_code, snapshot() == before) == (403, True)
+            assert "was not carried out" in sentence(response)
+
+
+HTMX = {"HTTP_HX_REQUEST": "true", "HTTP_HX_CURRENT_URL": "http://testserver/approvals/?page=2"}
+
+
+class TestAnExpiredLogIn:
+    @pytest.mark.parametrize("address", ["request-live", "home-live", "approvals-news"])
+    def test_sends_the_whole_page_of_a_fragment_to_the_log_in_and_back(self, provider, address):
+        scene = Scene(provider)
+        response = scene.client("gone").get(scene.url(f"purchasing:{address}"), **HTMX)
+        assert response["HX-Redirect"] == LOGIN + "/approvals/%3Fpage%3D2"
+        assert response.content == b""
+
+    def test_leads_to_this_site_only(self, client, db):
+        elsewhere = {**HTMX, "HTTP_HX_CURRENT_URL": "http://elsewhere.example/"}
+        assert client.get("/live/", **elsewhere)["HX-Redirect"] == LOGIN + "/"
+
+    def test_of_a_click_changes_nothing(self, provider):
+        scene = Scene(provider)
+        url, fields = scene.url("purchasing:request-approve"), scene.fields("purchasing:request-approve")
+        client = scene.client("gone")
+        before = snapshot()
+        assert client.post(url, fields, **HTMX)["HX-Redirect"].startswith(LOGIN)
+        assert snapshot() == before
+
+
+class TestNobodyApprovesTheirOwn:
+    @pytest.mark.parametrize("step", ["approve", "reject"])
+    def test_not_as_a_superuser(self, client, team, step):
+        root = factories.superuser()
+        asked = factories.request(team, root, ["+12125550101"])
+        client.force_login(root)
+        fields = {"version": 1, "purchase": [asked.purchases.get().pk], "reason": "Fine"}
+        response = client.post(reverse(f"purchasing:request-{step}", args=[asked.pk]), fields)
+        assert response.status_code == 403
+        assert asked.purchases.get().state == "pending"
+
+    def test_not_through_a_role_in_a_second_team(self, client, team, sam, pending):
+        sales = factories.team("Sales", key="idc_" + "s" * 32)
+        client.force_login(factories.member("sam", sales, "approver"))
+        fields = {"version": 1, "purchase": [pending.purchases.get().pk]}
+        url = reverse("purchasing:request-approve", args=[pending.pk])
+        assert client.post(url, fields).status_code == 403
+
+    def test_their_own_is_not_in_their_queue(self, client, team):
+        root = factories.superuser()
+        factories.request(team, root, ["+12125550101"])
+        client.force_login(root)
+        assert "Nothing waits for your approval" in client.get("/approvals/").content.decode()
+
+
+class TestARoleThatIsLost:
+    def test_counts_from_the_next_request(self, client, ana, pending):
+        client.force_login(ana)
+        assert client.get("/approvals/").status_code == 200
+        Membership.objects.filter(user=ana).delete()
+        assert client.get("/approvals/").status_code == 403
+        assert client.get(f"/requests/{pending.pk}/").status_code == 404
+        assert client.get(f"/requests/{pending.pk}/live/").status_code == 404
+
+    def test_a_person_who_is_switched_off_is_out_at_once(self, client, ana):
+        client.force_login(ana)
+        User.objects.filter(pk=ana.pk).update(is_active=False)
+        assert client.get("/")["Location"] == LOGIN + "/"
+
+
+class TestAnotherTeam:
+    def test_its_numbers_of_a_forged_form_are_not_decided(self, client, team, ana, pending):
+        sales = factories.team("Sales", key="idc_" + "s" * 32)
+        theirs = factories.request(sales, factories.member("tom", sales, "requester"), ["+12125550109"])
+        client.force_login(ana)
+        fields = {"version": 1, "purchase": [theirs.purchases.get().pk], "reason": "No"}
+        for step in ("approve", "reject"):
+            page = client.post(f"/requests/{pending.pk}/{step}/", fields, follow=True)
+            assert "Choose numbers of this request only." in page.content.decode()
+        assert theirs.purchases.get().state == "pending"
+
+    def test_its_records_are_on_no_page(self, provider):
+        scene = Scene(provider)
+        client = scene.client("other")
+        factories.approve(scene.request, scene.ana)
+        for address in ("home", "requests", "numbers", "audit", "teams", "approvals", "held"):
+            page = client.get(reverse(f"purchasing:{address}")).content.decode()
+            for word in ("Support", "555-0101", "5550101", "sam", "New desks"):
+                assert word not in page, (address, word)
+
+    @pytest.mark.parametrize("url", ["/requests/%s/", "/purchases/%s/", "/requests/%s/live/"])
+    def test_an_id_that_no_record_can_have_is_404(self, client, ana, url):
+        client.force_login(ana)
+        for number in (0, 2**31, 2**63, 10**40):
+            assert client.get(url % number).status_code == 404
+
+
+class TestTheAdminSite:
+    """Every address below it is for superusers alone, and nothing of ours can be changed there."""
+
+    URLS = (
+        "",
+        "auth/group/",
+        "purchasing/auditevent/",
+        "purchasing/user/",
+        "purchasing/user/1/change/",
+        "no/such/",
+    )
+
+    @pytest.mark.parametrize("role", [role for role in ROLES if role != "root"])
+    def test_lets_nobody_else_in(self, provider, role):
+        client = Scene(provider).client(role)
+        for url in self.URLS:
+            for method in ("GET", "POST"):
+                response = client.generic(method, f"/admin/{url}")
+                assert response.status_code == 302
+                assert response["Location"].partition("?")[0] in ("/accounts/login/", "/admin/login/")
+
+    def test_is_a_window_on_the_records(self, client, pending):
+        client.force_login(factories.superuser())
+        event = AuditEvent.objects.order_by("-seq").first()
+        windows = {"auditevent": event.pk, "purchase": pending.purchases.get().pk, "team": pending.team_id}
+        windows |= {"user": pending.requester_id, "membership": Membership.objects.first().pk}
+        before = snapshot()
+        for model, pk in windows.items():
+            url = f"/admin/purchasing/{model}/"
+            assert client.get(url).status_code == client.get(f"{url}{pk}/change/").status_code == 200
+            for step in ("add/", f"{pk}/change/", f"{pk}/delete/"):
+                assert client.post(url + step, {"username": "x", "post": "yes"}).status_code == 403
+            client.post(url, {"action": "delete_selected", "_selected_action": [pk], "post": "yes"})
+        assert client.post(f"/admin/purchasing/user/{pending.requester_id}/password/").status_code == 403
+        assert snapshot() == before
+
+    def test_shows_no_key(self, client, team):
+        client.force_login(factories.superuser())
+        page = client.get("/admin/").content.decode()
+        assert "API key" not in page and "apikey" not in page
+
+
+class TestAskingForATeam:
+    @pytest.mark.parametrize("held", [["approver"], ["admin"], []], ids=["approver", "admin", "no role"])
+    def test_that_one_may_not_ask_for_is_a_sentence_at_its_place(self, provider, held):
+        scene = Scene(provider)
+        for role in held:
+            factories.member("sam", scene.sales, role)
+        fields = scene.request_fields | {"team": scene.sales.pk}
+        response = scene.client("asker").post("/requests/new/", fields)
+        assert response.context["form"].errors == {"team": ["Choose one of your teams."]}
+        assert not PurchaseRequest.objects.exists()

@@ -1,0 +1,284 @@
+"""Every page can be read and used by everybody: headings, labels, tables, links, and nothing inline."""
+
+from html.parser import HTMLParser
+from itertools import pairwise
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+from django.template.loader import render_to_string
+
+from tests import factories
+from tests.access import Scene
+
+pytestmark = pytest.mark.django_db
+VOID = {"meta", "link", "input", "img", "br", "hr"}
+FIELDS = ("input", "select", "textarea")
+NAMED_BY_TEXT = ("a", "button", "summary", "h1", "h2", "h3", "caption", "th", "legend", "title")
+
+
+class Element:
+    """A tag with its attributes, what it lies in, and the text inside it."""
+
+    def __init__(self, tag, attributes, parent):
+        self.tag, self.attributes, self.parent, self.children, self.text = tag, attributes, parent, [], ""
+
+    def __getitem__(self, name):
+        return self.attributes.get(name) or ""
+
+    def __repr__(self):
+        return f"<{self.tag} {self.attributes}>"
+
+    @property
+    def above(self):
+        """What it lies in, the nearest first."""
+        at = self.parent
+        while at is not None:
+            yield at
+            at = at.parent
+
+    @property
+    def words(self):
+        """All text inside, with the words for pictures."""
+        return " ".join(
+            f"{self.text} {self['alt']} {' '.join(child.words for child in self.children)}".split()
+        )
+
+    @property
+    def hidden(self):
+        """Whether nobody sees it."""
+        return any("hidden" in one.attributes for one in (self, *self.above)) or self["type"] == "hidden"
+
+
+class Page(HTMLParser):
+    """A page as a tree; what is not closed, or closed wrongly, is an error."""
+
+    def __init__(self, response):
+        super().__init__()
+        self.all, self.errors, self.at = [], [], None
+        self.feed(response.content.decode())
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        if len({name for name, _ in attributes}) != len(attributes):
+            self.errors.append(f"{tag} has an attribute twice")
+        element = Element(tag, dict(attributes), self.at)
+        self.all.append(element)
+        if self.at is not None:
+            self.at.children.append(element)
+        if tag not in VOID:
+            self.at = element
+
+    def handle_endtag(self, tag):
+        if self.at is None or self.at.tag != tag:
+            self.errors.append(f"</{tag}> closes {self.at}")
+            return
+        self.at = self.at.parent
+
+    def handle_data(self, data):
+        if self.at is not None:
+            self.at.text += data
+
+    def tags(self, *names):
+        """All elements of these tags."""
+        return [element for element in self.all if element.tag in names]
+
+
+PAGES = {
+    "log in": ("nobody", "/accounts/login/"),
+    "log in, wrong": ("nobody", "/accounts/login/", {"username": "sam", "password": "wrong"}),
+    "log in, to go on": ("nobody", "/accounts/login/?next=/requests/"),
+    "not found, nobody": ("nobody", "/no/such/page/"),
+    "change password": ("asker", "/accounts/password/"),
+    "change password, wrong": (
+        "asker",
+        "/accounts/password/",
+        {"old_password": "wrong", "new_password1": "1"},
+    ),
+    "password changed": ("asker", "/accounts/password/done/"),
+    "home of a requester": ("asker", "/"),
+    "home of an approver": ("approver", "/"),
+    "home of an auditor": ("auditor", "/"),
+    "paste": ("asker", "/paste/"),
+    "paste, wrong": ("asker", "/paste/", {"text": "no number", "country_code": "Germany"}),
+    "verdicts": ("asker", "{paste}"),
+    "verdicts, none ticked": ("asker", "{paste}", {"page": "1"}),
+    "verdicts, several pages": ("asker", "{long paste}"),
+    "request purchase": ("asker", "/requests/new/?paste={paste id}"),
+    "request purchase, wrong": ("asker", "/requests/new/", "wrong request"),
+    "requests": ("asker", "/requests/"),
+    "request of one's own": ("asker", "{request}"),
+    "request to decide": ("approver", "{request}"),
+    "request, rejected without a reason": ("approver", "{request}reject/", {"version": "1"}),
+    "approvals": ("approver", "/approvals/"),
+    "no approvals": ("other", "/approvals/"),
+    "approvals, forbidden": ("asker", "/approvals/"),
+    "request of another team": ("other", "{request}"),
+    "decisions": ("approver", "/decisions/", "held"),
+    "no decisions": ("asker", "/decisions/"),
+    "purchase in doubt": ("approver", "{purchase}", "held"),
+    "purchase in doubt, wrong": ("approver", "{purchase}it-was-bought/", "held", {"reason": ""}),
+    "purchase that is dearer": ("approver", "{purchase}", "dearer"),
+    "purchase that is bought": ("asker", "{purchase}", "bought"),
+    "numbers": ("asker", "/numbers/", "bought"),
+    "no numbers": ("asker", "/numbers/"),
+    "audit": ("auditor", "/audit/", "bought"),
+    "audit, older": ("auditor", "/audit/?before=5"),
+    "teams": ("admin", "/teams/"),
+    "teams of a superuser": ("root", "/teams/"),
+    "team": ("asker", "/teams/support/"),
+    "team of its admin": ("admin", "/teams/support/"),
+    "team of its admin, wrong": ("admin", "/teams/support/stop/", {"reason": ""}),
+    "too much": ("asker", "/paste/", {f"x{n}": "" for n in range(1001)}),
+}
+
+
+@pytest.fixture(params=PAGES.values(), ids=PAGES.keys())
+def shown(request, provider):
+    """A page as one person sees it: `(browser, response, page)`."""
+    role, address, *rest = request.param
+    scene = Scene(provider)
+    for state, make in (("held", "doubtful"), ("dearer", "dearer"), ("bought", "bought")):
+        if state in rest:
+            getattr(scene, make)
+    address = address.replace("{request}", f"/requests/{scene.request.pk}/")
+    address = address.replace("{purchase}", f"/purchases/{scene.purchase.pk}/")
+    address = address.replace("{paste id}", str(scene.paste.pk)).replace(
+        "{paste}", f"/paste/{scene.paste.pk}/"
+    )
+    client = scene.client(role)
+    if address == "{long paste}":
+        text = "\n".join(f"+1212555{n:04}" for n in range(101))
+        response = client.post("/paste/", {"text": text}, follow=True)
+    elif "wrong request" in rest:
+        fields = scene.request_fields | {"reason": "", "n-0-name": "x" * 101, "n-0-requirement_group_id": "x"}
+        response = client.post(address, fields)
+    elif rest and isinstance(rest[-1], dict):
+        response = client.post(address, rest[-1], follow=True)
+    else:
+        response = client.get(address)
+    return client, response, Page(response)
+
+
+def test_a_page_is_in_order(shown):
+    client, response, page = shown
+    assert page.errors == []
+    for check in (
+        head,
+        headings,
+        ids,
+        labels,
+        named,
+        nothing_inline,
+        tables,
+        forms,
+        landmarks,
+        pictures,
+    ):
+        check(page)
+    links(client, page, response.request["PATH_INFO"])
+
+
+def head(page):
+    [root], [title] = page.tags("html"), page.tags("title")
+    assert root["lang"] == "en"
+    assert title.words.endswith(" · Number Desk") and not title.words.startswith("·")
+    assert [one["content"] for one in page.tags("meta") if one["name"] == "viewport"]
+
+
+def headings(page):
+    levels = [int(one.tag[1]) for one in page.tags("h1", "h2", "h3", "h4", "h5", "h6")]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def ids(page):
+    given = [one["id"] for one in page.all if "id" in one.attributes]
+    assert sorted(given) == sorted(set(given)) and "" not in given
+    for one in page.all:
+        for name in ("for", "aria-describedby", "aria-labelledby", "aria-controls", "popovertarget"):
+            assert set(one[name].split()) <= set(given), one
+        if one.tag == "a" and one["href"].startswith("#"):
+            assert one["href"][1:] in given, one
+
+
+def labels(page):
+    labelled = {one["for"] for one in page.tags("label") if one.words}
+    for field in page.tags(*FIELDS):
+        if field["type"] in ("hidden", "submit"):
+            continue
+        inside = any(one.tag == "label" and one.words for one in field.above)
+        assert inside or field["aria-label"] or (field["id"] and field["id"] in labelled), field
+        assert field["name"] or field["data-select-all"] or field["aria-label"], field
+        if field["aria-invalid"]:
+            assert any(f"{field['id']}{end}" in field["aria-describedby"] for end in ("_error", "-error")), (
+                field
+            )
+
+
+def named(page):
+    for one in page.tags(*NAMED_BY_TEXT):
+        assert one.words or one["aria-label"], one
+
+
+def nothing_inline(page):
+    for one in page.all:
+        assert not [name for name in one.attributes if name.startswith("on") or name == "style"], one
+        assert not one["href"].lower().startswith(("javascript:", "data:")), one
+        if one.tag == "script":
+            assert one["src"].startswith("/static/") and not one.text.strip(), one
+    assert page.tags("style") == []
+
+
+def tables(page):
+    for table in page.tags("table"):
+        inside = [one for one in page.all if table in one.above]
+        assert [one for one in inside if one.tag == "caption" and one.words], table
+        assert all(one["scope"] in ("col", "row") for one in inside if one.tag == "th")
+        rows = [one for one in inside if one.tag == "tr"]
+        assert len({len([cell for cell in row.children if cell.tag in ("td", "th")]) for row in rows}) == 1
+
+
+def forms(page):
+    for form in page.tags("form"):
+        assert form["method"] == "post", form
+        inside = [one for one in page.all if form in one.above]
+        assert [one for one in inside if one["name"] == "csrfmiddlewaretoken" and one["value"]], form
+        assert [one for one in inside if one.tag == "button" and one["type"] == "submit"], form
+
+
+def landmarks(page):
+    [main] = page.tags("main")
+    assert main["id"] == "main"
+    navs = [one["aria-label"] for one in page.tags("nav")]
+    assert "" not in navs and len(navs) == len(set(navs))
+
+
+def pictures(page):
+    assert all("alt" in one.attributes for one in page.tags("img"))
+
+
+def links(client, page, here):
+    for one in page.tags("a"):
+        address = urlsplit(urljoin(here, one["href"]))
+        if address.netloc:
+            assert one["rel"] == "noreferrer", one
+        elif not one["href"].startswith("#"):
+            there = client.get(f"{address.path}?{address.query}" if address.query else address.path)
+            assert there.status_code in (200, 302), one
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_page_without_a_person_is_in_order_too(status):
+    page = render_to_string(f"{status}.html")
+    assert '<html lang="en">' in page and page.count("<h1>") == 1 and "{%" not in page
+
+
+def test_fragments_are_one_element_with_an_id(provider):
+    scene = Scene(provider)
+    factories.approve(scene.request, scene.ana)
+    client = scene.client("asker")
+    for address, name in ((f"/requests/{scene.request.pk}/live/", "request-live"), ("/live/", "my-requests")):
+        page = Page(client.get(address))
+        roots = [one for one in page.all if one.parent is None and "hx-swap-oob" not in one.attributes]
+        assert [one["id"] for one in roots] == [name]
+        assert page.errors == []

@@ -1,0 +1,189 @@
+"""After a purchase: name and recording are brought to what was asked for, and that is proved."""
+
+import json
+from datetime import timedelta
+
+import pytest
+import requests
+
+from purchasing import aftercare, clock, evidence, people
+from purchasing.models import ApiKey, Purchase
+from purchasing.states import State
+from tests import factories
+from tests.provider import ONE, owned
+from tests.test_procurement import buy
+
+pytestmark = pytest.mark.django_db
+NUMBER = "+12125550101"
+PROVIDER_ID = 501
+
+
+class Number:
+    """A number at the provider that can be read and changed. `patches` are the changes that came."""
+
+    def __init__(self, http):
+        self.fields = owned(NUMBER, PROVIDER_ID, recording=True)
+        self.patches, self.answer, self.obeys, self.keys = [], None, True, []
+        http.add_callback("GET", ONE, self.get)
+        http.add_callback("PATCH", ONE, self.patch)
+
+    def get(self, request):
+        self.keys.append(request.headers["Authorization"][-4:])
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer or (200, {}, json.dumps({"data": self.fields}))
+
+    def patch(self, request):
+        self.patches.append(json.loads(request.body))
+        if self.obeys:
+            self.fields |= self.patches[-1]
+        return 200, {}, json.dumps({"data": self.fields})
+
+
+@pytest.fixture
+def number(http, provider):
+    return Number(http)
+
+
+@pytest.fixture
+def bought(approved, provider):
+    provider.sells(NUMBER, PROVIDER_ID)
+    return buy(approved)
+
+
+def apply(purchase):
+    Purchase.objects.filter(pk=purchase.pk, applied_at=None).update(due_at=clock.now())
+    aftercare.apply(purchase.pk)
+    return Purchase.objects.get(pk=purchase.pk)
+
+
+def test_the_name_is_applied_and_proved(bought, number):
+    done = apply(bought)
+    assert number.patches == [{"name": "Desk"}]
+    assert done.applied_at is not None
+    assert (done.due_at, done.applied_words) == (None, "")
+    assert factories.actions(done)[-1] == "purchase.applied"
+
+
+def test_recording_is_switched_off_for_who_asked_for_that(bought, number):
+    Purchase.objects.update(record_calls=False)
+    apply(bought)
+    assert number.patches == [{"recording": False, "name": "Desk"}]
+    assert number.fields["recording"] is False
+
+
+def test_what_is_right_already_is_left_alone(bought, number):
+    number.fields["name"] = "Desk"
+    assert apply(bought).applied_at is not None
+    assert number.patches == []
+
+
+def test_an_empty_name_changes_no_name(bought, number):
+    Purchase.objects.update(name="")
+    number.fields["name"] = "as the provider called it"
+    apply(bought)
+    assert number.patches == []
+
+
+def test_spaces_that_the_reading_folds_do_not_keep_it_busy_for_ever(bought, number):
+    Purchase.objects.update(name="Front  desk")
+    assert apply(bought).applied_at is not None
+    assert number.patches == [{"name": "Front  desk"}]
+
+
+def test_a_change_that_does_not_show_is_tried_again_and_said(bought, number):
+    Purchase.objects.update(record_calls=False)
+    number.obeys = False
+    waiting = apply(bought)
+    assert waiting.applied_at is None
+    assert "recording" in waiting.applied_words
+    assert waiting.due_at > clock.now()
+    number.obeys = True
+    assert apply(bought).applied_at is not None
+
+
+def test_recording_that_the_provider_does_not_tell_is_not_proved(bought, number):
+    number.fields["recording"] = None
+    number.obeys = False
+    assert apply(bought).applied_at is None
+    assert number.patches == [{"recording": True, "name": "Desk"}]
+
+
+def test_another_number_under_the_id_is_left_as_it_is(bought, number):
+    """A person may have typed the wrong id for a number that could not be read."""
+    number.fields["phone_number"] = "+12125550999"
+    waiting = apply(bought)
+    assert number.patches == []
+    assert "+12125550999" in waiting.applied_words
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        requests.ReadTimeout(),
+        requests.ConnectionError(),
+        (500, {}, ""),
+        (200, {}, "<html>"),
+        (404, {}, '{"error": "Resource not found"}'),
+        (302, {"Location": "/"}, ""),
+    ],
+    ids=["timeout", "reset", "500", "HTML", "404", "redirect"],
+)
+def test_whatever_goes_wrong_is_said_and_tried_again(bought, number, answer):
+    number.answer = answer
+    waiting = apply(bought)
+    assert (waiting.state, waiting.applied_at, waiting.checks) == (State.PURCHASED, None, 1)
+    assert waiting.applied_words
+    number.answer = None
+    assert apply(bought).applied_at is not None
+
+
+def test_429_pauses_the_key_and_401_marks_it(bought, number):
+    number.answer = (429, {"Retry-After": "30"}, "")
+    apply(bought)
+    assert ApiKey.objects.get().paused_until > clock.now()
+    number.answer = (401, {}, "")
+    apply(bought)
+    assert ApiKey.objects.get().refused_at is not None
+
+
+def test_a_replaced_key_is_not_used_where_there_is_a_new_one(bought, number, team):
+    people.set_key(team, "idc_" + "n" * 28 + "9999", actor=factories.SYSTEM)
+    apply(bought)
+    assert set(number.keys) == {"9999"}
+
+
+def test_tries_come_ever_more_slowly(bought, number):
+    number.answer = (500, {}, "")
+    gaps = []
+    for _ in range(25):
+        waiting = apply(bought)
+        gaps.append(round((waiting.due_at - clock.now()).total_seconds(), -1))
+    assert gaps[:4] == [10, 30, 60, 60]
+    assert gaps == sorted(gaps)
+    assert gaps[-1] == 15 * 60
+
+
+def test_done_is_done(bought, number):
+    apply(bought)
+    number.fields["name"] = "renamed by somebody"
+    aftercare.apply(bought.pk)
+    assert number.patches == [{"name": "Desk"}]
+
+
+def test_not_before_it_is_due_and_not_what_is_not_bought(approved, number):
+    aftercare.apply(approved.pk)
+    aftercare.apply(987654)
+    assert number.keys == []
+
+
+def test_the_sweep_wakes_it_and_a_clock_that_went_back_does_not_stop_it(bought, number):
+    from django_tasks_db.models import DBTaskResult
+
+    for due_at in (clock.now(), clock.now() + timedelta(hours=2)):
+        Purchase.objects.update(due_at=due_at)
+        DBTaskResult.objects.all().delete()
+        evidence.sweep()
+        assert [row.task_path for row in DBTaskResult.objects.all()] == ["purchasing.tasks.apply"]
+    aftercare.apply(bought.pk)
+    assert Purchase.objects.get().applied_at is not None

@@ -1,0 +1,328 @@
+"""What people decide about held purchases: always with a reason, never by the person who asked, never on a guess."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+import requests
+
+from purchasing import clock, decisions, evidence, people, procurement, workflow
+from purchasing.models import ApiKey, Approval, Attempt, Membership, OfferLook, OwnedRead, Purchase, User
+from purchasing.states import Cause, Outcome, State
+from tests import factories
+from tests.factories import actor
+from tests.provider import offer, owned
+from tests.test_procurement import buy, check, open_try_again
+
+pytestmark = pytest.mark.django_db
+NUMBER = "+12125550101"
+
+
+@pytest.fixture
+def doubtful(approved, provider):
+    provider.answer_purchase(requests.ReadTimeout())
+    return open_try_again(buy(approved))
+
+
+@pytest.fixture
+def dearer(approved, provider):
+    """Held because the provider asks more than was approved; nothing was sent."""
+    provider.offers = [offer(NUMBER, "1.50", "3.00")]
+    OfferLook.objects.all().delete()
+    return buy(approved)
+
+
+def was_bought(purchase, person, provider_id=77, reason="Seen in the dashboard"):
+    return decisions.it_was_bought(purchase, provider_id=provider_id, reason=reason, actor=actor(person))
+
+
+def try_again(purchase, person, reason="It is not there"):
+    return decisions.try_again(purchase, reason=reason, actor=actor(person))
+
+
+def approve_again(purchase, person, reason="Fine", seen=(Decimal("1.50"), Decimal("3.00")), **options):
+    return decisions.approve_again(purchase, reason=reason, actor=actor(person), seen=seen, **options)
+
+
+def give_up(purchase, person, reason="Enough"):
+    return decisions.give_up(purchase, reason=reason, actor=actor(person))
+
+
+DOUBT = {"it was bought": was_bought, "try again": try_again, "give up": give_up}
+PRICE = {"approve again": approve_again, "give up": give_up}
+
+
+class TestWho:
+    @pytest.fixture
+    def people(self, team, sam, ana, tom):
+        both = factories.member(
+            "sam", team, "approver"
+        )  # the person who asked, with every other role as well
+        factories.member("sam", team, "admin")
+        stranger = factories.member("eve", factories.team("Sales", key=None), "approver")
+        factories.member("eve", stranger.memberships.get().team, "admin")
+        return {
+            "the requester": both,
+            "another requester": factories.member("rob", team, "requester"),
+            "an approver of another team": stranger,
+            "an auditor": factories.auditor(),
+        }
+
+    @pytest.mark.parametrize(
+        "who", ["the requester", "another requester", "an approver of another team", "an auditor"]
+    )
+    def test_may_decide_nothing(self, doubtful, people, who):
+        for decide in DOUBT.values():
+            with pytest.raises(workflow.NotYours):
+                decide(doubtful, people[who])
+        assert factories.state_of(doubtful) == State.HELD
+
+    @pytest.mark.parametrize(
+        "who", ["the requester", "another requester", "an approver of another team", "an auditor"]
+    )
+    def test_may_not_approve_again(self, dearer, people, who):
+        for decide in PRICE.values():
+            with pytest.raises(workflow.NotYours):
+                decide(dearer, people[who])
+        assert factories.state_of(dearer) == State.HELD
+
+    def test_an_admin_settles_a_doubt_but_orders_no_purchase(self, doubtful, tom):
+        with pytest.raises(workflow.NotYours):
+            try_again(doubtful, tom)
+        assert give_up(doubtful, tom).state == State.GIVEN_UP
+
+    def test_an_admin_does_not_approve_a_price(self, dearer, tom):
+        with pytest.raises(workflow.NotYours):
+            approve_again(dearer, tom)
+
+    def test_who_lost_the_role_or_the_account_decides_nothing(self, doubtful, ana):
+        Membership.objects.filter(user=ana).delete()
+        with pytest.raises(workflow.NotYours):
+            give_up(doubtful, ana)
+        factories.member("ana", doubtful.request.team, "approver")
+        User.objects.filter(pk=ana.pk).update(is_active=False)
+        with pytest.raises(workflow.NotYours):
+            give_up(doubtful, User.objects.get(pk=ana.pk))
+
+
+class TestReason:
+    @pytest.mark.parametrize("reason", ["", " ", "\n\t"])
+    def test_is_required_for_a_doubt(self, doubtful, ana, reason):
+        for decide in DOUBT.values():
+            with pytest.raises(workflow.WorkflowError, match="why"):
+                decide(doubtful, ana, reason=reason)
+
+    @pytest.mark.parametrize("reason", ["", " "])
+    def test_is_required_for_a_price(self, dearer, ana, reason):
+        for decide in PRICE.values():
+            with pytest.raises(workflow.WorkflowError, match="why"):
+                decide(dearer, ana, reason=reason)
+
+    @pytest.mark.parametrize("decide", DOUBT.values(), ids=DOUBT.keys())
+    def test_stays_in_the_record_with_who_gave_it(self, doubtful, ana, provider, decide):
+        provider.owned_numbers = [owned(NUMBER, 77)] if decide is was_bought else []
+        decide(doubtful, ana, reason="Because I looked")
+        event = doubtful.events.order_by("-seq").first()
+        assert event.note.startswith("Because I looked")
+        assert (event.actor, event.was) == (ana, "held")
+
+
+class TestItWasBought:
+    def test_with_the_list_showing_it(self, doubtful, ana, provider):
+        provider.owned_numbers = [owned(NUMBER, 77)]
+        bought = was_bought(doubtful, ana)
+        assert (bought.state, bought.provider_id, bought.bought_with) == (
+            State.PURCHASED,
+            77,
+            Attempt.objects.get().key,
+        )
+
+    def test_refused_when_the_whole_list_lacks_the_id(self, doubtful, ana):
+        with pytest.raises(workflow.WorkflowError, match="no number with id 77"):
+            was_bought(doubtful, ana)
+
+    def test_refused_when_another_number_stands_under_the_id(self, doubtful, ana, provider):
+        provider.owned_numbers = [owned("+12125550199", 77)]
+        with pytest.raises(workflow.WorkflowError, match=r"\+12125550199"):
+            was_bought(doubtful, ana)
+
+    def test_refused_when_another_record_has_the_id(self, doubtful, ana, team, sam, provider):
+        other = factories.request(team, sam, ["+12125550102"]).purchases.get()
+        Purchase.objects.filter(pk=other.pk).update(state=State.PURCHASED, provider_id=77)
+        provider.owned_numbers = [owned(NUMBER, 77)]
+        with pytest.raises(workflow.WorkflowError, match="already belongs"):
+            was_bought(doubtful, ana)
+
+    @pytest.mark.parametrize("provider_id", [0, -1, 2**63])
+    def test_refused_for_what_is_no_id(self, doubtful, ana, provider_id):
+        with pytest.raises(workflow.WorkflowError, match="whole number"):
+            was_bought(doubtful, ana, provider_id=provider_id)
+
+    @pytest.mark.parametrize(
+        "answer", [(500, {}, ""), requests.ReadTimeout(), (401, {}, "")], ids=["500", "timeout", "401"]
+    )
+    def test_an_unreadable_list_is_recorded_with_the_word_of_the_person(
+        self, doubtful, ana, provider, answer
+    ):
+        provider.owned_answer = answer
+        assert was_bought(doubtful, ana).state == State.PURCHASED
+        assert "could not be read" in doubtful.events.order_by("-seq").first().note
+
+    def test_a_list_that_is_not_whole_is_recorded(self, doubtful, ana, provider):
+        provider.owned_numbers = [owned("+12125550188", 1)]
+        check(doubtful)
+        provider.owned_numbers = []
+        assert was_bought(doubtful, ana).state == State.PURCHASED
+        assert "not whole" in doubtful.events.order_by("-seq").first().note
+
+    def test_a_lost_encryption_key_is_recorded(self, doubtful, ana, settings):
+        from cryptography.fernet import Fernet
+
+        settings.API_KEY_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+        assert was_bought(doubtful, ana).state == State.PURCHASED
+        assert "could not be read" in doubtful.events.order_by("-seq").first().note
+
+    def test_not_what_was_never_in_doubt(self, dearer, ana):
+        with pytest.raises(workflow.WorkflowError):
+            was_bought(dearer, ana)
+
+    def test_who_comes_after_the_evidence_reads_that_it_is_bought(self, doubtful, ana, provider):
+        provider.owned_numbers = [owned(NUMBER, 77)]
+        check(doubtful)
+        with pytest.raises(workflow.AlreadyMoved, match="has been bought"):
+            was_bought(doubtful, ana)
+
+
+class TestTryAgain:
+    def test_it_is_a_new_approval_and_one_more_call(self, doubtful, ana, provider):
+        try_again(doubtful, ana)
+        assert factories.state_of(doubtful) == State.APPROVED
+        assert Approval.objects.filter(superseded_at=None).count() == 1
+        assert Approval.objects.count() == 2
+        provider.sells(NUMBER, 78)
+        assert buy(doubtful).state == State.PURCHASED
+        assert [attempt.outcome for attempt in Attempt.objects.all()] == [
+            Outcome.UNCONFIRMED,
+            Outcome.PURCHASED,
+        ]
+
+    def test_too_early_it_is_refused(self, approved, provider, ana):
+        provider.answer_purchase(requests.ReadTimeout())
+        held = buy(approved)
+        Purchase.objects.update(window_ends_at=clock.now())
+        evidence.sweep()
+        for clean in range(3):
+            assert OwnedRead.objects.filter(began_after__gte=Attempt.objects.get().ended_seq).count() == clean
+            with pytest.raises(workflow.WorkflowError, match="Too early"):
+                try_again(held, ana)
+            check(held)
+        try_again(held, ana)
+
+    def test_it_is_not_for_what_was_not_in_doubt(self, dearer, ana):
+        with pytest.raises(workflow.WorkflowError):
+            try_again(dearer, ana)
+
+    def test_when_the_list_shows_it_before_the_second_call_nothing_is_sent(self, doubtful, ana, provider):
+        try_again(doubtful, ana)
+        provider.owned_numbers = [owned(NUMBER, 77)]
+        OwnedRead.objects.update(began_at=clock.now() - timedelta(minutes=2))
+        bought = buy(doubtful)
+        assert (bought.state, bought.provider_id) == (State.PURCHASED, 77)
+        assert len(provider.purchases) == 1
+
+    def test_its_look_begins_after_the_last_attempt_ended(self, doubtful, ana, provider):
+        """A read from before the second attempt does not serve the third one, however young."""
+        try_again(doubtful, ana)
+        provider.answer_purchase(requests.ReadTimeout())
+        assert buy(doubtful).state == State.UNCONFIRMED
+        reads = OwnedRead.objects.count()
+        Purchase.objects.update(state=State.APPROVED)
+        buy(doubtful)
+        assert OwnedRead.objects.count() == reads + 1
+
+    def test_it_cannot_be_cancelled_while_it_may_have_been_bought(self, doubtful, ana, sam):
+        try_again(doubtful, ana)
+        with pytest.raises(workflow.WorkflowError, match="may have been bought"):
+            workflow.cancel(doubtful.request_id, [doubtful.pk], actor=actor(sam))
+
+    def test_a_new_key_buys_and_the_old_one_is_still_read(self, doubtful, ana, team, provider):
+        first = Attempt.objects.get()
+        people.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
+        try_again(doubtful, ana)
+        provider.answer_purchase(requests.ReadTimeout())
+        assert buy(doubtful).state == State.UNCONFIRMED
+        assert Attempt.objects.last().key != first.key
+        provider.owned_numbers = [owned(NUMBER, 77)]
+        Purchase.objects.update(due_at=clock.now())
+        evidence.check(first.key_id)
+        assert Purchase.objects.get().bought_with == first.key
+
+
+class TestApproveAgain:
+    def test_the_price_that_was_seen_is_what_is_bought(self, dearer, ana, provider):
+        approve_again(dearer, ana)
+        provider.sells(NUMBER)
+        assert buy(dearer).state == State.PURCHASED
+        assert Approval.objects.get(superseded_at=None).monthly_cost == Decimal("3.00")
+        assert provider.purchases[0]["monthly_cost"] == "3.00"
+
+    @pytest.mark.parametrize(
+        "seen", [None, (Decimal("1.50"), Decimal("2.00")), (Decimal("1.00"), Decimal("2.00"))]
+    )
+    def test_another_price_than_the_page_showed_is_refused(self, dearer, ana, seen):
+        with pytest.raises(workflow.AlreadyMoved, match="price has changed"):
+            approve_again(dearer, ana, seen=seen)
+        assert factories.state_of(dearer) == State.HELD
+
+    def test_dearer_again_is_held_again(self, dearer, ana, provider):
+        approve_again(dearer, ana)
+        provider.offers = [offer(NUMBER, "1.50", "3.01")]
+        OfferLook.objects.all().delete()
+        assert buy(dearer).held_cause == Cause.PRICE
+
+    def test_after_the_approver_left_another_one_approves(self, approved, ana, team, provider):
+        Membership.objects.filter(user=ana).delete()
+        held = buy(approved)
+        assert held.held_cause == Cause.APPROVER
+        eve = factories.member("eve", team, "approver")
+        approve_again(held, eve, seen=(Decimal("1.00"), Decimal("2.00")))
+        provider.sells(NUMBER)
+        assert buy(approved).state == State.PURCHASED
+        assert Approval.objects.get(superseded_at=None).approver == eve
+
+    def test_what_is_in_doubt_is_not_approved_as_if_it_were_not(self, doubtful, ana):
+        with pytest.raises(workflow.WorkflowError, match="may have been bought"):
+            approve_again(doubtful, ana, seen=None)
+
+
+class TestGiveUp:
+    def test_in_doubt_it_is_watched(self, doubtful, ana):
+        assert give_up(doubtful, ana).state == State.GIVEN_UP
+        assert Purchase.objects.get().due_at is not None
+
+    def test_not_in_doubt_it_is_over(self, dearer, ana, team, sam):
+        assert give_up(dearer, ana).state == State.FAILED
+        factories.request(team, sam, [NUMBER])
+
+    @pytest.mark.parametrize("state", sorted(set(State) - {State.HELD}))
+    def test_only_what_is_held(self, doubtful, ana, state):
+        Purchase.objects.update(state=state)
+        with pytest.raises(workflow.AlreadyMoved):
+            give_up(doubtful, ana)
+        assert factories.state_of(doubtful) == state
+
+
+def test_a_second_decision_on_the_same_page_finds_it_decided(doubtful, ana, tom):
+    give_up(doubtful, ana)
+    for decide in (give_up, try_again, was_bought):
+        with pytest.raises(workflow.WorkflowError):
+            decide(doubtful, ana)
+    assert factories.actions(doubtful).count("purchase.given_up") == 1
+
+
+def test_nothing_is_sent_for_what_waits_for_a_person(doubtful, provider):
+    for _ in range(3):
+        procurement.buy(doubtful.pk)
+        evidence.sweep()
+    assert len(provider.purchases) == 1
+    assert ApiKey.objects.get().doubts_in_a_row == 0

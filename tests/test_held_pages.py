@@ -1,0 +1,202 @@
+"""Purchases that need a decision: their page, the list of them, and every wrong click."""
+
+import pytest
+
+from purchasing import clock, procurement
+from purchasing.models import Purchase, VirtualNumber
+from purchasing.states import State
+from tests import factories
+from tests.access import NUMBER, Scene, words
+from tests.provider import owned
+
+pytestmark = pytest.mark.django_db
+STEPS = ("it-was-bought", "try-again", "give-up", "approve-again")
+
+
+@pytest.fixture
+def scene(provider):
+    return Scene(provider)
+
+
+@pytest.fixture
+def approver(scene):
+    """The browser of one who may decide."""
+    return scene.client("approver")
+
+
+def decide(client, purchase, step, **fields):
+    fields = {
+        "provider_id": "4711",
+        "reason": "I looked",
+        "upfront_cost": "1.00",
+        "monthly_cost": "9.00",
+    } | fields
+    return client.post(f"/purchases/{purchase.pk}/{step}/", fields, follow=True)
+
+
+class TestInDoubt:
+    def test_the_page_shows_the_evidence_and_every_choice(self, scene, approver):
+        purchase = scene.doubtful
+        scene.read_until_another_try_is_open()
+        said = words(approver.get(f"/purchases/{purchase.pk}/"))
+        for choice in (
+            "It was bought",
+            "It was not bought, try again",
+            "Give up",
+            "can be charged a second time",
+        ):
+            assert choice in said
+
+    def test_who_may_not_decide_sees_who_does_and_no_button(self, scene):
+        page = scene.client("asker").get(f"/purchases/{scene.doubtful.pk}/")
+        assert "A team admin or an approver, other than the person who asked, decides this." in words(page)
+        assert 'class="choice"' not in page.content.decode()
+
+    def test_it_was_bought_is_kept_under_the_id(self, scene, approver):
+        purchase = scene.doubtful
+        scene.provider.owned_numbers.append(owned(NUMBER, 4711))
+        assert "Kept as bought." in words(decide(approver, purchase, "it-was-bought"))
+        assert (scene.purchase.state, scene.purchase.provider_id) == (State.PURCHASED, 4711)
+
+    def test_an_id_that_the_list_does_not_show_is_refused(self, scene, approver):
+        response = decide(approver, scene.doubtful, "it-was-bought", provider_id="12")
+        assert "has no number with id 12" in words(response)
+        assert scene.purchase.state == State.HELD
+
+    def test_another_try_before_enough_reads_is_too_early(self, scene, approver):
+        assert "Too early" in words(decide(approver, scene.doubtful, "try-again"))
+        assert scene.purchase.state == State.HELD
+
+    def test_another_try_is_one_more_approval(self, scene, approver):
+        purchase = scene.doubtful
+        scene.read_until_another_try_is_open()
+        assert "Approved again: it is in line." in words(decide(approver, purchase, "try-again"))
+        assert (scene.purchase.state, purchase.approvals.count()) == (State.APPROVED, 2)
+
+    def test_is_not_approved_again_as_if_nothing_were_in_doubt(self, scene, approver):
+        said = words(decide(approver, scene.doubtful, "approve-again"))
+        assert "It may have been bought already: decide that first." in said
+        assert scene.purchase.state == State.HELD
+
+    def test_a_team_that_also_shows_the_number_is_told_to_look_there(self, scene, approver):
+        VirtualNumber.objects.create(
+            key=scene.sales.keys.get(),
+            provider_id=7,
+            phone_number=NUMBER,
+            first_seen_seq=1,
+            first_seen_at=clock.now(),
+        )
+        said = words(approver.get(f"/purchases/{scene.doubtful.pk}/"))
+        assert "That proves nothing about this order, but look there." in said
+
+
+class TestDearer:
+    def test_approve_again_shows_the_price_that_it_approves(self, scene, approver):
+        assert "IdentityCall now asks 1.00 USD once and 9.00 USD a month" in words(
+            approver.get(f"/purchases/{scene.dearer.pk}/")
+        )
+
+    def test_approve_again_approves_that_price(self, scene, approver):
+        assert "Approved again" in words(decide(approver, scene.dearer, "approve-again"))
+        assert (scene.purchase.state, str(scene.purchase.monthly_cost)) == (State.APPROVED, "9.0000")
+
+    def test_a_forged_or_older_price_approves_nothing(self, scene, approver):
+        for cost in ("2.00", "0", "-9.00", "NaN", "1e400", "9,00", "", "x" * 5000, "9" * 5000):
+            response = decide(approver, scene.dearer, "approve-again", monthly_cost=cost)
+            assert (response.status_code, scene.purchase.state) == (200, State.HELD), cost
+
+    def test_nothing_is_in_doubt_so_it_was_not_bought_either(self, scene, approver):
+        for step in ("it-was-bought", "try-again"):
+            assert decide(approver, scene.dearer, step).status_code == 200
+        assert scene.purchase.state == State.HELD
+
+
+WRONG_IDS = {
+    "": "Type the id that IdentityCall shows for the number.",
+    "x": "A whole number, such as 4711.",
+    "4.5": "A whole number, such as 4711.",
+    "<script>": "A whole number, such as 4711.",
+    "9" * 5000: "A whole number, such as 4711.",
+    "0": "greater than or equal to 1",
+    "-1": "greater than or equal to 1",
+    str(2**63): "less than or equal to",
+}
+
+
+class TestWhatIsWrong:
+    @pytest.mark.parametrize("reason", ["", " \n\u00a0", "\u200b"], ids=["none", "blanks", "invisible"])
+    def test_no_reason_is_a_sentence_and_decides_nothing(self, scene, approver, reason):
+        for step in STEPS:
+            response = decide(approver, scene.doubtful, step, reason=reason)
+            assert "Say why: the reason stays in the record." in words(response), step
+        assert scene.purchase.state == State.HELD
+
+    def test_a_wrong_id_is_a_sentence_at_its_place_and_keeps_what_was_typed(self, scene, approver):
+        for typed, sentence in WRONG_IDS.items():
+            response = decide(
+                approver, scene.doubtful, "it-was-bought", provider_id=typed, reason="I saw it there"
+            )
+            page = response.content.decode()
+            assert sentence in words(response), typed
+            assert 'id="bought_provider_id_error"' in page
+            assert "I saw it there" in page and "<script>" not in page.partition("<main")[2]
+        assert scene.purchase.state == State.HELD
+
+    @pytest.mark.parametrize("state", [state for state in State if state != State.HELD])
+    def test_what_is_no_longer_held_is_a_sentence_and_stays_as_it_is(self, client, pending, ana, state):
+        Purchase.objects.update(state=state)
+        client.force_login(ana)
+        for step in STEPS:
+            response = decide(client, pending.purchases.get(), step)
+            assert (response.status_code, pending.purchases.get().state) == (200, state)
+
+
+class TestSeveral:
+    def post(self, client, step, **fields):
+        return client.post(
+            f"/decisions/{step}/", {"cause": "doubt", "reason": "No longer needed"} | fields, follow=True
+        )
+
+    def test_are_given_up_for_one_reason(self, scene, approver):
+        response = self.post(approver, "give-up", purchase=[scene.doubtful.pk])
+        assert "+1 212-555-0101: given up." in words(response)
+        assert scene.purchase.state == State.GIVEN_UP
+
+    def test_none_or_forged_ones_are_a_sentence(self, scene, approver):
+        assert scene.doubtful
+        for ticked in ([], ["x"], ["²"], ["9" * 5000], [999_999], ["-1"], ["'; DROP TABLE x"]):
+            for step in ("give-up", "try-again"):
+                said = words(self.post(approver, step, purchase=ticked))
+                assert "Tick at least one number that still needs a decision." in said, ticked
+        assert scene.purchase.state == State.HELD
+
+    def test_no_reason_is_a_sentence(self, scene, approver):
+        for cause in ("doubt", "", "<script>alert(1)</script>", "x" * 5000):
+            response = self.post(approver, "give-up", purchase=[scene.doubtful.pk], reason=" ", cause=cause)
+            assert "Say why: the reason stays in the record." in words(response)
+            assert "<script>alert" not in response.content.decode()
+        assert scene.purchase.state == State.HELD
+
+    def test_other_peoples_are_not_decided(self, scene):
+        for role in ("other", "asker", "auditor"):
+            self.post(scene.client(role), "give-up", purchase=[scene.doubtful.pk])
+        assert scene.purchase.state == State.HELD
+
+
+def test_a_cost_that_nobody_knows_is_never_0(provider, team, sam, client):
+    ana = factories.member("ana", team, "approver")
+    [purchase] = factories.approve(
+        factories.request(team, sam, [NUMBER], upfront_cost=None, monthly_cost=None), ana
+    )
+    provider.offers = []
+    procurement.buy(purchase.pk)
+    assert factories.state_of(purchase) == State.HELD
+    client.force_login(ana)
+    for address in (
+        "/",
+        "/decisions/",
+        f"/purchases/{purchase.pk}/",
+        f"/requests/{purchase.request_id}/",
+        "/requests/",
+    ):
+        assert "0.00" not in words(client.get(address)), address

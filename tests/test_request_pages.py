@@ -1,0 +1,372 @@
+"""The form 'Request purchase', the list, and one request's page with what is live on it."""
+
+import re
+import uuid
+from decimal import Decimal
+
+import pytest
+from django.urls import reverse
+from django.utils.html import escape
+
+from purchasing import approving, clock, procurement
+from purchasing.models import Paste, Purchase, PurchaseRequest
+from purchasing.states import State
+from tests import factories
+from tests.access import words
+
+pytestmark = pytest.mark.django_db
+NUMBERS = ["+12125550101", "+12125550102"]
+NEW = "/requests/new/"
+NASTY = {
+    "script": "<script>alert(1)</script>",
+    "attribute": "\"><img src=x onerror='alert(1)'>",
+    "template": "{{ request.user.password }}{% debug %}",
+    "format": "{0.__class__} %s %(number)s",
+    "SQL": "'; DROP TABLE purchasing_purchase; --",
+    "link": "javascript:alert(1)",
+    "CRLF": "x\r\nSet-Cookie: a=b",
+    "right to left": "\u202egnp.exe\u200f",
+}
+
+
+@pytest.fixture
+def client(client, sam):
+    client.force_login(sam)
+    return client
+
+
+@pytest.fixture
+def pasted(sam):
+    """Two numbers, both ticked."""
+    return Paste.objects.create(user=sam, text="\n".join(NUMBERS), picked=NUMBERS)
+
+
+def fields(paste, team, **changes):
+    """What the form sends, for the ticked numbers of a paste."""
+    made = {"paste": paste.pk, "team": team.pk, "reason": "New desks", "form_token": uuid.uuid4()}
+    made |= {"n-TOTAL_FORMS": len(paste.picked), "n-INITIAL_FORMS": len(paste.picked)}
+    for place, number in enumerate(paste.picked):
+        made |= {
+            f"n-{place}-phone_number": number,
+            f"n-{place}-name": f"Desk {place}",
+            f"n-{place}-number_type": "local",
+            f"n-{place}-requirement_group_id": "",
+            f"n-{place}-record_calls": "yes",
+        }
+    return made | changes
+
+
+class TestTheForm:
+    def test_is_seeded_from_the_ticked_numbers(self, client, sam):
+        text = '[{"phone_number": "+12125550101", "number_type": "local", "upfront_cost": "1", "monthly_cost": "2.5"}]'
+        paste = Paste.objects.create(user=sam, text=text, picked=NUMBERS[:1])
+        response = client.get(NEW, {"paste": paste.pk})
+        said = words(response)
+        assert "First month 3.50 USD Each month after 2.50 USD" in said
+        assert "IdentityCall records the calls on a new number from its first second." in said
+        assert "Nothing is bought before somebody else approves it." in said
+        assert response.context["lines"].forms[0].initial["number_type"] == "local"
+
+    def test_sends_what_was_typed(self, client, pasted, team):
+        sent = fields(pasted, team, **{"n-1-requirement_group_id": "12", "n-1-record_calls": "no"})
+        response = client.post(NEW, sent, follow=True)
+        assert "Sent. Nothing is bought before somebody else approves it." in words(response)
+        first, second = PurchaseRequest.objects.get().purchases.order_by("phone_number")
+        assert (first.phone_number, first.name, first.record_calls) == (NUMBERS[0], "Desk 0", True)
+        assert (second.requirement_group_id, second.record_calls, second.number_type) == (12, False, "local")
+
+    def test_sent_twice_gives_one_request(self, client, pasted, team):
+        sent = fields(pasted, team)
+        there = [client.post(NEW, sent)["Location"] for _ in range(3)]
+        assert len(set(there)) == PurchaseRequest.objects.count() == 1
+
+    def test_sent_again_with_other_numbers_says_that_nothing_was_added(self, client, pasted, team):
+        sent = fields(pasted, team)
+        client.post(NEW, sent)
+        pasted.picked = NUMBERS[:1]
+        pasted.save()
+        again = fields(pasted, team, form_token=sent["form_token"])
+        assert "That form was sent before" in words(client.post(NEW, again, follow=True))
+        assert Purchase.objects.count() == 2
+
+    def test_numbers_and_costs_come_from_the_paste_alone(self, client, pasted, team):
+        forged = {
+            "n-0-upfront_cost": "0.01",
+            "n-0-monthly_cost": "0.01",
+            "upfront_cost": "0",
+            "picked": "+19",
+        }
+        client.post(NEW, fields(pasted, team, **forged))
+        assert set(Purchase.objects.values_list("phone_number", "monthly_cost")) == {
+            (number, None) for number in NUMBERS
+        }
+
+    def test_without_a_paste_leads_to_the_page_that_makes_one(self, client):
+        assert client.get(NEW)["Location"] == "/paste/"
+        assert client.post(NEW)["Location"] == "/paste/"
+
+    @pytest.mark.parametrize("paste", ["x", "\x00", str(uuid.UUID(int=0)), "{0}", "9" * 5000])
+    def test_a_forged_paste_is_404(self, client, paste):
+        assert client.get(NEW, {"paste": paste}).status_code == 404
+        assert client.post(NEW, {"paste": paste}).status_code == 404
+
+    @pytest.mark.parametrize(
+        "ticked, sentence", [(0, "Tick at least one number."), (101, "you have ticked 101.")]
+    )
+    def test_of_no_number_or_of_101_is_a_sentence(self, client, sam, team, ticked, sentence):
+        numbers = [f"+1212555{n:04}" for n in range(ticked)]
+        paste = Paste.objects.create(user=sam, text="\n".join(numbers or NUMBERS), picked=numbers)
+        for response in (
+            client.get(NEW, {"paste": paste.pk}, follow=True),
+            client.post(NEW, fields(paste, team), follow=True),
+        ):
+            assert sentence in words(response)
+        assert not PurchaseRequest.objects.exists()
+
+    def test_of_100_numbers_is_sent(self, client, sam, team):
+        numbers = [f"+1212555{n:04}" for n in range(100)]
+        paste = Paste.objects.create(user=sam, text="\n".join(numbers), picked=numbers)
+        assert client.post(NEW, fields(paste, team)).status_code == 302
+        assert Purchase.objects.count() == 100
+
+
+WRONG = {
+    "no reason": ({"reason": ""}, "Say why these numbers are needed"),
+    "a reason of blanks": ({"reason": " \u00a0\n\t "}, "Say why these numbers are needed"),
+    "a reason of invisible characters": ({"reason": "\u200b\x00\u202e"}, "Say why these numbers are needed"),
+    "a reason of 5,000 characters": ({"reason": "x" * 5000}, "At most 1000 characters; this has 5000."),
+    "a name of 500 characters": ({"n-1-name": "x" * 500}, "At most 100 characters; this has 500."),
+    "a forged type": ({"n-1-number_type": "satellite"}, "Select a valid choice."),
+    "a forged recording choice": ({"n-1-record_calls": "maybe"}, "Select a valid choice."),
+    "a group in words": ({"n-1-requirement_group_id": "twelve"}, "The group's whole number in IdentityCall"),
+    "a group below 1": ({"n-1-requirement_group_id": "0"}, "greater than or equal to 1"),
+    "a group of 5,000 digits": ({"n-1-requirement_group_id": "9" * 5000}, "whole number"),
+    "a forged team": ({"team": "999"}, "Choose one of your teams."),
+    "a team in words": ({"team": "'; DROP"}, "Choose one of your teams."),
+    "a team of 40 digits": ({"team": "9" * 40}, "Choose one of your teams."),
+    "no team": ({"team": ""}, "Choose one of your teams."),
+    "a forged form token": ({"form_token": "not a token"}, "was not complete"),
+    "no form token": ({"form_token": ""}, "was not complete"),
+}
+
+
+class TestWhatIsWrong:
+    @pytest.mark.parametrize("changes, sentence", WRONG.values(), ids=WRONG.keys())
+    def test_gets_a_sentence_and_keeps_what_was_typed(self, client, pasted, team, changes, sentence):
+        typed = {"reason": "Because of the move", "n-0-name": "Front door", "n-1-name": "Back door"} | changes
+        response = client.post(NEW, fields(pasted, team) | typed)
+        assert response.status_code == 200
+        assert sentence in words(response)
+        assert not PurchaseRequest.objects.exists()
+        page = response.content.decode()
+        kept = [name for name in ("reason", "n-0-name", "n-1-name") if typed[name].isprintable()]
+        for name in kept:
+            assert escape(typed[name]) in page
+
+    def test_stands_beside_its_field(self, client, pasted, team):
+        page = client.post(
+            NEW, fields(pasted, team, **{"n-1-name": "x" * 500, "reason": ""})
+        ).content.decode()
+        for field in ("n-1-name", "reason"):
+            assert f'id="id_{field}_error"' in page
+            assert re.search(rf'<(input|textarea)[^>]* name="{field}"[^>]*aria-invalid="true"', page)
+
+    def test_numbers_that_somebody_asked_for_meanwhile_are_named(self, client, pasted, team, sam):
+        factories.request(team, sam, NUMBERS[:1])
+        response = client.post(NEW, fields(pasted, team, reason="Because of the move"))
+        assert f"Already asked for or owned: {NUMBERS[0]}. Take it out of this request." in words(response)
+        assert "Because of the move" in response.content.decode()
+        assert Purchase.objects.count() == 1
+
+    def test_ticks_that_changed_in_another_tab_ask_for_nothing_unseen(self, client, pasted, team):
+        sent = fields(pasted, team, **{"n-1-name": "Back door"})
+        Paste.objects.update(
+            text="\n".join(["+12125550103", NUMBERS[1]]), picked=["+12125550103", NUMBERS[1]]
+        )
+        response = client.post(NEW, sent)
+        assert "The ticked numbers have changed since this form was opened." in words(response)
+        assert not PurchaseRequest.objects.exists()
+        first, second = response.context["lines"].initial
+        assert (first["phone_number"], first["name"]) == ("+12125550103", "")
+        assert (second["phone_number"], second["name"]) == (NUMBERS[1], "Back door")
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"n-TOTAL_FORMS": "", "n-INITIAL_FORMS": ""},
+            {"n-TOTAL_FORMS": "x"},
+            {"n-TOTAL_FORMS": "-1"},
+            {"n-TOTAL_FORMS": "1"},
+            {"n-TOTAL_FORMS": "3"},
+            {"n-TOTAL_FORMS": "999999999"},
+            {"n-INITIAL_FORMS": "0"},
+            {"n-INITIAL_FORMS": "50"},
+            {"n-0-phone_number": ""},
+            {"n-0-phone_number": "+19998887777"},
+            {"n-0-phone_number": "<script>"},
+        ],
+        ids=repr,
+    )
+    def test_a_forged_management_form_is_no_500(self, client, pasted, team, changes):
+        response = client.post(NEW, fields(pasted, team, **changes))
+        assert response.status_code in (200, 302)
+        asked = set(Purchase.objects.values_list("phone_number", flat=True))
+        assert asked in (set(), set(NUMBERS))
+
+    def test_more_than_a_thousand_fields_is_a_page_with_a_sentence(self, client, pasted, team):
+        response = client.post(NEW, fields(pasted, team, **{f"x{n}": "" for n in range(1001)}))
+        assert response.status_code == 400
+        assert "has more than 1,000 fields, so it was not read" in words(response)
+
+
+class TestInjection:
+    @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY.keys())
+    def test_comes_back_as_text_on_every_page(self, client, pasted, team, text):
+        client.post(NEW, fields(pasted, team, reason=text, **{"n-0-name": text}))
+        asked = PurchaseRequest.objects.get()
+        purchase = asked.purchases.first()
+        client.force_login(factories.superuser())
+        addresses = [
+            "/",
+            "/requests/",
+            f"/requests/{asked.pk}/",
+            f"/purchases/{purchase.pk}/",
+            "/approvals/",
+            "/audit/",
+        ]
+        for address in addresses:
+            page = client.get(address).content.decode()
+            for raw in ("<script>alert", "<img src=x", 'href="javascript:', "\r", "\u202e", "\u200f"):
+                assert raw not in page
+        assert escape(asked.reason.split("\n")[0]) in client.get(addresses[2]).content.decode()
+
+    @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY.keys())
+    def test_comes_back_as_text_in_a_form_that_is_wrong(self, client, pasted, team, text):
+        wrong = fields(pasted, team, reason=text, form_token="", **{"n-0-name": text})
+        page = client.post(NEW, wrong).content.decode()
+        assert "<script>alert" not in page and "<img src=x" not in page
+        assert escape(text) in page
+
+    def test_a_name_is_one_line(self, client, pasted, team):
+        client.post(NEW, fields(pasted, team, **{"n-0-name": " Front\r\ndoor\t 1 "}))
+        assert Purchase.objects.get(phone_number=NUMBERS[0]).name == "Front door 1"
+
+
+class TestTheList:
+    def test_shows_unknown_costs_as_not_known(self, client, team, sam):
+        factories.request(team, sam, NUMBERS[:1], upfront_cost=None, monthly_cost=None)
+        assert "not known" in words(client.get("/requests/"))
+        assert "0.00" not in words(client.get("/requests/"))
+
+    @pytest.mark.parametrize("page", ["0", "x", "99", "-5", "9" * 5000])
+    def test_a_forged_page_is_some_page(self, client, pending, page):
+        assert client.get("/requests/", {"page": page}).status_code == 200
+
+
+class TestOneRequest:
+    def live(self, client, asked, seen=""):
+        return client.get(f"/requests/{asked.pk}/live/", {"seen": seen})
+
+    def seen(self, response):
+        return re.search(r"live/\?seen=(\w+)", response.content.decode())[1]
+
+    def test_says_who_can_decide(self, client, pending, ana):
+        said = words(client.get(f"/requests/{pending.pk}/"))
+        assert "You asked for this yourself, so a colleague has to approve it: ana." in said
+
+    def test_says_when_nobody_can_decide(self, client, pending):
+        said = words(client.get(f"/requests/{pending.pk}/"))
+        assert "nobody can yet. Ask the team admin to name an approver." in said
+
+    @pytest.mark.parametrize(
+        "cost, said",
+        [
+            ((None, None), "First month not known Each month after not known Price not known 1 number"),
+            ((Decimal(1), None), "First month at least 1.00 USD Each month after not known"),
+            ((Decimal(0), Decimal(0)), "First month 0.00 USD Each month after 0.00 USD"),
+        ],
+    )
+    def test_an_unknown_cost_is_never_0(self, client, team, sam, cost, said):
+        upfront, monthly = cost
+        asked = factories.request(team, sam, NUMBERS[:1], upfront_cost=upfront, monthly_cost=monthly)
+        assert said in words(client.get(f"/requests/{asked.pk}/"))
+
+    def test_live_is_204_while_nothing_changed(self, client, pending):
+        seen = self.seen(client.get(f"/requests/{pending.pk}/"))
+        assert self.live(client, pending, seen).status_code == 204
+        assert self.live(client, pending, "older").status_code == 200
+
+    def test_live_shows_what_changed(self, client, pending, ana):
+        seen = self.seen(client.get(f"/requests/{pending.pk}/"))
+        factories.approve(pending, ana)
+        response = self.live(client, pending, seen)
+        assert "Approved, in line" in words(response)
+        assert self.live(client, pending, self.seen(response)).status_code == 204
+
+    @pytest.mark.parametrize(
+        "state, pace",
+        [
+            (State.PENDING, "every 10s"),
+            (State.APPROVED, "every 2s"),
+            (State.PURCHASING, "every 2s"),
+            (State.UNCONFIRMED, "every 2s"),
+            (State.HELD, "every 10s"),
+            (State.GIVEN_UP, "every 10s"),
+            (State.PURCHASED, None),
+            (State.FAILED, None),
+            (State.REJECTED, None),
+            (State.CANCELLED, None),
+            (State.EXPIRED, None),
+        ],
+    )
+    def test_the_poll_is_quick_while_something_moves_and_ends_with_it(self, client, pending, state, pace):
+        now = clock.now()
+        Purchase.objects.update(state=state, applied_at=now, purchased_at=now, provider_id=5)
+        for page in (client.get(f"/requests/{pending.pk}/"), self.live(client, pending)):
+            triggers = re.findall(r'hx-trigger="([^"]*)"', page.content.decode())
+            assert triggers == ([pace] if pace else [])
+
+    def test_the_poll_goes_on_until_recording_is_as_asked(self, client, approved, provider):
+        provider.sells(approved.phone_number)
+        procurement.buy(approved.pk)
+        assert 'hx-trigger="every 5s"' in client.get(f"/requests/{approved.request_id}/").content.decode()
+
+    def test_the_fragment_is_no_whole_page(self, client, pending):
+        assert "<html" not in self.live(client, pending).content.decode()
+
+    def test_home_polls_its_list_the_same_way(self, client, pending, ana):
+        seen = self.seen(client.get("/"))
+        assert client.get("/live/", {"seen": seen}).status_code == 204
+        factories.approve(pending, ana)
+        response = client.get("/live/", {"seen": seen})
+        assert (response.status_code, 'hx-trigger="every 2s"' in response.content.decode()) == (200, True)
+        Purchase.objects.update(state=State.REJECTED)
+        assert "hx-trigger" not in client.get("/live/", {"seen": seen}).content.decode()
+
+
+class TestCancelling:
+    def url(self, asked):
+        return reverse("purchasing:request-cancel", args=[asked.pk])
+
+    def test_takes_back_what_is_not_claimed(self, client, team, sam, ana):
+        asked = factories.request(team, sam, NUMBERS)
+        approving.approve(asked.pk, [asked.purchases.first().pk], approver=factories.actor(ana), version=1)
+        response = client.post(self.url(asked), {"reason": ""}, follow=True)
+        assert "2 numbers cancelled." in words(response)
+        assert set(asked.purchases.values_list("state", flat=True)) == {State.CANCELLED}
+
+    def test_twice_says_that_nothing_is_left(self, client, pending):
+        client.post(self.url(pending))
+        assert "There is nothing left to cancel." in words(client.post(self.url(pending), follow=True))
+
+    def test_after_the_claim_is_refused(self, client, pending):
+        Purchase.objects.update(state=State.PURCHASING)
+        assert "There is nothing left to cancel." in words(client.post(self.url(pending), follow=True))
+        assert pending.purchases.get().state == State.PURCHASING
+
+    def test_with_a_reason_that_is_too_long_keeps_it_and_says_so(self, client, pending):
+        response = client.post(self.url(pending), {"reason": "x" * 1001}, follow=True)
+        assert "At most 1000 characters; this has 1001." in words(response)
+        assert "x" * 1001 in response.content.decode()
+        assert 'id="cancel_reason_error"' in response.content.decode()
+        assert pending.purchases.get().state == State.PENDING

@@ -1,0 +1,89 @@
+"""What is refused or said before anything is served or bought."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from cryptography.fernet import Fernet
+from django.conf import settings as project
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.db import DatabaseError, connection
+
+from purchasing import startup
+from purchasing.models import Desk
+
+
+@pytest.mark.django_db
+class TestDatabase:
+    def test_an_ordinary_one_is_used(self):
+        startup.refuse_wrong_database()
+
+    def test_one_that_ever_held_demo_people_is_refused(self, settings):
+        Desk.objects.update(held_demo_people=True)
+        with pytest.raises(ImproperlyConfigured, match="sandbox"):
+            startup.refuse_wrong_database()
+        settings.SANDBOX = True
+        startup.refuse_wrong_database()
+
+    @pytest.mark.parametrize("command", [["work"], ["work", "--one", "purchases"], ["reconcile"]])
+    def test_nothing_is_bought_from_it(self, command):
+        Desk.objects.update(held_demo_people=True)
+        with pytest.raises(ImproperlyConfigured):
+            call_command(*command)
+
+    def test_one_that_does_not_answer_is_for_others_to_report(self, monkeypatch):
+        def gone(*args, **kwargs):
+            raise DatabaseError("no such table")
+
+        monkeypatch.setattr(connection, "cursor", gone)
+        startup.refuse_wrong_database()
+        startup.say_unreadable_keys()
+
+    def test_a_lost_encryption_key_is_named_by_team(self, team, settings, caplog):
+        startup.say_unreadable_keys()
+        assert caplog.records == []
+        settings.API_KEY_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+        startup.say_unreadable_keys()
+        assert ["Support" in record.getMessage() for record in caplog.records] == [True]
+
+
+def settings_with(**environment):
+    """Load the settings in a process of its own; its last line of errors, '' when they are accepted."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import dashboard.settings"],
+        cwd=project.BASE_DIR,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stderr.strip().splitlines()[-1] if done.returncode else ""
+
+
+REFUSED = {
+    "the sandbox at a real address": (
+        {"SANDBOX": "on", "IDENTITYCALL_API_URL": "https://api.identitycall.ai/api/v1/public"},
+        "SANDBOX",
+    ),
+    "a key over plain http": ({"IDENTITYCALL_API_URL": "http://api.identitycall.ai/api"}, "https"),
+    "a host that only begins like this machine": (
+        {"SANDBOX": "on", "IDENTITYCALL_API_URL": "https://127.0.0.1.example.com/"},
+        "SANDBOX",
+    ),
+    "no encryption key": ({"API_KEY_ENCRYPTION_KEYS": ""}, "API_KEY_ENCRYPTION_KEYS"),
+    "no Fernet key": ({"API_KEY_ENCRYPTION_KEYS": "secret"}, "Fernet"),
+    "a deadline of nothing": ({"IDENTITYCALL_DEADLINE": "0"}, "above 0"),
+    "no delay between reads": ({"EVIDENCE_CHECK_DELAYS": "10,0"}, "above 0"),
+    "no rate": ({"RATE_LIMIT_PER_MINUTE": "0"}, "above 0"),
+}
+
+
+@pytest.mark.parametrize(("environment", "words"), REFUSED.values(), ids=REFUSED.keys())
+def test_wrong_settings_are_refused_with_a_sentence(environment, words):
+    assert words in settings_with(**environment)
+
+
+def test_right_settings_are_accepted():
+    assert settings_with(SANDBOX="on", IDENTITYCALL_API_URL="http://127.0.0.1:8001/api/v1/public") == ""

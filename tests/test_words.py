@@ -1,0 +1,155 @@
+"""What happened, in sentences: events, sums of money, phone numbers."""
+
+import re
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.template import Context, Template
+from django.utils import timezone
+
+from purchasing import approving, audit, words, workflow
+from purchasing.models import AuditEvent
+from purchasing.selectors import figures
+from purchasing.states import NEXT, Outcome, State
+from tests import factories
+
+
+class TestMoney:
+    @pytest.mark.parametrize(
+        "cost, said",
+        [
+            (None, "not known"),
+            (Decimal(0), "0.00 USD"),
+            (Decimal("1.5"), "1.50 USD"),
+            (Decimal("2.0000"), "2.00 USD"),
+            (Decimal("0.0075"), "0.0075 USD"),
+            (Decimal("1E+3"), "1000.00 USD"),
+            (Decimal("999999.9999"), "999999.9999 USD"),
+        ],
+    )
+    def test_has_two_to_four_places_and_never_0_for_the_unknown(self, cost, said):
+        assert words.money(cost) == said
+
+    @pytest.mark.parametrize(
+        "costs, first, after",
+        [
+            ([], "0.00 USD", "0.00 USD"),
+            ([(1, 2)], "3.00 USD", "2.00 USD"),
+            ([(None, None)], "not known", "not known"),
+            ([(1, 2), (None, None)], "at least 3.00 USD", "at least 2.00 USD"),
+            ([(1, None)], "at least 1.00 USD", "not known"),
+            ([(0, 0)], "0.00 USD", "0.00 USD"),
+        ],
+    )
+    def test_sums_say_what_they_leave_out(self, costs, first, after):
+        lines = [factories.line("+1", upfront_cost=_decimal(a), monthly_cost=_decimal(b)) for a, b in costs]
+        template = Template("{% include 'purchasing/partials/figures.html' %}")
+        page = template.render(Context({"figures": figures(lines)}))
+        assert f'<dd class="money">{first}</dd>' in page
+        assert f'<dd class="money">{after}</dd>' in page
+
+
+def _decimal(number):
+    return None if number is None else Decimal(number)
+
+
+class TestPhoneNumbers:
+    @pytest.mark.parametrize(
+        "number, said",
+        [
+            ("+442079460018", "+44 20 7946 0018"),
+            ("+15551234567", "+1 555-123-4567"),
+            ("", ""),
+            ("x", "x"),
+            ("+", "+"),
+        ],
+    )
+    def test_are_grouped_as_people_read_them(self, number, said):
+        assert words.phone(number) == said
+
+
+class TestTime:
+    @pytest.mark.parametrize(
+        "age, said",
+        [
+            (-60, "just now"),
+            (0, "just now"),
+            (59, "just now"),
+            (61, "1\xa0minute ago"),
+            (3 * 86400, "3\xa0days ago"),
+        ],
+    )
+    def test_is_told_as_people_tell_it(self, age, said):
+        assert words.ago(timezone.now() - timedelta(seconds=age)) == said
+
+
+class TestSentences:
+    def event(self, action, **fields):
+        return AuditEvent(action=action, phone_number="+442079460018", **{"data": {}} | fields)
+
+    @pytest.mark.parametrize("action", words.EVENTS)
+    def test_every_action_has_one_without_a_gap(self, action):
+        names = set(re.findall(r"{(\w+)}", words.EVENTS[action])) - {"number", "team"}
+        data = dict.fromkeys(names, "1234")
+        said = words.sentence(self.event(action, data=data))
+        assert said and "{" not in said and "?" not in said
+
+    @pytest.mark.parametrize("state", [*State])
+    def test_every_move_has_one(self, state):
+        assert f"purchase.{state}" in words.EVENTS
+
+    def test_back_in_line_is_no_approval_of_a_person(self):
+        said = words.sentence(self.event("purchase.approved", was=State.PURCHASING))
+        assert said == "+44 20 7946 0018 was surely not bought; it waits in line again"
+        assert (
+            words.sentence(self.event("purchase.approved", was=State.HELD))
+            == "approved +44 20 7946 0018 again"
+        )
+        assert (
+            words.sentence(self.event("purchase.approved", was=State.PENDING)) == "approved +44 20 7946 0018"
+        )
+
+    def test_an_action_that_is_new_is_still_readable(self):
+        assert words.sentence(self.event("purchase.put_aside")) == "purchase put aside"
+
+    def test_braces_in_the_data_stay_text(self):
+        said = words.sentence(self.event("member.added", data={"member": "{team.keys}", "role": "{0}"}))
+        assert said == "added {team.keys} as {0}"
+
+    @pytest.mark.django_db
+    def test_one_click_on_several_numbers_is_one_line(self, team, sam, ana):
+        asked = factories.request(team, sam, ["+12125550101", "+12125550102"])
+        factories.approve(asked, ana)
+        said = [entry.sentence for entry in words.grouped(asked.events.order_by("-seq"))]
+        assert said == ["approved 2 numbers", "asked for 2 numbers", "sent this request"]
+
+    @pytest.mark.django_db
+    def test_two_clicks_are_two_lines(self, team, sam, ana):
+        asked = factories.request(team, sam, ["+12125550101", "+12125550102"])
+        for purchase in asked.purchases.all():
+            approving.approve(asked.pk, [purchase.pk], approver=factories.actor(ana), version=1)
+        said = [entry.sentence for entry in words.grouped(asked.events.order_by("-seq"))]
+        assert said[:2] == ["approved +1 212-555-0102", "approved +1 212-555-0101"]
+
+    @pytest.mark.django_db
+    def test_what_the_system_does_alone_is_told_number_by_number(self, team, sam):
+        asked = factories.request(team, sam, ["+12125550101", "+12125550102"])
+        for purchase in asked.purchases.order_by("pk"):
+            audit.record("purchase.price_changed", actor=audit.WORKER, purchase=purchase)
+        said = [entry.sentence for entry in words.grouped(asked.events.order_by("-seq"))]
+        assert said[:2] == ["the price of +1 212-555-0102 changed", "the price of +1 212-555-0101 changed"]
+
+
+class TestCoverage:
+    @pytest.mark.parametrize("outcome", Outcome)
+    def test_every_outcome_of_a_call_has_words(self, outcome):
+        assert words.OUTCOMES[outcome].endswith(".")
+
+    @pytest.mark.parametrize("state", [*NEXT, *State])
+    def test_what_somebody_else_did_has_words(self, state):
+        assert "{number}" in workflow._HAPPENED[State(state)]
+
+    @pytest.mark.parametrize("count, said", [(0, "0 numbers"), (1, "1 number"), (3, "3 numbers")])
+    def test_counts(self, count, said):
+        assert words.numbers(count) == said

@@ -1,0 +1,325 @@
+"""`manage.py work` as it really runs: processes, a sandbox over HTTP, the test database, real signals."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from django.conf import settings as project
+from django.db import OperationalError, connection
+from django_tasks_db.models import DBTaskResult
+
+from purchasing import clock, evidence, work
+from purchasing.models import Attempt, Desk, Purchase
+from purchasing.states import Outcome, State
+from sandbox import keys, server
+from tests import factories
+from tests.test_audit import database_url
+from tests.wire import wait_until
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+PATIENCE = 30  # seconds; what is waited for comes much sooner
+
+
+@pytest.fixture
+def provider(tmp_path):
+    with server.running(tmp_path / "sandbox", rate_limit=0, practice=False) as provider:
+        yield provider
+
+
+@pytest.fixture
+def team(db):
+    return factories.team(key=keys.ACCOUNT_KEY)
+
+
+@pytest.fixture
+def approved(provider, team, sam, ana):
+    """Ask for that many numbers of the sandbox and approve them, at any price it may have."""
+
+    def ask(count=1):
+        taken = set(Purchase.objects.values_list("phone_number", flat=True))
+        free = [number for number in provider.offers("US", "local") if number not in taken][:count]
+        dear = {"upfront_cost": Decimal(1000), "monthly_cost": Decimal(1000)}
+        return factories.approve(factories.request(team, sam, free, **dear), ana)
+
+    return ask
+
+
+class Running:
+    """A running `manage.py work`."""
+
+    def __init__(self, provider, log):
+        environment = os.environ | {
+            "DATABASE_URL": database_url(),
+            "IDENTITYCALL_API_URL": provider.api_url,
+            "IDENTITYCALL_CONNECT_TIMEOUT": "1",
+            "IDENTITYCALL_READ_TIMEOUT": "3",
+            "IDENTITYCALL_DEADLINE": "3",
+            "EVIDENCE_CHECK_DELAYS": "0.1,0.5",
+        }
+        self.log = log
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "work", "--processes", "2"],
+            cwd=project.BASE_DIR,
+            env=environment,
+            stdout=log.open("ab"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def children(self):
+        """The processes it started: `{pid: queue}`."""
+        pid = self.process.pid
+        with suppress(FileNotFoundError):
+            found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            return {int(child): queue for child in found if (queue := queue_of(child))}
+        return {}
+
+    def buyer(self):
+        """The process that buys, once it runs."""
+        wait_until(lambda: "purchases" in self.children().values(), PATIENCE)
+        return next(pid for pid, queue in self.children().items() if queue == "purchases")
+
+    def tell(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+
+    def end(self):
+        """Wait until it has ended by itself; its exit code."""
+        return self.process.wait(PATIENCE)
+
+
+def queue_of(pid):
+    """Which queue a process runs: '' when it is none of ours or has ended."""
+    with suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if b"--one" in words:
+            return words[words.index(b"--one") + 1].decode()
+    return ""
+
+
+@contextmanager
+def running(provider, tmp_path):
+    """A worker for the length of a `with` block, and nothing of it afterwards."""
+    desk = Running(provider, tmp_path / "work.log")
+    known = {}
+    try:
+        wait_until(lambda: len(desk.children()) == 2, PATIENCE)
+        known = desk.children()
+        yield desk
+    finally:
+        known |= desk.children()
+        desk.process.kill()
+        desk.process.wait()
+        for pid in filter(queue_of, known):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(map(queue_of, known)), PATIENCE)
+        print(desk.log.read_text())  # pytest shows it when the test fails
+
+
+def all_are(state, purchases):
+    stored = Purchase.objects.filter(pk__in=[purchase.pk for purchase in purchases])
+    return set(stored.values_list("state", flat=True)) == {state}
+
+
+def sold(provider):
+    return [entry["phone_number"] for entry in provider.ledger()]
+
+
+def posted(provider, purchase):
+    return provider.counters()["purchase_posts"].get(purchase.phone_number, 0)
+
+
+def test_what_is_approved_is_bought_with_and_without_the_queue_and_one_sigterm_drains(
+    provider, approved, tmp_path
+):
+    purchases = approved(3)
+    DBTaskResult.objects.filter(args_kwargs__args__0=purchases[0].pk).delete()  # lost: the sweep sees to it
+    with running(provider, tmp_path) as desk:
+        wait_until(lambda: all_are(State.PURCHASED, purchases), PATIENCE)
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:  # the server ends every line: the workers dial again
+                cursor.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+        purchases += approved(1)
+        wait_until(lambda: all_are(State.PURCHASED, purchases), PATIENCE)
+        wait_until(lambda: not Purchase.objects.filter(applied_at=None).exists(), PATIENCE)
+        assert Desk.objects.get().swept_at is not None
+        started = desk.children()
+        desk.tell()
+        assert desk.end() == 0
+        assert not any(map(queue_of, started))
+    assert sorted(sold(provider)) == sorted(purchase.phone_number for purchase in purchases)
+
+
+def test_a_worker_killed_in_the_call_is_started_again_and_nothing_is_sent_twice(provider, approved, tmp_path):
+    provider.set_fault("hang_after", times=1)
+    [purchase] = approved(1)
+    with running(provider, tmp_path) as desk:
+        wait_until(lambda: posted(provider, purchase) == 1, PATIENCE)
+        killed = desk.buyer()
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: desk.buyer() != killed, PATIENCE)
+
+        def settled():
+            evidence.sweep()  # the worker does it every 15 s
+            return all_are(State.PURCHASED, [purchase])
+
+        wait_until(settled, PATIENCE)
+        [another] = approved(1)
+        wait_until(lambda: all_are(State.PURCHASED, [another]), PATIENCE)
+    assert factories.actions(purchase)[2:5] == [
+        "purchase.purchasing",
+        "purchase.unconfirmed",
+        "purchase.purchased",
+    ]
+    assert (posted(provider, purchase), posted(provider, another)) == (1, 1)
+    assert Attempt.objects.filter(outcome=Outcome.OPEN).count() == 0
+
+
+def test_one_sigterm_in_the_call_lets_it_finish_and_be_recorded(provider, approved, tmp_path):
+    provider.set_fault("slow_after", seconds=1.5, times=1)
+    first, second = approved(2)
+    with running(provider, tmp_path) as desk:
+        wait_until(lambda: posted(provider, first) + posted(provider, second) == 1, PATIENCE)
+        desk.tell()
+        assert desk.end() == 0
+    called, waiting = (first, second) if posted(provider, first) else (second, first)
+    assert all_are(State.PURCHASED, [called])
+    assert all_are(State.APPROVED, [waiting])  # nothing is claimed once the signal has come
+    assert posted(provider, waiting) == 0
+
+
+def test_a_second_sigterm_ends_it_in_the_call_and_the_list_settles_it(provider, approved, tmp_path, settings):
+    provider.set_fault("hang_after", times=1)
+    [purchase] = approved(1)
+    with running(provider, tmp_path) as desk:
+        wait_until(lambda: posted(provider, purchase) == 1, PATIENCE)
+        desk.tell()
+        desk.tell()
+        assert desk.end() == 0
+    assert Purchase.objects.get().state in (State.PURCHASING, State.UNCONFIRMED)
+    settings.IDENTITYCALL_API_URL = provider.api_url
+    Purchase.objects.filter(state=State.PURCHASING).update(due_at=clock.now())
+    evidence.sweep()
+    assert all_are(State.UNCONFIRMED, [purchase])
+    Purchase.objects.update(due_at=clock.now())
+    evidence.check(Attempt.objects.get().key_id)
+    assert all_are(State.PURCHASED, [purchase])
+    assert posted(provider, purchase) == 1
+
+
+def test_no_process_outlives_the_one_that_started_it(provider, team, tmp_path):
+    with running(provider, tmp_path) as desk:
+        started = desk.children()
+        desk.process.kill()
+        desk.process.wait()
+        wait_until(lambda: not any(map(queue_of, started)), PATIENCE)
+
+
+class Tired(work.WakingWorker):
+    """A worker whose database fails some times before it answers; it ends when it has run the queue once."""
+
+    def __init__(self, failures):
+        super().__init__(
+            queue_names=["default", "purchases"],
+            interval=0,
+            batch=True,
+            backend_name="default",
+            startup_delay=False,
+            max_tasks=None,
+            worker_id="test",
+            excluded_queue_names=[],
+        )
+        self.failures, self.runs = failures, 0
+
+    def run(self):
+        self.runs += 1
+        if self.failures:
+            self.failures -= 1
+            raise OperationalError("database is locked")
+        super().run()
+        self.running = False
+
+
+def test_a_database_that_is_locked_for_a_while_does_not_end_the_worker(pending, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(work.time, "sleep", pauses.append)
+    worker = Tired(failures=6)
+    worker.run_until_told(sweeps=False, parent=os.getppid())
+    assert worker.runs == 7
+    assert pauses == sorted(pauses)  # ever longer, and never too long
+    assert max(pauses) <= 5
+    assert set(DBTaskResult.objects.values_list("status", flat=True)) == {"SUCCESSFUL"}
+
+
+def test_a_sweep_that_fails_does_not_end_it_either(pending, monkeypatch):
+    failures = iter([OperationalError("gone"), OperationalError("gone")])
+    real = evidence.sweep
+
+    def failing():
+        for failure in failures:
+            raise failure
+        real()
+
+    monkeypatch.setattr(work.evidence, "sweep", failing)
+    monkeypatch.setattr(work.time, "sleep", lambda seconds: None)
+    Tired(failures=0).run_until_told(sweeps=True, parent=os.getppid())
+    assert Desk.objects.get().swept_at is not None
+
+
+def test_a_child_that_keeps_failing_is_started_ever_more_slowly(monkeypatch):
+    class Ended:
+        def poll(self):
+            return 1
+
+    started, now = [], 1000.0
+    monkeypatch.setattr(work.subprocess, "Popen", lambda *args, **options: started.append(now) or Ended())
+    child = work.Child("default")
+    while len(started) < 9:
+        child.look_after(now)
+        now += 0.1
+    gaps = [round(later - earlier) for earlier, later in pairwise(started)]
+    assert gaps == sorted(gaps)
+    assert gaps[-1] == work.LONGEST_BACKOFF
+
+
+def test_waiting_ends_when_somebody_else_has_written(team):
+    ear = work.ear_for(connection)
+    began = time.monotonic()
+    try:
+        subprocess.run(
+            [sys.executable, "-c", WAKE],
+            cwd=project.BASE_DIR,
+            env=os.environ | {"DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "dashboard.settings"},
+            check=True,
+        )
+        ear.wait(PATIENCE)
+        assert time.monotonic() - began < PATIENCE
+    finally:
+        ear.close()
+
+
+WAKE = """
+import django
+django.setup()
+from purchasing import wake
+wake.soon("confirm_costs", 987654)
+"""
+
+
+def test_old_queue_rows_are_pruned_and_waiting_ones_kept(pending):
+    from datetime import timedelta
+
+    DBTaskResult.objects.update(status="SUCCESSFUL", finished_at=clock.now() - timedelta(days=15))
+    evidence.wake.soon("confirm_costs", pending.pk)
+    work.prune()
+    assert list(DBTaskResult.objects.values_list("status", flat=True)) == ["READY"]
