@@ -211,7 +211,14 @@ STORAGES = {
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }
-vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+vars().update(env.email_url("EMAIL_URL", default="consolemail://"))  # EMAIL_BACKEND, EMAIL_HOST and the like
+EMAIL_TIMEOUT = 10  # seconds
+_mail_host = urlsplit(SITE_URL).hostname or "localhost"
+if is_loopback(SITE_URL) or ":" in _mail_host or _mail_host.replace(".", "").isdigit():
+    _mail_host = "localhost"  # an IP address is no domain for mail
+DEFAULT_FROM_EMAIL = env("MAIL_FROM", default=f"Number Desk <number-desk@{_mail_host}>")
+if "@" not in DEFAULT_FROM_EMAIL or len(DEFAULT_FROM_EMAIL.splitlines()) != 1:
+    raise ImproperlyConfigured("MAIL_FROM is an address: number-desk@example.com, or Name <…>.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

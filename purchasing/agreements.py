@@ -3,7 +3,7 @@
 from django.db import transaction
 from django.utils import timezone
 
-from purchasing import audit, rules, words, workflow
+from purchasing import audit, clock, rules, words, workflow
 from purchasing.models import StandIn, Team
 from purchasing.states import Role
 from purchasing.workflow import NotYours, WorkflowError
@@ -113,7 +113,7 @@ def end_stand_in(row, *, actor):
     team = workflow.locked_team(row.team_id)
     if actor.user not in (row.approver, row.stand_in) and not rules.may_manage(actor.user, team):
         raise NotYours("The approver, the stand-in or the team admin can end this.")
-    if not StandIn.objects.filter(pk=row.pk, ended_at=None).update(ended_at=timezone.now()):
+    if not StandIn.objects.filter(pk=row.pk, ended_at=None).update(ended_at=clock.now()):
         raise WorkflowError("This has ended already.")
     audit.record("stand_in.ended", actor=actor, team=team, **_in_data(row))
 

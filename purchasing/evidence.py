@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Min
 from django_tasks import TaskResultStatus
 from django_tasks_db.models import DBTaskResult
 
@@ -64,6 +65,9 @@ def check(key_id):
             settlement.after_failed_read(key, error)
     for purchase_id, request_id in list(watched.values_list("pk", "request_id")):
         conclude(purchase_id, request_id, key, read)
+    next_at = watched.aggregate(at=Min("due_at"))["at"]
+    if next_at:
+        wake.at(next_at, "check", key_id)
 
 
 def in_doubt(key_id):

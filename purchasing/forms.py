@@ -141,7 +141,11 @@ class EditForm(forms.Form):
         help_text="Why are these numbers needed? The approver decides by it.",
         error_messages={"required": "Say why these numbers are needed: the approver decides by it."},
     )
-    version = forms.IntegerField(min_value=1, widget=forms.HiddenInput)
+    version = forms.IntegerField(
+        min_value=1,
+        widget=forms.HiddenInput,
+        error_messages=dict.fromkeys(("required", "invalid", "min_value"), INCOMPLETE),
+    )
 
 
 class EditLineForm(LineForm):

@@ -98,11 +98,11 @@ def send(user_id):
     mail.send()
 
 
-@transaction.atomic
-def choose_password(form):
-    """Store the password of a valid form of Django's (`SetPasswordForm`), and record that it was chosen."""
-    user = form.save()
+def record_choice(user):
+    """Record that somebody chose a password with a link, in the transaction that stores it."""
     audit.record(
-        "member.password_chosen", actor=audit.Actor.person(user), member=user.get_username(), member_id=user.pk
+        "member.password_chosen",
+        actor=audit.Actor.person(user),
+        member=user.get_username(),
+        member_id=user.pk,
     )
-    return user

@@ -33,8 +33,11 @@ REFUSED = {
 SWEEP = audit.system("sweep")
 
 
-class NotTaken(WorkflowError):
+class NotTaken(people.WrongField):
     """A new key was not stored; the text says why."""
+
+    def __init__(self, text):
+        super().__init__("key", text)
 
 
 @dataclass(frozen=True)
@@ -278,9 +281,7 @@ def kept(team):
 def needed_keys():
     """The ids of keys that something has to be read with: calls under way or in doubt, bought numbers to finish."""
     watched = Q(outcome=Outcome.OPEN) | Q(outcome=Outcome.UNCONFIRMED, purchase__state__in=sorted(OPEN))
-    unfinished = Purchase.objects.filter(
-        state=State.PURCHASED, applied_at=None, bought_with__isnull=False, released_at=None
-    )
+    unfinished = Purchase.objects.filter(state=State.PURCHASED, applied_at=None, bought_with__isnull=False)
     return {
         *Attempt.objects.filter(watched).values_list("key", flat=True),
         *unfinished.values_list("bought_with", flat=True),
@@ -290,6 +291,8 @@ def needed_keys():
 def wipe_unneeded():
     """Forget the secrets of retired keys that nothing has to be read with any more. Safe to run at any time."""
     retired = ApiKey.objects.filter(retired_at__isnull=False, secret__isnull=False)
+    if not retired.exists():
+        return
     for key in retired.exclude(pk__in=needed_keys()).select_related("team").order_by("pk"):
         with transaction.atomic():
             team = locked_team(key.team_id)

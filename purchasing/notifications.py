@@ -6,37 +6,23 @@
 
 import contextlib
 import logging
-import re
 import smtplib
 import time
 from datetime import timedelta
 
 from django.conf import settings
-from django.core.mail import get_connection
+from django.core.mail import EmailMultiAlternatives, get_connection
 from django.db import DatabaseError, transaction
 from django.db.models import F
-from django.template.loader import render_to_string
-from django.urls import reverse
 from django_tasks import TaskResultStatus
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import approving, audit, clock, rules, selectors, wake, words
+from purchasing import audit, clock, letters, rules, selectors, wake
 from purchasing.models import ApiKey, AuditEvent, AuditHead, Mail, MailCursor, Purchase, User
-from purchasing.redaction import redact
-from purchasing.states import NEXT, State
+from purchasing.states import State
 
 log = logging.getLogger(__name__)
 
-TITLES = {  # every kind of mail, as it is called where it has no subject yet
-    "waiting": "A request waits for approval",
-    "reminder": "A request still waits for approval",
-    "overdue": "Nobody has decided a request",
-    "outcome": "What came of a request",
-    "held": "Numbers need a decision",
-    "after_all": "A number that was given up was bought",
-    "waits_long": "Approved numbers wait",
-    "key_refused": "IdentityCall refused an API key",
-}
 ABOUT_A_REQUEST = frozenset({"waiting", "reminder", "overdue", "outcome"})  # the others are about a team
 ENDS = frozenset(
     f"purchase.{state}"
@@ -54,8 +40,8 @@ PATIENCE = timedelta(minutes=3)  # that a mail about some numbers waits for the 
 MOST, SECONDS = 200, 15  # mails sent in one run, and how long it goes on: the process that sends also sweeps
 CLAIMED = timedelta(minutes=10)  # after which a mail whose sender died is sent by another
 FIRST_DELAY, LONGEST_DELAY = timedelta(minutes=1), timedelta(hours=4)  # before the next try
-GIVEN_UP_AFTER = timedelta(days=1)
-SHOWN = 30  # numbers that a mail lists
+TRIES = 14  # then it is given up; that is after a day
+KEPT = timedelta(days=90)  # the record is kept for ever, mails are not
 
 
 # --- Who is told --------------------------------------------------------------------------------------------------
@@ -86,7 +72,8 @@ def _collect():
                 if _may_get_mail(person) and person.pk != event.actor_id:
                     mails.setdefault((person.pk, kind, event.team_id, request_id), []).append(event.seq)
     for (user_id, kind, team_id, request_id), numbers in mails.items():
-        _queue({"user": user_id, "kind": kind, "team": team_id, "request": request_id}, numbers)
+        about = {"user_id": user_id, "kind": kind, "team_id": team_id, "request_id": request_id}
+        _queue(about, numbers)
     if events:
         MailCursor.objects.filter(pk=MailCursor.ONLY).update(seq=events[-1].seq)
 
@@ -136,13 +123,12 @@ def _may_get_mail(person):
 def _queue(about, numbers):
     """Queue a mail about these events, or let them join the one about the same that nobody has begun to send."""
     now = clock.now()
-    due_at = now + PATIENCE if about["kind"] == "outcome" and _more_comes(about["request"]) else now
+    due_at = now + PATIENCE if about["kind"] == "outcome" and _more_comes(about["request_id"]) else now
     unsent = Mail.objects.filter(**about, tries=0, sent_at=None, given_up_at=None).first()
     if unsent:
         events = {"events": [*unsent.events, *numbers], "due_at": min(due_at, unsent.due_at)}
         if Mail.objects.filter(pk=unsent.pk, tries=0, given_up_at=None).update(**events):
             return
-    about = {field if field == "kind" else f"{field}_id": value for field, value in about.items()}
     Mail.objects.create(**about, events=numbers, created_at=now, due_at=due_at)
 
 
@@ -213,14 +199,14 @@ def _deliver(mail, connection):
         return
     try:
         mail.address = mail.user.email
-        mail.subject, mail.text, mail.html = compose(mail)
+        mail.subject, mail.text, mail.html = letters.compose(mail)
         connection.send_messages([_message(mail)])
     except DatabaseError:
         raise
     except Exception as problem:  # whatever is wrong with one mail, the others go out
         log.warning("Mail %s could not be sent: %s", mail.pk, problem)
         now = clock.now()
-        over = now >= mail.created_at + GIVEN_UP_AFTER
+        over = mail.tries >= TRIES
         planned = {"given_up_at": now} if over else {"due_at": now + _delay(mail.tries)}
         _note(mail, problem=_in_words(problem), **planned)
         of_this_mail = smtplib.SMTPResponseException | smtplib.SMTPRecipientsRefused
@@ -228,6 +214,18 @@ def _deliver(mail, connection):
             raise
     else:
         _note(mail, sent_at=clock.now(), problem="")
+
+
+def _message(mail):
+    """The mail for the wire. Sent again, it carries the same id, so that a mailbox can tell."""
+    domain = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].strip(" >")
+    headers = {
+        "Message-ID": f"<mail-{mail.pk}.{mail.created_at:%Y%m%d%H%M%S%f}@{domain}>",
+        "Auto-Submitted": "auto-generated",  # no 'I am on holiday' in return
+    }
+    message = EmailMultiAlternatives(mail.subject, mail.text, to=[mail.address], headers=headers)
+    message.attach_alternative(mail.html, "text/html")
+    return message
 
 
 def _note(mail, **fields):
@@ -245,10 +243,18 @@ def _put_off(problem):
     now, said = clock.now(), _in_words(problem)
     with transaction.atomic():
         due = Mail.objects.filter(sent_at=None, given_up_at=None, due_at__lte=now)
-        due.filter(created_at__lte=now - GIVEN_UP_AFTER).update(given_up_at=now, problem=said)
+        due.filter(tries__gte=TRIES - 1).update(tries=F("tries") + 1, given_up_at=now, problem=said)
         for tries in list(due.order_by().values_list("tries", flat=True).distinct()):
             later = now + _delay(tries + 1)
             due.filter(tries=tries).update(tries=tries + 1, due_at=later, problem=said)
+
+
+def forget_old():
+    """Remove mails of long ago; nothing that still has to be sent gets that old."""
+    old = Mail.objects.filter(created_at__lt=clock.now() - KEPT)
+    if old.exists():
+        with transaction.atomic():
+            old.delete()
 
 
 def _in_words(problem):
@@ -260,7 +266,7 @@ def _in_words(problem):
         said = problem.smtp_error
         said = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
         problem = f"The mail server said: {problem.smtp_code} {said}"
-    return audit.clean(problem or type(problem).__name__)[:500]
+    return audit.clean(str(problem) or type(problem).__name__)[:500]
 
 
 def _not_needed(mail):
@@ -281,87 +287,6 @@ def _not_needed(mail):
         ).exists(),
     }.get(mail.kind)
     return "Not sent: it was settled meanwhile." if still and not still() else ""
-
-
-# --- What a mail says ---------------------------------------------------------------------------------------------
-
-
-def compose(mail):
-    """Subject, text and HTML of a mail, as things stand now.
-
-    The first line of the text template is the subject. Links only open pages; nothing is decided by opening one.
-    """
-    facts = _facts(mail)
-    subject, _, text = render_to_string(f"mail/{mail.kind}.txt", facts).strip().partition("\n")
-    facts["subject"] = subject = one_line(subject)[:200]
-    html = render_to_string(f"mail/{mail.kind}.html", facts)
-    return subject, redact(re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"), redact(html)
-
-
-def one_line(text):
-    """`text` on one line, without what no header may hold."""
-    return " ".join(audit.clean(text).split())
-
-
-def _facts(mail):
-    events = AuditEvent.objects.filter(seq__in=mail.events).order_by("seq")
-    events = list(events.select_related("team", "purchase__request__team"))
-    facts = {
-        "team": one_line(mail.team),
-        "lines": [_line(event) for event in events],
-        "results": _results(events) if mail.kind == "outcome" else [],
-        "shown": SHOWN,
-        "settings_url": _url("mail-settings"),
-        "url": _url("purchasing:team", mail.team.slug),
-    }
-    if mail.request:
-        pending = list(mail.request.purchases.filter(state=State.PENDING).order_by("pk"))
-        facts |= {
-            "asked": mail.request,
-            "who": one_line(mail.request.requester),
-            "reason": mail.request.reason.splitlines(),
-            "pending": pending,
-            "figures": selectors.figures(pending),
-            "edited": events[0].action == "request.edited",
-            "yeses": sorted({approving.waits_for_second(purchase, mail.request) for purchase in pending} - {""}),
-            "goes_on": [pair for pair in selectors.summary(mail.request) if pair[0] in NEXT],
-            "url": _url("purchasing:request", mail.request_id),
-        }
-    return facts
-
-
-def _url(name, *arguments):
-    return settings.SITE_URL + reverse(name, args=arguments)
-
-
-def _line(event):
-    """One event that a mail tells of: what happened, why, and where to see to it."""
-    purchase = event.purchase
-    return {
-        "sentence": one_line(words.sentence(event)),
-        "note": one_line((purchase and purchase.held_words) or event.note),
-        "cost": words.money(purchase.monthly_cost) if purchase else "",
-        "asked": one_line(f"{purchase.request} of {purchase.request.requester}") if purchase else "",
-        "url": _url("purchasing:purchase", purchase.pk) if purchase else "",
-    }
-
-
-def _results(events):
-    """What came of the numbers of a request, those of the same end, words and person together."""
-    last = {event.purchase_id: event for event in events}
-    results = {}
-    for event in sorted(last.values(), key=lambda event: (list(State).index(event.became), event.seq)):
-        who = event.actor_name if event.actor_id else ""
-        if who and event.on_behalf_of:
-            who = f"{who}, standing in for {event.on_behalf_of}"
-        # What IdentityCall says to a purchase that went well is no news.
-        note = "" if event.became == State.PURCHASED and not who else event.note
-        result = results.setdefault(
-            (event.became, who, note),
-            {"state": State(event.became).label, "who": one_line(who), "note": note, "purchases": []},
-        )
-        result["purchases"].append(event.purchase)
-    return [result | {"note": result["note"].splitlines()} for result in results.values()]
 
 
 # --- What a person chooses ----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from purchasing import audit, clock
+from purchasing import audit, clock, wake
 from purchasing.models import ApiKey, Desk, Purchase
 from purchasing.states import State
 
@@ -79,7 +79,9 @@ def put_off(purchase_id, words, until):
     with transaction.atomic():
         waiting = Purchase.objects.filter(pk=purchase_id, state=State.APPROVED)
         waiting.filter(waiting_since__isnull=True).update(waiting_since=now)
-        waiting.update(waiting_for=words[:500], due_at=max(until, now))
+        due_at = max(until, now + timedelta(seconds=1))  # never at once: that would go round and round
+        if waiting.update(waiting_for=words[:500], due_at=due_at):
+            wake.at(due_at, "buy", purchase_id)
 
 
 def provider_failed(words):

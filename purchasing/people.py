@@ -1,18 +1,36 @@
-"""Teams, keys and members: what the commands and pages make of them, each with its audit event."""
+"""Teams, keys and members: what the commands and pages make of them, each with its audit event.
+
+Who changes roles holds the lock of the team's row, which a claim takes as well: a purchase that is claimed at the same
+moment sees the roles from before or from after, and the next request of the person sees the new ones.
+"""
 
 import re
 
+from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
-from purchasing import audit, clock, pauses
+from purchasing import audit, clock, pauses, rules, wake
 from purchasing.models import ApiKey, Membership, Purchase, Team, User
 from purchasing.redaction import holds_secret
 from purchasing.states import Role, State
-from purchasing.workflow import WorkflowError
+from purchasing.workflow import AlreadyMoved, NotYours, WorkflowError, locked_team
 
 KEY_SHAPE = re.compile(r"idc_[A-Za-z0-9]{32}")
+NOT_ITS_ADMIN = "Only the admin of {team} or a superuser can do this."
+RESERVED = {"new"}  # addresses below /teams/ that are no team
+
+
+class WrongField(WorkflowError):
+    """What was typed into one field cannot be taken: `field` is its name."""
+
+    def __init__(self, field, text):
+        super().__init__(text)
+        self.field = field
+
+
+# --- Teams --------------------------------------------------------------------------------------------------------
 
 
 @transaction.atomic
@@ -21,16 +39,75 @@ def create_team(name, *, actor, monthly_budget=None):
 
     Raises `WorkflowError` for a name that is empty, too long or taken.
     """
+    name = _free_name(name)
+    slug = slugify(name) or "team"
+    taken = set(Team.objects.filter(slug__startswith=slug).values_list("slug", flat=True)) | RESERVED
+    slug = next(s for s in (slug, *(f"{slug}-{n}" for n in range(2, 10_000))) if s not in taken)
+    try:
+        with transaction.atomic():
+            team = Team.objects.create(name=name, slug=slug, monthly_budget=monthly_budget)
+    except IntegrityError:
+        raise WorkflowError(f"There is a team {name} already.") from None  # made at the same moment
+    audit.record("team.created", actor=actor, team=team)
+    return team
+
+
+def _free_name(name, *, besides=None):
     name = audit.clean(name).strip()
     if not name or len(name) > 100:
         raise WorkflowError("A team's name has 1 to 100 characters.")
-    slug = slugify(name) or "team"
-    if Team.objects.filter(name__iexact=name).exists():
+    if Team.objects.filter(name__iexact=name).exclude(pk=besides).exists():
         raise WorkflowError(f"There is a team {name} already.")
-    taken = set(Team.objects.filter(slug__startswith=slug).values_list("slug", flat=True))
-    slug = next(s for s in (slug, *(f"{slug}-{n}" for n in range(2, 10_000))) if s not in taken)
-    team = Team.objects.create(name=name, slug=slug, monthly_budget=monthly_budget)
-    audit.record("team.created", actor=actor, team=team)
+    return name
+
+
+@transaction.atomic
+def rename_team(team, name, *, actor):
+    """Give a team another name; its address stays. Raises `WorkflowError` for one that cannot be taken."""
+    team = _locked_by_superuser(team, actor)
+    before, name = team.name, _free_name(name, besides=team.pk)
+    if name == before:
+        raise WorkflowError(f"The team is called {name} already.")
+    try:
+        with transaction.atomic():
+            Team.objects.filter(pk=team.pk).update(name=name)
+    except IntegrityError:
+        raise WorkflowError(f"There is a team {name} already.") from None
+    team.name = name
+    audit.record("team.renamed", actor=actor, team=team, before=before, after=name)
+
+
+@transaction.atomic
+def switch_team(team, *, on, reason, actor):
+    """Switch a team on or off. While it is off nobody asks or approves for it and nothing is bought for it."""
+    team = _locked_by_superuser(team, actor)
+    reason = audit.clean(reason).strip()
+    if not reason:
+        raise WorkflowError("Say why: the reason stays in the record.")
+    if team.is_active == on:
+        raise WorkflowError(f"{team} is switched {'on' if on else 'off'} already.")
+    Team.objects.filter(pk=team.pk).update(is_active=on)
+    waiting = Purchase.objects.filter(request__in=team.requests.all(), state=State.APPROVED)
+    pauses.plan(waiting, clock.now())  # each is bought, or says at once what it waits for
+    audit.record("team.switched_on" if on else "team.switched_off", actor=actor, team=team, note=reason)
+
+
+def may_make_teams(user):
+    """Superusers make, rename and switch teams."""
+    return user.is_active and user.is_superuser
+
+
+def _locked_by_superuser(team, actor):
+    if not may_make_teams(actor.user):
+        raise NotYours("Only a superuser can do this.")
+    return locked_team(team.pk)
+
+
+def locked_by_admin(team, actor):
+    """The team's row, locked, for `actor` who runs it. Raises `NotYours`."""
+    team = locked_team(team.pk)
+    if not rules.may_manage(actor.user, team):
+        raise NotYours(NOT_ITS_ADMIN.format(team=team))
     return team
 
 
@@ -48,8 +125,13 @@ def set_key(team, secret, *, actor):
     replaced = ApiKey.objects.filter(team=team, retired_at=None).update(retired_at=now)
     key = ApiKey.objects.create(team=team, secret=secret, last_four=secret[-4:])
     pauses.plan(Purchase.objects.filter(request__in=team.requests.all(), state=State.APPROVED), now)
-    audit.record("key.replaced" if replaced else "key.stored", actor=actor, team=team, key=key.last_four)
+    audit.record(
+        "key.replaced" if replaced else "key.stored", actor=actor, team=team, key=key.last_four, key_id=key.pk
+    )
     return key
+
+
+# --- Members ------------------------------------------------------------------------------------------------------
 
 
 @transaction.atomic
@@ -83,3 +165,191 @@ def set_member(username, *, role, password, actor, team=None, email=""):
         "member.added" if made else "member.changed", actor=actor, team=team, member=username, role=role
     )
     return user
+
+
+@transaction.atomic
+def invite(team, *, username, email, roles, actor):
+    """Give somebody roles in the team; returns `(user, made)`.
+
+    Who has no account gets one without a password, and a mail with a link to choose one. Who has one (the same user
+    name or address) is added. Raises `WrongField` or `WorkflowError`.
+    """
+    team = locked_by_admin(team, actor)
+    roles = _checked(roles)
+    user = _known(username, email)
+    made = user is None
+    user = user or _new_account(username, email)
+    held = roles_in(team, user)
+    missing = [role for role in roles if role not in held]
+    if not missing:
+        raise WrongField("roles", f"{user} has this in {team} already: {', '.join(held)}.")
+    if Role.ADMIN in missing and user.pk == actor.user.pk:
+        raise WrongField("roles", "Nobody makes themselves a team admin: another admin or a superuser can.")
+    Membership.objects.bulk_create([Membership(user=user, team=team, role=role) for role in missing])
+    audit.record(
+        "member.invited" if made else "member.added",
+        actor=actor,
+        team=team,
+        **_named(user),
+        role=", ".join(missing),
+        **({"email": user.email} if made else {}),
+    )
+    if made:
+        wake.soon("invite", user.pk)
+    return user, made
+
+
+def _known(username, email):
+    """The account of this user name or address, or None. Raises `WrongField` where it is not surely the same person."""
+    named = User.objects.filter(username__iexact=username).order_by("pk").first()
+    addressed = User.objects.filter(email__iexact=email).order_by("pk").first() if email else None
+    if named and email and named.email and named.email.lower() != email.lower():
+        raise WrongField(
+            "username",
+            f"There is an account {named} with another address. If that is the person you mean, leave the address "
+            "out; if not, choose another user name.",
+        )
+    if named and addressed and named != addressed:
+        raise WrongField("email", f"This address belongs to the account {addressed}, not to {named}.")
+    return named or addressed
+
+
+def _new_account(username, email):
+    if holds_secret(f"{username} {email}"):
+        raise WrongField("username", "This is an API key, not the name of a person.")
+    if not email:
+        raise WrongField("email", "Type the address that the invitation goes to.")
+    user = User(username=username, email=User.objects.normalize_email(email))
+    user.set_unusable_password()
+    try:
+        user.full_clean(exclude=["password"])
+        with transaction.atomic():
+            user.save()
+    except ValidationError as error:
+        field, problems = next(iter(error.message_dict.items()))
+        raise WrongField(
+            field if field in ("username", "email") else "username", " ".join(problems)
+        ) from None
+    except IntegrityError:
+        raise WrongField("username", "This account was made just now. Send the form again.") from None
+    return user
+
+
+@transaction.atomic
+def change_roles(team, user, *, roles, seen, actor):
+    """Give a member exactly these roles; `seen` are those that the page showed. Returns whether an admin is left."""
+    team = locked_by_admin(team, actor)
+    before, after = roles_in(team, user), _checked(roles)
+    if not before:
+        raise AlreadyMoved(f"{user} is not in {team} any more.")
+    if set(seen) != set(before):
+        raise AlreadyMoved(
+            f"The roles of {user} were changed since you opened this page. Look at them again."
+        )
+    if before == after:
+        raise WorkflowError(f"{user} has exactly these roles already.")
+    _guard_admin(team, user, before, after, actor)
+    Membership.objects.filter(user=user, team=team).exclude(role__in=after).delete()
+    Membership.objects.bulk_create(
+        [Membership(user=user, team=team, role=role) for role in after if role not in before]
+    )
+    audit.record(
+        "member.roles_changed",
+        actor=actor,
+        team=team,
+        **_named(user),
+        before=", ".join(before),
+        after=", ".join(after),
+    )
+    return has_admin(team)
+
+
+@transaction.atomic
+def remove_member(team, user, *, actor):
+    """Take a person out of the team; the account stays. Returns whether an admin is left."""
+    team = locked_by_admin(team, actor)
+    before = roles_in(team, user)
+    if not before:
+        raise AlreadyMoved(f"{user} is not in {team} any more.")
+    _guard_admin(team, user, before, [], actor)
+    Membership.objects.filter(user=user, team=team).delete()
+    audit.record("member.removed", actor=actor, team=team, **_named(user), role=", ".join(before))
+    return has_admin(team)
+
+
+def _guard_admin(team, user, before, after, actor):
+    if (Role.ADMIN in before) == (Role.ADMIN in after):
+        return
+    if user.pk == actor.user.pk:
+        raise WorkflowError(
+            "Nobody changes their own role as team admin: another admin or a superuser can do it for you."
+        )
+    if Role.ADMIN in before and not actor.user.is_superuser and not has_admin(team, besides=user):
+        raise WorkflowError(f"{user} is the last admin of {team}. Make somebody else its admin first.")
+
+
+def has_admin(team, *, besides=None):
+    """Whether somebody who can log in runs the team."""
+    admins = Membership.objects.filter(team=team, role=Role.ADMIN, user__is_active=True)
+    return admins.exclude(user=besides).exists() if besides else admins.exists()
+
+
+def roles_in(team, user):
+    """The roles that were given to `user` in `team`, in the order of `Role`."""
+    held = set(Membership.objects.filter(team=team, user=user).values_list("role", flat=True))
+    return [str(role) for role in Role if role in held]
+
+
+def _checked(roles):
+    chosen = [str(role) for role in Role if role in roles]
+    if not chosen:
+        raise WrongField("roles", "Choose at least one role.")
+    return chosen
+
+
+def _named(user):
+    return {"member": user.get_username(), "member_id": user.pk}
+
+
+# --- Accounts -----------------------------------------------------------------------------------------------------
+
+
+def may_switch(user, person):
+    """Superusers switch accounts off and on, and team admins those that are in no team but theirs; nobody their own."""
+    if not user.is_active or user.pk == person.pk:
+        return False
+    if user.is_superuser:
+        return True
+    teams = Team.objects.filter(memberships__user=person).distinct()
+    return not (person.is_superuser or person.is_auditor) and [rules.may_manage(user, t) for t in teams] == [
+        True
+    ]
+
+
+@transaction.atomic
+def switch_account(person, *, on, actor):
+    """Let a person log in again, or not any more; their sessions end at once."""
+    teams = list(Team.objects.filter(memberships__user=person).distinct().order_by("pk"))
+    for team in teams:
+        locked_team(team.pk)
+    person = User.objects.select_for_update(no_key=True).get(pk=person.pk)
+    if not may_switch(actor.user, person):
+        raise NotYours("Only a superuser can do this, or the team admin of somebody who is in no other team.")
+    if person.is_active == on:
+        raise AlreadyMoved(f"The account of {person} is switched {'on' if on else 'off'} already.")
+    User.objects.filter(pk=person.pk).update(is_active=on)
+    if not on:
+        _end_sessions(person)
+    audit.record(
+        "member.activated" if on else "member.deactivated",
+        actor=actor,
+        team=teams[0] if len(teams) == 1 else None,
+        **_named(person),
+    )
+
+
+def _end_sessions(person):
+    """So that none of them lives again when the account is switched on."""
+    for session in Session.objects.iterator():
+        if session.get_decoded().get("_auth_user_id") == str(person.pk):
+            session.delete()

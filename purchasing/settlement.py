@@ -152,6 +152,7 @@ def record_purchased(purchase, attempt, provider_id, note, *, actor=audit.WORKER
 
 def doubt(purchase, attempt, note):
     """Move to unconfirmed: from here on only reads, until evidence or a person decides."""
+    due_at = clock.now() + timedelta(seconds=settings.EVIDENCE_CHECK_DELAYS[0])
     workflow.move(
         purchase,
         State.UNCONFIRMED,
@@ -160,5 +161,6 @@ def doubt(purchase, attempt, note):
         note=note,
         checks=0,
         window_ends_at=attempt.deadline_at + timedelta(seconds=settings.SETTLE_WINDOW),
-        due_at=clock.now() + timedelta(seconds=settings.EVIDENCE_CHECK_DELAYS[0]),
+        due_at=due_at,
     )
+    wake.at(due_at, "check", attempt.key_id)

@@ -2,7 +2,21 @@
 
 from django.urls import path
 
-from purchasing.views import approvals, audit, edits, held, home, numbers, paste, requests, team_rules, teams
+from purchasing.views import (
+    approvals,
+    audit,
+    edits,
+    held,
+    home,
+    keys,
+    mail,
+    numbers,
+    paste,
+    people,
+    requests,
+    team_rules,
+    teams,
+)
 
 app_name = "purchasing"
 urlpatterns = [
@@ -30,8 +44,25 @@ urlpatterns = [
     path("purchases/<int:pk>/approve-again/", held.approve_again, name="purchase-approve-again"),
     path("numbers/", numbers.listing, name="numbers"),
     path("audit/", audit.listing, name="audit"),
+    path("mails/", mail.listing, name="mails"),
+    path("mails/<int:pk>/", mail.detail, name="mail"),
     path("teams/", teams.listing, name="teams"),
+    path("teams/new/", teams.new, name="team-new"),
     path("teams/<slug:slug>/", teams.detail, name="team"),
+    path("teams/<slug:slug>/rename/", teams.rename, name="team-rename"),
+    path("teams/<slug:slug>/switch-off/", teams.switch_off, name="team-switch-off"),
+    path("teams/<slug:slug>/switch-on/", teams.switch_on, name="team-switch-on"),
+    path("teams/<slug:slug>/key/", keys.page, name="team-key"),
+    path("teams/<slug:slug>/key/test/", keys.test, name="team-key-test"),
+    path("teams/<slug:slug>/key/scope/", keys.say_scope, name="team-key-scope"),
+    path("teams/<slug:slug>/key/remove/", keys.remove, name="team-key-remove"),
+    path("teams/<slug:slug>/invite/", people.invite, name="team-invite"),
+    path("teams/<slug:slug>/members/<int:pk>/", people.member, name="member"),
+    path("teams/<slug:slug>/members/<int:pk>/roles/", people.change_roles, name="member-roles"),
+    path("teams/<slug:slug>/members/<int:pk>/remove/", people.remove, name="member-remove"),
+    path("teams/<slug:slug>/members/<int:pk>/link/", people.send_link, name="member-link"),
+    path("people/<int:pk>/switch-off/", people.switch_off, name="person-off"),
+    path("people/<int:pk>/switch-on/", people.switch_on, name="person-on"),
     path("teams/<slug:slug>/stop/", teams.stop, name="team-stop"),
     path("teams/<slug:slug>/go-on/", teams.go_on, name="team-go-on"),
     path("teams/<slug:slug>/rules/", team_rules.set_rules, name="team-rules"),

@@ -50,6 +50,23 @@ EVENTS = {
     "provider.resumed": "IdentityCall answers again; buying goes on",
     "member.added": "added {member} as {role}",
     "member.changed": "set password and role of {member}: {role}",
+    "key.tested": "tested the API key …{key} of {team}",
+    "key.not_stored": "tried to store an API key for {team}, which was not taken",
+    "key.scope_said": "said that the API key …{key} of {team} is for {scope}",
+    "key.removed": "took the API key …{key} of {team} out of use",
+    "key.wiped": "forgot the API key …{key} of {team}, which nothing needs any more",
+    "key.reencrypted": "encrypted all stored API keys with the newest encryption key: {count}",
+    "team.renamed": "renamed the team {before} to {after}",
+    "team.switched_off": "switched {team} off",
+    "team.switched_on": "switched {team} on",
+    "member.invited": "invited {member} to {team} as {role}",
+    "member.link_sent": "let {member} have a link to choose a password",
+    "member.password_chosen": "chose a password",
+    "member.roles_changed": "changed the roles of {member} in {team} from {before} to {after}",
+    "member.removed": "took {member} out of {team}",
+    "member.deactivated": "switched the account of {member} off",
+    "member.activated": "switched the account of {member} on",
+    "member.mail_changed": "changed the mail settings of {member}",
 }
 
 

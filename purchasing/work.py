@@ -22,11 +22,10 @@ from django_tasks import TaskResultStatus
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import draining, evidence, wake
+from purchasing import draining, evidence, keys, notifications, wake
 
 log = logging.getLogger(__name__)
 INTERVAL = 5  # seconds that a wake-up may come late
-SWEEP_EVERY = 15  # seconds
 GRACE = 5  # seconds beyond the deadline of a call that draining may take
 LONGEST_BACKOFF = 30  # seconds before a process that keeps failing is started again
 PRUNE_EVERY, KEPT_TASKS = 3600, 14  # seconds; days that ended queue rows are kept
@@ -35,8 +34,8 @@ PRUNE_EVERY, KEPT_TASKS = 3600, 14  # seconds; days that ended queue rows are ke
 # --- One process --------------------------------------------------------------------------------------------------
 
 
-def run_one(queue):
-    """Run the tasks of `queue` until SIGTERM; the 'default' one sweeps as well."""
+def run_one(queue, *, parent):
+    """Run the tasks of `queue` until SIGTERM; the 'default' one sweeps as well. Ends with `parent`, a process id."""
     worker = WakingWorker(
         queue_names=[queue],
         interval=0,
@@ -48,7 +47,7 @@ def run_one(queue):
         excluded_queue_names=[],
     )
     worker.configure_signals()
-    worker.run_until_told(sweeps=queue == "default")
+    worker.run_until_told(sweeps=queue == "default", parent=parent)
 
 
 class WakingWorker(Worker):
@@ -59,18 +58,20 @@ class WakingWorker(Worker):
         draining.begin()
         super().shutdown(signum, frame)
 
-    def run_until_told(self, *, sweeps):
-        """Go on until a signal, or until the process that started this one is gone."""
-        parent, ear = os.getppid(), ear_for(connection)
+    def run_until_told(self, *, sweeps, parent):
+        """Go on until a signal, or until `parent`, which started this process, is gone (perhaps already is)."""
+        ear = ear_for(connection)
         swept = pruned = None
         pause = 0.2  # seconds; grows while the database does not answer
         while self.running and os.getppid() == parent:
             try:
-                if sweeps and (swept is None or time.monotonic() - swept >= SWEEP_EVERY):
+                if sweeps and (swept is None or time.monotonic() - swept >= wake.SWEEP_EVERY):
                     self._undisturbed(evidence.sweep)
+                    self._undisturbed(notifications.wake_if_due)
                     swept = time.monotonic()
                 if sweeps and (pruned is None or time.monotonic() - pruned >= PRUNE_EVERY):
                     self._undisturbed(prune)
+                    self._undisturbed(keys.wipe_unneeded)
                     pruned = time.monotonic()
                 before = self._run_tasks
                 self.max_tasks = before + 1
@@ -187,8 +188,9 @@ class Child:
         """Start it when it is time; notice that it ended."""
         if self.process is None:
             if now >= self.start_at:
+                command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "work", "--one", self.queue]
                 self.process = subprocess.Popen(
-                    [sys.executable, str(settings.BASE_DIR / "manage.py"), "work", "--one", self.queue],
+                    [*command, "--parent", str(os.getpid())],
                     start_new_session=True,  # a Ctrl-C of the terminal reaches it once, through us
                 )
                 self.started = now

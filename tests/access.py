@@ -10,9 +10,10 @@ import requests
 from django.apps import apps
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from purchasing import clock, evidence, procurement, stops
-from purchasing.models import Desk, Paste, Purchase, PurchaseRequest, User
+from purchasing import agreements, clock, evidence, procurement, stops
+from purchasing.models import Desk, Paste, Purchase, PurchaseRequest, StandIn, User
 from tests import factories
 from tests.provider import offer, owned
 
@@ -22,67 +23,73 @@ from tests.provider import offer, owned
 #   asker      the requester who asked for this       admin      is the admin of the team
 #   colleague  another requester of the team          auditor    reads every team
 #   root       is a superuser                         gone       was an approver; the account is switched off
+#   stand_in   stands in for the approver today, and is else a requester like the colleague
 # The cells:
 #   login      redirected to the log-in page          done       redirected, and something was changed
 #   302        redirected, and nothing was changed    a number   that status, and nothing was changed
 # A method that does not stand here answers 405, and changes nothing.
 TABLE = """
-address                           method  nobody other  asker  colleague  approver own    admin  auditor root   gone
+address                           method nobody other asker colleague approver own   stand_in admin auditor root  gone
 
-purchasing:home                   GET     login  200    200    200        200      200    200    200     200    login
-purchasing:home-live              GET     login  200    200    200        200      200    200    200     200    login
-purchasing:requests               GET     login  200    200    200        200      200    200    200     200    login
-purchasing:numbers                GET     login  200    200    200        200      200    200    200     200    login
-purchasing:audit                  GET     login  200    200    200        200      200    200    200     200    login
-purchasing:teams                  GET     login  200    200    200        200      200    200    200     200    login
+purchasing:home                   GET    login  200   200   200       200      200   200      200   200     200   login
+purchasing:home-live              GET    login  200   200   200       200      200   200      200   200     200   login
+purchasing:requests               GET    login  200   200   200       200      200   200      200   200     200   login
+purchasing:numbers                GET    login  200   200   200       200      200   200      200   200     200   login
+purchasing:audit                  GET    login  200   200   200       200      200   200      200   200     200   login
+purchasing:teams                  GET    login  200   200   200       200      200   200      200   200     200   login
 
-purchasing:paste                  GET     login  200    200    200        403      200    403    403     200    login
-purchasing:paste                  POST    login  done   done   done       403      done   403    403     done   login
-purchasing:paste-verdicts         GET     login  404    200    404        404      200    404    404     404    login
-purchasing:paste-verdicts         POST    login  404    done   404        404      done   404    404     404    login
-purchasing:request-new            GET     login  404    200    404        403      200    403    403     404    login
-purchasing:request-new            POST    login  404    done   404        403      done   403    403     404    login
+purchasing:paste                  GET    login  200   200   200       403      200   200      403   403     200   login
+purchasing:paste                  POST   login  done  done  done      403      done  done     403   403     done  login
+purchasing:paste-verdicts         GET    login  404   200   404       404      200   404      404   404     404   login
+purchasing:paste-verdicts         POST   login  404   done  404       404      done  404      404   404     404   login
+purchasing:request-new            GET    login  404   200   404       403      200   404      403   403     404   login
+purchasing:request-new            POST   login  404   done  404       403      done  404      403   403     404   login
 
-purchasing:request                GET     login  404    200    200        200      200    200    200     200    login
-purchasing:request-live           GET     login  404    200    200        200      200    200    200     200    login
-purchasing:request-approve        POST    login  404    403    403        done     403    403    403     done   login
-purchasing:request-reject         POST    login  404    403    403        done     403    403    403     done   login
-purchasing:request-cancel         POST    login  404    done   403        done     done   done   403     done   login
+purchasing:request                GET    login  404   200   200       200      200   200      200   200     200   login
+purchasing:request-live           GET    login  404   200   200       200      200   200      200   200     200   login
+purchasing:request-edit           GET    login  404   200   403       403      200   403      403   403     403   login
+purchasing:request-edit           POST   login  404   done  403       403      done  403      403   403     403   login
+purchasing:request-approve        POST   login  404   403   403       done     403   done     403   403     done  login
+purchasing:request-reject         POST   login  404   403   403       done     403   done     403   403     done  login
+purchasing:request-cancel         POST   login  404   done  403       done     done  403      done  403     done  login
 
-purchasing:approvals              GET     login  200    403    403        200      200    403    403     200    login
-purchasing:approvals-news         GET     login  200    403    403        200      200    403    403     200    login
+purchasing:approvals              GET    login  200   403   403       200      200   200      403   403     200   login
+purchasing:approvals-news         GET    login  200   403   403       200      200   200      403   403     200   login
 
-purchasing:held                   GET     login  200    200    200        200      200    200    200     200    login
-purchasing:held-give-up-several   POST    login  302    302    302        done     302    done   302     done   login
-purchasing:held-try-again-several POST    login  302    302    302        done     302    403    302     done   login
-purchasing:purchase               GET     login  404    200    200        200      200    200    200     200    login
-purchasing:purchase-bought        POST    login  404    403    403        done     403    done   403     done   login
-purchasing:purchase-again         POST    login  404    403    403        done     403    403    403     done   login
-purchasing:purchase-give-up       POST    login  404    403    403        done     403    done   403     done   login
-purchasing:purchase-approve-again POST    login  404    403    403        done     403    403    403     done   login
+purchasing:held                   GET    login  200   200   200       200      200   200      200   200     200   login
+purchasing:held-give-up-several   POST   login  302   302   302       done     302   302      done  302     done  login
+purchasing:held-try-again-several POST   login  302   302   302       done     302   302      403   302     done  login
+purchasing:purchase               GET    login  404   200   200       200      200   200      200   200     200   login
+purchasing:purchase-bought        POST   login  404   403   403       done     403   403      done  403     done  login
+purchasing:purchase-again         POST   login  404   403   403       done     403   done     403   403     done  login
+purchasing:purchase-give-up       POST   login  404   403   403       done     403   403      done  403     done  login
+purchasing:purchase-approve-again POST   login  404   403   403       done     403   done     403   403     done  login
 
-purchasing:team                   GET     login  404    200    200        200      200    200    200     200    login
-purchasing:team-stop              POST    login  404    403    403        403      403    done   403     done   login
-purchasing:team-go-on             POST    login  404    403    403        403      403    done   403     done   login
-purchasing:stop-all               POST    login  403    403    403        403      403    403    403     done   login
-purchasing:go-on-all              POST    login  403    403    403        403      403    403    403     done   login
+purchasing:team                   GET    login  404   200   200       200      200   200      200   200     200   login
+purchasing:team-stop              POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:team-go-on             POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:team-rules             POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:team-stand-in          POST   login  404   403   403       done     403   403      done  403     done  login
+purchasing:team-stand-in-end      POST   login  404   403   403       done     403   done     done  403     done  login
+purchasing:stop-all               POST   login  403   403   403       403      403   403      403   403     done  login
+purchasing:go-on-all              POST   login  403   403   403       403      403   403      403   403     done  login
 
-login                             GET     200    200    200    200        200      200    200    200     200    200
-login                             POST    200    200    200    200        200      200    200    200     200    200
-login                             PUT     200    200    200    200        200      200    200    200     200    200
-logout                            POST    login  302    302    302        302      302    302    302     302    login
-password_change                   GET     login  200    200    200        200      200    200    200     200    login
-password_change                   POST    login  done   done   done       done     done   done   done    done   login
-password_change                   PUT     login  200    200    200        200      200    200    200     200    login
-password_change_done              GET     login  200    200    200        200      200    200    200     200    login
+login                             GET    200    200   200   200       200      200   200      200   200     200   200
+login                             POST   200    200   200   200       200      200   200      200   200     200   200
+login                             PUT    200    200   200   200       200      200   200      200   200     200   200
+logout                            POST   login  302   302   302       302      302   302      302   302     302   login
+password_change                   GET    login  200   200   200       200      200   200      200   200     200   login
+password_change                   POST   login  done  done  done      done     done  done     done  done    done  login
+password_change                   PUT    login  200   200   200       200      200   200      200   200     200   login
+password_change_done              GET    login  200   200   200       200      200   200      200   200     200   login
 
-healthz                           GET     200    200    200    200        200      200    200    200     200    200
-readyz                            GET     200    200    200    200        200      200    200    200     200    200
-favicon                           GET     302    302    302    302        302      302    302    302     302    302
-favicon                           POST    302    302    302    302        302      302    302    302     302    302
-favicon                           PUT     302    302    302    302        302      302    302    302     302    302
-favicon                           PATCH   302    302    302    302        302      302    302    302     302    302
-favicon                           DELETE  302    302    302    302        302      302    302    302     302    302
+healthz                           GET    200    200   200   200       200      200   200      200   200     200   200
+readyz                            GET    200    200   200   200       200      200   200      200   200     200   200
+favicon                           GET    302    302   302   302       302      302   302      302   302     302   302
+favicon                           POST   302    302   302   302       302      302   302      302   302     302   302
+favicon                           PUT    302    302   302   302       302      302   302      302   302     302   302
+favicon                           PATCH  302    302   302   302       302      302   302      302   302     302   302
+favicon                           DELETE 302    302   302   302       302      302   302      302   302     302   302
 """
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _head, *_rows = [line.split() for line in TABLE.splitlines() if line]
@@ -98,6 +105,7 @@ HELD = {
     "colleague": ["requester"],
     "approver": ["approver"],
     "own": ["requester", "approver"],
+    "stand_in": ["requester"],
     "admin": ["admin"],
     "gone": ["approver"],
 }
@@ -146,7 +154,22 @@ class Scene:
         user = None
         for held in HELD[role]:
             user = factories.member(NAMES.get(role, role), team, held)
+        if role == "stand_in":
+            assert self.stand_in
         return user
+
+    @cached_property
+    def stand_in(self) -> StandIn:
+        """The colleague who stands in for the approver today."""
+        today, person = timezone.localdate(), factories.member("stand_in", self.team, "requester")
+        return agreements.name_stand_in(
+            self.team,
+            actor=factories.actor(self.ana),
+            approver=self.ana,
+            stand_in=person,
+            from_day=today,
+            to_day=today + timedelta(days=1),
+        )
 
     def client(self, role, **options) -> Client:
         """The browser of that person. Who is gone was switched off after the log-in."""
@@ -214,6 +237,8 @@ class Scene:
         _, _, name = address.rpartition(":")
         if name == "paste-verdicts":
             return reverse(address, args=[self.paste.pk])
+        if name == "team-stand-in-end":
+            return reverse(address, args=[self.team.slug, self.stand_in.pk])
         if name.startswith("team") and name != "teams":
             return reverse(address, args=[self.team.slug])
         if name == "purchase-approve-again":
@@ -230,7 +255,7 @@ class Scene:
         """What its form would send. Also brings about what the step needs: a stop before 'Go on', for instance."""
         _, _, name = address.rpartition(":")
         decision = {"version": 1, "purchase": [], "reason": "Because"}
-        if name.startswith("request-") and name not in ("request-new", "request-live"):
+        if name.startswith("request-") and name not in ("request-new", "request-live", "request-edit"):
             return {**decision, "purchase": [self.purchase.pk]}
         if name in ("purchase-again", "held-try-again-several") and self.doubtful:
             self.read_until_another_try_is_open()
@@ -249,6 +274,15 @@ class Scene:
             "paste": {"text": "+1 212 555 0144", "country_code": ""},
             "paste-verdicts": {"page": "1", "pick": ["+12125550143"]},
             "request-new": self.request_fields,
+            "request-edit": self.request_fields
+            | {"version": 1, "n-0-phone_number": NUMBER, "n-0-name": "Door"},
+            "team-rules": {"monthly_budget": "100", "budget_is_hard": "hard", "second_approver_from": "50"},
+            "team-stand-in": {
+                "approver": self.ana.pk,
+                "stand_in": self.sam.pk,
+                "from_day": "2999-01-01",
+                "to_day": "2999-01-31",
+            },
             "login": {"username": "sam", "password": "not the password"},
             "password_change": {
                 "old_password": factories.PASSWORD,

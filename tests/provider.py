@@ -8,6 +8,8 @@ from django.conf import settings
 PURCHASE = f"{settings.IDENTITYCALL_API_URL}/virtual_numbers/purchase"
 OWNED = f"{settings.IDENTITYCALL_API_URL}/virtual_numbers"
 AVAILABLE = re.compile(re.escape(f"{settings.IDENTITYCALL_API_URL}/virtual_numbers/available"))
+PROJECTS = f"{settings.IDENTITYCALL_API_URL}/projects"
+OPERATORS = f"{settings.IDENTITYCALL_API_URL}/operators"
 ONE = re.compile(re.escape(f"{settings.IDENTITYCALL_API_URL}/virtual_numbers/") + r"\d+$")
 
 
@@ -75,6 +77,14 @@ class Provider:
 
         self.http.add_callback("POST", PURCHASE, sell)
 
+    def tells_of_the_key(self, *, projects=("Support",), write=422):
+        """Show these projects, and answer the call that must fail validation with this status, from now on."""
+        shown = [{"id": 11 + place, "name": name} for place, name in enumerate(projects)]
+        self.http.remove("GET", PROJECTS)
+        self.http.remove("POST", OPERATORS)
+        self.http.add("GET", PROJECTS, json={"data": shown})
+        self.http.add("POST", OPERATORS, json={"error": "no"}, status=write)
+
     @property
     def purchases(self):
         """The bodies of all purchase calls so far."""
@@ -84,7 +94,9 @@ class Provider:
     def calls(self):
         """Method and path of every call so far."""
         requests = [call.request for call in self.http.calls]
-        return [(request.method, request.url.removeprefix(settings.IDENTITYCALL_API_URL)) for request in requests]
+        return [
+            (request.method, request.url.removeprefix(settings.IDENTITYCALL_API_URL)) for request in requests
+        ]
 
 
 def _answer(instead, numbers):

@@ -107,6 +107,8 @@ PAGES = {
     "request purchase, wrong": ("asker", "/requests/new/", "wrong request"),
     "requests": ("asker", "/requests/"),
     "request of one's own": ("asker", "{request}"),
+    "request to change": ("asker", "{request}edit/"),
+    "request to change, wrong": ("asker", "{request}edit/", "wrong change"),
     "request to decide": ("approver", "{request}"),
     "request, rejected without a reason": ("approver", "{request}reject/", {"version": "1"}),
     "approvals": ("approver", "/approvals/"),
@@ -127,6 +129,9 @@ PAGES = {
     "teams of a superuser": ("root", "/teams/"),
     "team": ("asker", "/teams/support/"),
     "team of its admin": ("admin", "/teams/support/"),
+    "team with a stand-in": ("stand_in", "/teams/support/"),
+    "team of an approver, wrong": ("approver", "/teams/support/stand-ins/", {"from_day": "x"}),
+    "team of its admin, wrong rules": ("admin", "/teams/support/rules/", {"monthly_budget": "x"}),
     "team of its admin, wrong": ("admin", "/teams/support/stop/", {"reason": ""}),
     "too much": ("asker", "/paste/", {f"x{n}": "" for n in range(1001)}),
 }
@@ -151,6 +156,9 @@ def shown(request, provider):
         response = client.post("/paste/", {"text": text}, follow=True)
     elif "wrong request" in rest:
         fields = scene.request_fields | {"reason": "", "n-0-name": "x" * 101, "n-0-requirement_group_id": "x"}
+        response = client.post(address, fields)
+    elif "wrong change" in rest:
+        fields = scene.fields("purchasing:request-edit") | {"reason": "", "n-0-name": "x" * 101}
         response = client.post(address, fields)
     elif rest and isinstance(rest[-1], dict):
         response = client.post(address, rest[-1], follow=True)

@@ -187,7 +187,7 @@ class TestOnePlaceEach:
     def test_time_is_told_by_one_clock(self):
         """Where purchases are concerned; the queue library, and pages that say 'ago', go by the machine's."""
         tellers = {module for module, node in calls() if called(node) in ("timezone.now", "datetime.now")}
-        assert tellers <= {"clock", "work", "words", "identitycall"}
+        assert tellers <= {"clock", "wake", "work", "words", "identitycall"}
 
     def test_a_module_past_400_lines_is_two(self):
         long = {

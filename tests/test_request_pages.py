@@ -370,3 +370,26 @@ class TestCancelling:
         assert "x" * 1001 in response.content.decode()
         assert 'id="cancel_reason_error"' in response.content.decode()
         assert pending.purchases.get().state == State.PENDING
+
+
+class TestChanging:
+    def change(self, client, asked, **changes):
+        made = {"version": 1, "reason": "Fewer desks", "n-TOTAL_FORMS": 1, "n-INITIAL_FORMS": 1}
+        made |= {"n-0-phone_number": NUMBERS[0], "n-0-name": "Door", "n-0-record_calls": "no"} | changes
+        return client.post(f"/requests/{asked.pk}/edit/", made, follow=True)
+
+    def test_makes_a_new_version(self, client, pending):
+        assert "Changed. The approvers see the new version" in words(self.change(client, pending))
+        purchase = pending.purchases.get()
+        assert (purchase.version, purchase.name, purchase.record_calls) == (2, "Door", False)
+
+    @pytest.mark.parametrize(
+        "name", ["version", "reason", "n-0-phone_number", "n-0-record_calls", "n-TOTAL_FORMS"]
+    )
+    @pytest.mark.parametrize("text", ["", " ", "<script>alert(1)</script>", "9" * 5000])
+    def test_what_is_wrong_is_no_500_and_changes_nothing(self, client, pending, name, text):
+        response = self.change(client, pending, **{name: text})
+        assert response.status_code == 200
+        assert "<script>alert" not in response.content.decode()
+        changed = name == "reason" and "script" in text
+        assert pending.purchases.get().version == (2 if changed else 1)

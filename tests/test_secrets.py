@@ -116,6 +116,9 @@ class TestEveryForm:
         "purchase-approve-again",
         "held-give-up-several",
         "held-try-again-several",
+        "request-edit",
+        "team-rules",
+        "team-stand-in",
         "team-stop",
         "team-go-on",
         "stop-all",
@@ -129,7 +132,7 @@ class TestEveryForm:
         address = f"purchasing:{name}"
         url, fields = scene.url(address), scene.fields(address)
         client = scene.client(
-            "asker" if name.startswith(("paste", "request-new", "request-cancel")) else "root"
+            "asker" if name.startswith(("paste", "request-new", "request-cancel", "request-edit")) else "root"
         )
         everywhere = dict.fromkeys([*fields, "reason", "note", KEY], f"Because {KEY}")
         for sent in (everywhere, fields | {"reason": f"Because {KEY}", "n-0-name": KEY, "version": 1}):

@@ -58,6 +58,8 @@ def _run(options, stage, told):
             campaign.storm()
             campaign.calm()
         except Stopped as problem:
+            if told():
+                raise Told from None
             campaign.problem(str(problem))
         campaign.end()
         campaign.took = time.monotonic() - campaign.began

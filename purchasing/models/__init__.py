@@ -1,6 +1,7 @@
 """Everything Number Desk keeps."""
 
 from purchasing.models.audit import AuditEvent, AuditHead
+from purchasing.models.mail import Mail, MailCursor
 from purchasing.models.provider import OfferLook, OwnedRead, VirtualNumber
 from purchasing.models.purchases import Approval, Attempt, Paste, Purchase, PurchaseRequest, RequestVersion
 from purchasing.models.teams import ApiKey, Desk, Membership, StandIn, Team, User
@@ -12,6 +13,8 @@ __all__ = [
     "AuditEvent",
     "AuditHead",
     "Desk",
+    "Mail",
+    "MailCursor",
     "Membership",
     "OfferLook",
     "OwnedRead",
@@ -28,5 +31,7 @@ __all__ = [
 
 def make_single_rows(**kwargs):
     """Make the rows that exist exactly once (after each migration, and after each flush of a test)."""
-    AuditHead.objects.get_or_create(pk=AuditHead.ONLY)
+    head, _ = AuditHead.objects.get_or_create(pk=AuditHead.ONLY)
     Desk.objects.get_or_create(pk=Desk.ONLY)
+    # What happened before there were mails is not told any more.
+    MailCursor.objects.get_or_create(pk=MailCursor.ONLY, defaults={"seq": head.seq})

@@ -30,7 +30,7 @@ def edit(request, pk):
         return redirect("purchasing:request", pk=pk)
     if request.method == "POST":
         form, lines = EditForm(request.POST), Lines(request.POST, prefix="n")
-        if len(lines.forms) != len(pending):
+        if [line["phone_number"].value() for line in lines.forms] != [one.phone_number for one in pending]:
             messages.warning(request, "The request has changed since you opened this page. Here it is now.")
             return redirect("purchasing:request-edit", pk=pk)
         if form.is_valid() and lines.is_valid() and _save(request, asked, pending, form, lines):
@@ -46,6 +46,7 @@ def edit(request, pk):
 
 def _initial(purchase):
     return {
+        "phone_number": purchase.phone_number,
         "name": purchase.name,
         "number_type": purchase.number_type,
         "requirement_group_id": purchase.requirement_group_id,

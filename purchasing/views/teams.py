@@ -1,24 +1,33 @@
-"""Teams: who may do what, the key, and the stop button."""
+"""Teams: who may do what, the key, and the stop button. Superusers make, rename and switch them."""
 
 from django.core.exceptions import PermissionDenied
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from purchasing import pauses, rules, stops
-from purchasing.encryption import Undecryptable
+from purchasing import pauses, people, rules, stops
 from purchasing.forms import ReasonForm
-from purchasing.models import ApiKey, Desk, Purchase
+from purchasing.models import Desk, Purchase, User
 from purchasing.states import State
+from purchasing.team_forms import TeamForm
 from purchasing.views.doing import attempted, keep_typed, rebound
+from purchasing.views.kept import drawn, tried
+from purchasing.views.keys import is_readable
+from purchasing.views.people import invite_form, managed
+
+ONLY_SUPERUSERS = "Only a superuser can do this."
 
 
 @require_safe
 def listing(request):
-    """The person's teams; for a superuser also the stop button of everything."""
+    """The person's teams; for a superuser also the stop button of everything, and who is in no team."""
+    may_make = people.may_make_teams(request.user)
+    in_no_team = User.objects.filter(memberships=None, is_superuser=False, is_auditor=False)
     context = {
         "teams": rules.teams_seen_by(request.user).order_by("name"),
         "desk": Desk.objects.get(pk=Desk.ONLY),
         "may_stop_all": rules.may_stop_all(request.user),
+        "may_make_teams": may_make,
+        "in_no_team": in_no_team.order_by("username") if may_make else [],
         "form": rebound(request, "all", ReasonForm),
     }
     return render(request, "purchasing/teams.html", context)
@@ -28,28 +37,99 @@ def listing(request):
 def detail(request, slug):
     """One team: members and roles, key, and whether it buys."""
     team = get_object_or_404(rules.teams_seen_by(request.user), slug=slug)
-    people = {}
+    members = {}
     for membership in team.memberships.select_related("user").order_by("user__username", "role"):
-        people.setdefault(membership.user, []).append(membership.get_role_display())
+        members.setdefault(membership.user, []).append(membership.get_role_display())
     key = pauses.current_key(team)
+    may_manage = rules.may_manage(request.user, team)
+    may_make = people.may_make_teams(request.user)
     context = {
         "team": team,
-        "people": sorted(people.items(), key=lambda item: item[0].username),
+        "people": sorted(members.items(), key=lambda item: item[0].username),
         "key": key,
-        "key_is_readable": key is None or _is_readable(key),
+        "key_is_readable": key is None or is_readable(key),
         "waiting": Purchase.objects.filter(request__team=team, state=State.APPROVED).count(),
-        "may_manage": rules.may_manage(request.user, team),
+        "may_manage": may_manage,
         "form": rebound(request, f"team-{team.pk}", ReasonForm),
+        "invite_form": invite_form(request, team) if may_manage else None,
+        "name_form": _name_form(request, team) if may_make else None,
+        "switch_form": drawn(request, f"switch-{team.pk}", ReasonForm, auto_id="switch_%s")
+        if may_make
+        else None,
     }
     return render(request, "purchasing/team.html", context)
 
 
-def _is_readable(key):
-    try:
-        ApiKey.objects.values_list("secret", flat=True).get(pk=key.pk)
-    except Undecryptable:
-        return False
-    return True
+def _name_form(request, team):
+    return drawn(request, f"name-{team.pk}", TeamForm, auto_id="name_%s", initial={"name": team.name})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def new(request):
+    """Make a team."""
+    if not people.may_make_teams(request.user):
+        raise PermissionDenied(ONLY_SUPERUSERS)
+    if request.method != "POST":
+        form = drawn(request, "team-new", TeamForm)
+        return render(request, "purchasing/team_new.html", {"form": form})
+    form = TeamForm(request.POST)
+    team = tried(
+        request,
+        "team-new",
+        form,
+        lambda: people.create_team(form.cleaned_data["name"], actor=request.actor),
+        done=lambda made: f"The team {made} is there. Invite its people, and store its API key.",
+    )
+    return redirect("purchasing:team", slug=team.slug) if team else redirect("purchasing:team-new")
+
+
+@require_POST
+def rename(request, slug):
+    """Give a team another name; its address stays."""
+    team = _seen_by_superuser(request, slug)
+    form = TeamForm(request.POST)
+    tried(
+        request,
+        f"name-{team.pk}",
+        form,
+        lambda: people.rename_team(team, form.cleaned_data["name"], actor=request.actor),
+        done=f"{team} has another name now.",
+    )
+    return redirect("purchasing:team", slug=slug)
+
+
+@require_POST
+def switch_off(request, slug):
+    """Switch a team off."""
+    return _switch(
+        request, slug, on=False, done="{team} is switched off: nobody asks, approves or buys for it."
+    )
+
+
+@require_POST
+def switch_on(request, slug):
+    """Switch a team on again."""
+    return _switch(request, slug, on=True, done="{team} is switched on again.")
+
+
+def _switch(request, slug, *, on, done):
+    team = _seen_by_superuser(request, slug)
+    form = ReasonForm(request.POST)
+    tried(
+        request,
+        f"switch-{team.pk}",
+        form,
+        lambda: people.switch_team(team, on=on, reason=form.cleaned_data["reason"], actor=request.actor),
+        done=done.format(team=team),
+    )
+    return redirect("purchasing:team", slug=slug)
+
+
+def _seen_by_superuser(request, slug):
+    team = get_object_or_404(rules.teams_seen_by(request.user), slug=slug)
+    if not people.may_make_teams(request.user):
+        raise PermissionDenied(ONLY_SUPERUSERS)
+    return team
 
 
 @require_POST
@@ -65,9 +145,7 @@ def go_on(request, slug):
 
 
 def _team(request, slug, act, done):
-    team = get_object_or_404(rules.teams_seen_by(request.user), slug=slug)
-    if not rules.may_manage(request.user, team):
-        raise PermissionDenied(f"Only the admin of {team} or a superuser can do this.")
+    team = managed(request, slug)
     form = ReasonForm(request.POST)
     if form.is_valid():
         attempted(

@@ -1,10 +1,11 @@
-"""`manage.py create_member USERNAME --team NAME --role ROLE --password-file FILE`"""
+"""`manage.py create_member USERNAME --team NAME --role ROLE --password-file FILE [--email ADDRESS]`"""
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
+from django.core.validators import validate_email
 
-from purchasing import audit, people
+from purchasing import audit, notifications, people
 from purchasing.management.find_team import find_team
 from purchasing.management.secret_file import read_secret
 from purchasing.states import Role
@@ -19,21 +20,31 @@ class Command(BaseCommand):
         parser.add_argument("--team")
         parser.add_argument("--role", required=True, choices=[*Role.values, "auditor"])
         parser.add_argument("--password-file", required=True, metavar="FILE")
+        parser.add_argument("--email", metavar="ADDRESS", help="where mails go; without one none are sent")
 
-    def handle(self, *, username, team, role, password_file, **options):
+    def handle(self, *, username, team, role, password_file, email, **options):
         password = read_secret(password_file)
+        actor = audit.system("command line")
+        try:
+            if email is not None:
+                validate_email(email)
+        except ValidationError:
+            raise CommandError("--email is no address of mail.") from None
         try:
             validate_password(password)
         except ValidationError as weak:
             self.stderr.write(f"Warning: {' '.join(weak.messages)} It should be changed at the first log-in.")
         try:
-            people.set_member(
+            user = people.set_member(
                 username,
                 role=role,
                 password=password,
                 team=find_team(team) if team else None,
-                actor=audit.system("command line"),
+                email=email or "",
+                actor=actor,
             )
+            if email is not None:  # one who existed before keeps an address that is not given
+                notifications.choose(user, address=email, wants_mail=user.wants_mail, actor=actor)
         except WorkflowError as problem:
             raise CommandError(str(problem)) from None
         where = f"{role} of {team}" if team else role

@@ -2,15 +2,15 @@
 
 from django.core.management.base import BaseCommand
 
-from purchasing import aftercare, clock, evidence, startup
+from purchasing import aftercare, clock, evidence, notifications, startup
 from purchasing.models import ApiKey, Purchase
 from purchasing.states import State
 
 
 class Command(BaseCommand):
     help = (
-        "Take what is due: expire, settle what a dead worker left, read evidence now, and wake the queue for what is "
-        "to be bought. `work` does the same every 15 seconds. Safe to run at any time; it never buys."
+        "Take what is due: expire, settle what a dead worker left, read evidence now, send mails, and wake the queue "
+        "for what is to be bought. `work` does the same every 15 seconds. Safe to run at any time; it never buys."
     )
 
     def handle(self, **options):
@@ -21,6 +21,8 @@ class Command(BaseCommand):
         due = Purchase.objects.filter(state=State.PURCHASED, applied_at=None, due_at__lte=clock.now())
         for pk in list(due.order_by("pk").values_list("pk", flat=True)):
             aftercare.apply(pk)
+        notifications.collect()
+        notifications.send()
         counts = ", ".join(
             f"{Purchase.objects.filter(state=state).count()} {state}"
             for state in State

@@ -8,8 +8,8 @@ from purchasing.workflow import WorkflowError
 
 class Command(BaseCommand):
     help = (
-        "Encrypt every stored API key with the newest (the first) of API_KEY_ENCRYPTION_KEYS. Put a new key in front of "
-        "the others, restart web and worker, run this, and take the old ones out. All or nothing."
+        "Encrypt every stored API key with the newest (the first) of API_KEY_ENCRYPTION_KEYS. Put a new one in front "
+        "of the others, restart web and worker, run this, and take the old ones out. All or nothing."
     )
 
     def handle(self, **options):

@@ -1,5 +1,7 @@
 """`manage.py work`"""
 
+import os
+
 from django.core.management.base import BaseCommand, CommandError
 
 from purchasing import startup, work
@@ -18,12 +20,15 @@ class Command(BaseCommand):
         parser.add_argument(
             "--one", choices=["purchases", "default"], help="be one of the processes (used by itself)"
         )
+        parser.add_argument(
+            "--parent", type=int, default=os.getppid(), help="end with this process (the same)"
+        )
 
-    def handle(self, *, processes, one, **options):
+    def handle(self, *, processes, one, parent, **options):
         startup.refuse_wrong_database()
         startup.say_unreadable_keys()
         if one:
-            work.run_one(one)
+            work.run_one(one, parent=parent)
             return
         if processes < 2:
             raise CommandError("work needs at least 2 processes: one that buys, one for all else.")

@@ -1,0 +1,152 @@
+"""Browser input about teams, their people and keys. What is secret is never drawn again."""
+
+from django import forms
+from django.contrib.auth.forms import SetPasswordForm
+from django.core.validators import EmailValidator
+
+from purchasing.encryption import Secret
+from purchasing.forms import INCOMPLETE, Line, ReasonForm
+from purchasing.keys import SCOPES
+from purchasing.people import KEY_SHAPE
+from purchasing.states import Role
+
+SCOPE_CHOICES = [(scope, words.capitalize()) for scope, words in SCOPES.items()]
+ROLE_CHOICES = [
+    (Role.REQUESTER, "Requester: asks for numbers"),
+    (Role.APPROVER, "Approver: approves or rejects what others ask for"),
+    (Role.ADMIN, "Team admin: runs the team, its people and its key"),
+]
+
+
+class KeyField(forms.CharField):
+    """An API key, typed or pasted; blanks and invisible characters that came along with it are left out."""
+
+    widget = forms.PasswordInput(
+        attrs={"autocomplete": "off", "spellcheck": "false", "autocapitalize": "off"}
+    )
+
+    def to_python(self, value):
+        return Secret("".join(c for c in super().to_python(value) if c.isprintable() and not c.isspace()))
+
+    def validate(self, value):
+        super().validate(value)
+        if KEY_SHAPE.fullmatch(value):
+            return
+        if value.startswith("idc_"):
+            found = (
+                f"this has {len(value) - 4}" if value[4:].isalnum() and value.isascii() else "this has others"
+            )
+            raise forms.ValidationError(f"An API key is idc_ followed by 32 letters or digits; {found}.")
+        raise forms.ValidationError(
+            "An API key begins with idc_, followed by 32 letters or digits. Copy it once more, whole."
+        )
+
+
+class OwnPassword(forms.Form):
+    """Asks for the person's own password once more."""
+
+    password = forms.CharField(
+        label="Your own password",
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+        error_messages={"required": "Type your own password, the one you log in with."},
+    )
+
+    def __init__(self, *args, user, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean_password(self):
+        if not self.user.check_password(self.cleaned_data["password"]):
+            raise forms.ValidationError("This is not the password you log in with.")
+        return ""
+
+
+class ScopeForm(forms.Form):
+    """What the key is for, as the admin says."""
+
+    scope = forms.ChoiceField(
+        label="This key is for",
+        choices=SCOPE_CHOICES,
+        widget=forms.RadioSelect,
+        error_messages=dict.fromkeys(
+            ("required", "invalid_choice"), "Say which: IdentityCall does not tell."
+        ),
+    )
+
+
+class StoreKeyForm(OwnPassword, ScopeForm):
+    """A new key."""
+
+    key = KeyField(
+        label="New API key",
+        help_text="idc_ and 32 letters or digits. It is tested, kept encrypted and never shown again.",
+        error_messages={"required": "Paste the API key."},
+    )
+    field_order = ["key", "scope", "password"]
+
+
+class RemoveKeyForm(OwnPassword, ReasonForm):
+    """Take the key out of use."""
+
+    seen = forms.IntegerField(
+        widget=forms.HiddenInput, error_messages=dict.fromkeys(("required", "invalid"), INCOMPLETE)
+    )
+    field_order = ["seen", "reason", "password"]
+
+
+class RolesForm(forms.Form):
+    """The roles of one person in a team."""
+
+    roles = forms.MultipleChoiceField(
+        label="Roles",
+        choices=ROLE_CHOICES,
+        widget=forms.CheckboxSelectMultiple,
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose at least one role."),
+    )
+
+
+class ChangeRolesForm(RolesForm):
+    """New roles for a member, and those that the page showed."""
+
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+
+
+class InviteForm(RolesForm):
+    """Somebody for the team."""
+
+    username = Line(
+        label="User name",
+        max_length=150,
+        help_text="With it the person logs in. Letters, digits and @ . + - _ only.",
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+        ),
+        error_messages={"required": "Type the name with which the person logs in."},
+    )
+    email = Line(
+        label="E-mail address",
+        required=False,
+        max_length=254,
+        help_text="The invitation goes to it. Who has an account already needs none.",
+        validators=[EmailValidator(message="An address looks like tom@example.com.")],
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+    )
+    field_order = ["username", "email", "roles"]
+
+
+class TeamForm(forms.Form):
+    """A team's name."""
+
+    name = Line(
+        label="Name of the team",
+        max_length=100,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": "Type a name."},
+    )
+
+
+class ChoosePasswordForm(SetPasswordForm):
+    """Django's, in the words of this place."""
+
+    error_messages = {"password_mismatch": "The two passwords are not the same."}

@@ -1,0 +1,51 @@
+"""Forms that come back with what was typed and every sentence at its field, on a page that can be loaded again.
+
+Like `doing.keep_typed`, for forms with lists of choices and with secrets: these are not kept, and typed anew.
+"""
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
+from django.http import QueryDict
+
+from purchasing.people import WrongField
+from purchasing.views.doing import keep_typed, typed
+from purchasing.workflow import NotYours, WorkflowError
+
+
+def tried(request, where, form, action, *, done):
+    """Do what a form asks for and say so; returns what came of it, or None when the form has to come back."""
+    if form.is_valid():
+        try:
+            result = action()
+        except NotYours as problem:
+            raise PermissionDenied(str(problem)) from None
+        except WrongField as problem:
+            form.add_error(problem.field, str(problem))
+        except WorkflowError as problem:
+            form.add_error(None, str(problem))
+        else:
+            messages.success(request, done(result) if callable(done) else done)
+            return True if result is None else result
+    for name in [
+        name for name, field in form.fields.items() if isinstance(field.widget, forms.PasswordInput)
+    ]:
+        del form.fields[name]
+    keep_typed(request, where, form)
+    return None
+
+
+def drawn(request, where, form_class, **options):
+    """A form of `form_class`, once with what was typed into the form `where` and what was wrong with it."""
+    kept = typed(request, where)
+    if not kept["errors"]:
+        return form_class(**options)
+    data = QueryDict(mutable=True)
+    for name, values in kept["values"].items():
+        data.setlist(name, values)
+    form = form_class(data, **options)
+    form.errors.clear()
+    for name, texts in kept["errors"].items():
+        if name == NON_FIELD_ERRORS or name in form.fields:
+            form.add_error(None if name == NON_FIELD_ERRORS else name, texts)
+    return form

@@ -1,0 +1,132 @@
+"""The page of a team's API key: store, test, say what it is for, remove. The key itself is on no page."""
+
+from django.conf import settings
+from django.contrib import messages
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.http import require_http_methods, require_POST
+
+from purchasing import keys, pauses
+from purchasing.encryption import Undecryptable
+from purchasing.models import ApiKey, Purchase
+from purchasing.states import State
+from purchasing.team_forms import RemoveKeyForm, ScopeForm, StoreKeyForm
+from purchasing.views.kept import drawn, tried
+from purchasing.views.people import managed
+from purchasing.workflow import WorkflowError
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@sensitive_post_parameters("key", "password")
+def page(request, slug):
+    """What is known of the key, and the forms; a POST stores a new one."""
+    team = managed(request, slug)
+    if request.method == "POST":
+        return _store(request, team)
+    key = pauses.current_key(team)
+    context = {
+        "team": team,
+        "key": key,
+        "key_is_readable": key is None or is_readable(key),
+        "account_wide": key is not None and keys.is_account_wide(key),
+        "scope": keys.SCOPES.get(key.said_scope, "") if key else "",
+        "said": keys.who_said(key) if key else None,
+        "kept": keys.kept(team),
+        "waiting": Purchase.objects.filter(request__team=team, state=State.APPROVED).count(),
+        "dashboard": settings.IDENTITYCALL_DASHBOARD_URL,
+        "store_form": drawn(request, f"key-{team.pk}", StoreKeyForm, user=request.user, auto_id="new_%s"),
+        "scope_form": drawn(
+            request,
+            f"scope-{team.pk}",
+            ScopeForm,
+            auto_id="scope_%s",
+            initial={"scope": key.said_scope if key else ""},
+        ),
+        "remove_form": drawn(
+            request,
+            f"remove-key-{team.pk}",
+            RemoveKeyForm,
+            user=request.user,
+            auto_id="remove_%s",
+            initial={"seen": key.pk if key else ""},
+        ),
+    }
+    return render(request, "purchasing/key.html", context)
+
+
+page.takes_secrets = True  # of all views this one alone: the key goes from here into the encrypted field
+
+
+@sensitive_variables()
+def _store(request, team):
+    form = StoreKeyForm(request.POST, user=request.user)
+
+    def store():
+        secret, scope = form.cleaned_data["key"], form.cleaned_data["scope"]
+        return keys.store(team, secret, scope=scope, actor=request.actor)
+
+    tried(
+        request,
+        f"key-{team.pk}",
+        form,
+        store,
+        done=lambda stored: f"The key {stored[0]} is stored. {stored[1]}",
+    )
+    return redirect("purchasing:team-key", slug=team.slug)
+
+
+@require_POST
+def test(request, slug):
+    """Test the stored key; nothing is spent."""
+    team = managed(request, slug)
+
+    try:
+        passed, sentence = keys.test_stored(team, actor=request.actor)
+    except WorkflowError as problem:
+        passed, sentence = False, str(problem)
+    (messages.success if passed else messages.warning)(request, sentence)
+    return redirect("purchasing:team-key", slug=slug)
+
+
+@require_POST
+def say_scope(request, slug):
+    """Say whether the key is for one project or for the whole account."""
+    team = managed(request, slug)
+    form = ScopeForm(request.POST)
+    tried(
+        request,
+        f"scope-{team.pk}",
+        form,
+        lambda: keys.say_scope(team, scope=form.cleaned_data["scope"], actor=request.actor),
+        done="Noted, with your name.",
+    )
+    return redirect("purchasing:team-key", slug=slug)
+
+
+@require_POST
+@sensitive_post_parameters("password")
+def remove(request, slug):
+    """Take the key out of use."""
+    team = managed(request, slug)
+    form = RemoveKeyForm(request.POST, user=request.user)
+    tried(
+        request,
+        f"remove-key-{team.pk}",
+        form,
+        lambda: keys.remove(
+            team, seen=form.cleaned_data["seen"], reason=form.cleaned_data["reason"], actor=request.actor
+        ),
+        done=f"The key is removed. Nothing is bought for {team} until a new one is stored.",
+    )
+    return redirect("purchasing:team-key", slug=slug)
+
+
+def is_readable(key):
+    """Whether the key can be decrypted with the keys in the settings."""
+    try:
+        ApiKey.objects.values_list("secret", flat=True).get(pk=key.pk)
+    except Undecryptable:
+        return False
+    return True

@@ -1,0 +1,74 @@
+"""The mails that were sent, and whether a person wants any."""
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from purchasing import letters, notifications
+from purchasing.models import Mail
+
+PAGE = 50
+
+
+class MailForm(forms.Form):
+    """Where mails go, and whether any do."""
+
+    address = forms.EmailField(
+        label="Address",
+        required=False,
+        max_length=254,
+        help_text="Without one no mails are sent to you.",
+        error_messages={"invalid": "An address such as sam@example.com."},
+        widget=forms.EmailInput(attrs={"autocomplete": "email"}),
+    )
+    wants_mail = forms.BooleanField(
+        label="Send me mails",
+        required=False,
+        help_text="When something waits for you, and when your requests have come to an end.",
+    )
+
+
+def _mails_shown_to(user):
+    """One's own; in the sandbox, where nobody reads a mailbox, a superuser reads all."""
+    mails = Mail.objects.select_related("user", "team", "request")
+    return mails if settings.SANDBOX and user.is_superuser else mails.filter(user=user)
+
+
+@require_safe
+def listing(request):
+    """The mails, newest first."""
+    pages = Paginator(_mails_shown_to(request.user), PAGE)
+    page = pages.get_page(request.GET.get("page"))
+    for mail in page.object_list:
+        mail.title = mail.subject or letters.TITLES[mail.kind]
+    return render(request, "purchasing/mails.html", {"page": page})
+
+
+@require_safe
+def detail(request, pk):
+    """One mail, as text."""
+    mail = get_object_or_404(_mails_shown_to(request.user), pk=pk)
+    mail.title = mail.subject or letters.TITLES[mail.kind]
+    return render(request, "purchasing/mail.html", {"mail": mail})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def choose(request):
+    """Switch mails on or off, and say where they go."""
+    user = request.user
+    start = {"address": user.email, "wants_mail": user.wants_mail}
+    form = MailForm(request.POST if request.method == "POST" else None, initial=start)
+    if not form.is_valid():
+        return render(request, "purchasing/mail_settings.html", {"form": form})
+    chosen = form.cleaned_data
+    notifications.choose(user, actor=request.actor, **chosen)
+    if not chosen["wants_mail"]:
+        messages.success(request, "You get no more mails.")
+    elif chosen["address"]:
+        messages.success(request, f"Mails go to {chosen['address']}.")
+    else:
+        messages.warning(request, "There is no address, so no mails are sent to you.")
+    return redirect("mail-settings")

@@ -1,0 +1,208 @@
+"""The people of a team: invite, change roles, take out, switch off and on; and the page behind an invitation."""
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.views import PasswordResetConfirmView
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import Http404
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse_lazy
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+from django_tasks import TaskResultStatus
+
+from purchasing import invitations, people, rules
+from purchasing.models import Membership, User
+from purchasing.states import Role
+from purchasing.team_forms import ChangeRolesForm, ChoosePasswordForm, InviteForm
+from purchasing.views.doing import attempted
+from purchasing.views.kept import drawn, tried
+
+NO_ADMIN = " {team} has no team admin now: superusers run it until there is one."
+
+
+@require_POST
+def invite(request, slug):
+    """Invite somebody by mail, or add a person who has an account."""
+    team = managed(request, slug)
+    form = InviteForm(request.POST)
+
+    def done(result):
+        user, made = result
+        if made:
+            return f"{user} is invited: a mail with a link is on its way to {user.email}."
+        off = "" if user.is_active else " The account is switched off."
+        return f"{user} has an account already and is in {team} now; no invitation was needed.{off}"
+
+    invited = tried(
+        request,
+        where(team),
+        form,
+        lambda: people.invite(team, actor=request.actor, **form.cleaned_data),
+        done=done,
+    )
+    if invited:
+        return redirect("purchasing:member", slug=slug, pk=invited[0].pk)
+    return redirect("purchasing:team", slug=slug)
+
+
+def invite_form(request, team):
+    """The form for the team's page."""
+    return drawn(request, where(team), InviteForm, auto_id="invite_%s")
+
+
+def where(team):
+    return f"invite-{team.pk}"
+
+
+@require_safe
+@never_cache
+def member(request, slug, pk):
+    """One member: roles, account, invitation."""
+    team = managed(request, slug)
+    person = _member(team, pk)
+    roles = people.roles_in(team, person)
+    others = person.memberships.exclude(team=team).values_list("team__name", flat=True)
+    mail = invitations.last_mail(person)
+    context = {
+        "team": team,
+        "person": person,
+        "roles": [Role(role).label for role in roles],
+        "other_teams": sorted(set(others)) if request.user.is_superuser else [],
+        "form": drawn(
+            request,
+            f"roles-{team.pk}-{person.pk}",
+            ChangeRolesForm,
+            initial={"roles": roles, "seen": ",".join(roles)},
+        ),
+        "is_new": not person.has_usable_password(),
+        "mail": mail,
+        "mail_failed": mail is not None and mail.status == TaskResultStatus.FAILED,
+        "life": invitations.life_of_a_link(),
+        "may_switch": people.may_switch(request.user, person),
+        # Mail of the sandbox goes to a terminal. In earnest the link is for the person's own mailbox alone.
+        "link": invitations.link_for(person)
+        if settings.SANDBOX and person.is_active and not person.has_usable_password()
+        else "",
+    }
+    return render(request, "purchasing/member.html", context)
+
+
+@require_POST
+def change_roles(request, slug, pk):
+    """Give a member other roles."""
+    team = managed(request, slug)
+    person = _member(team, pk)
+    form = ChangeRolesForm(request.POST)
+    tried(
+        request,
+        f"roles-{team.pk}-{person.pk}",
+        form,
+        lambda: people.change_roles(
+            team,
+            person,
+            roles=form.cleaned_data["roles"],
+            seen=[role for role in form.cleaned_data["seen"].split(",") if role],
+            actor=request.actor,
+        ),
+        done=lambda admin_left: f"The roles of {person} are changed.{_no_admin(team)}",
+    )
+    return redirect("purchasing:member", slug=slug, pk=pk)
+
+
+@require_POST
+def remove(request, slug, pk):
+    """Take a person out of the team."""
+    team = managed(request, slug)
+    person = _member(team, pk)
+    gone = attempted(
+        request,
+        lambda: people.remove_member(team, person, actor=request.actor),
+        done=lambda admin_left: f"{person} is no longer in {team}.{_no_admin(team)}",
+    )
+    if gone:
+        return redirect("purchasing:team", slug=slug)
+    return redirect("purchasing:member", slug=slug, pk=pk)
+
+
+def _no_admin(team):
+    return "" if people.has_admin(team) else NO_ADMIN.format(team=team)
+
+
+@require_POST
+def send_link(request, slug, pk):
+    """Send a link with which the person chooses a password."""
+    team = managed(request, slug)
+    person = _member(team, pk)
+    attempted(
+        request,
+        lambda: invitations.send_again(person, actor=request.actor, team=team),
+        done=f"A mail with a link is on its way to {person.email}.",
+    )
+    return redirect("purchasing:member", slug=slug, pk=pk)
+
+
+@require_POST
+def switch_off(request, pk):
+    """Switch an account off: the person is logged out everywhere and cannot log in."""
+    return _switch(request, pk, on=False, done="The account of {person} is switched off.")
+
+
+@require_POST
+def switch_on(request, pk):
+    """Switch an account on again."""
+    return _switch(request, pk, on=True, done="{person} can log in again.")
+
+
+def _switch(request, pk, *, on, done):
+    person = get_object_or_404(User, pk=pk)
+    teams = rules.teams_seen_by(request.user).filter(memberships__user=person).order_by("name")
+    if not teams and not request.user.is_superuser:
+        raise Http404
+    if not people.may_switch(request.user, person):
+        raise PermissionDenied(
+            "Nobody switches their own account. The team admin does it for a person who is in no other team, and "
+            "a superuser for everybody."
+        )
+    attempted(
+        request,
+        lambda: people.switch_account(person, on=on, actor=request.actor),
+        done=done.format(person=person),
+    )
+    if teams:
+        return redirect("purchasing:member", slug=teams[0].slug, pk=pk)
+    return redirect("purchasing:teams")
+
+
+def managed(request, slug):
+    """The team, for who runs it; 404 for who does not see it, else 403."""
+    team = get_object_or_404(rules.teams_seen_by(request.user), slug=slug)
+    if not rules.may_manage(request.user, team):
+        raise PermissionDenied(people.NOT_ITS_ADMIN.format(team=team))
+    return team
+
+
+def _member(team, pk):
+    in_team = Membership.objects.filter(team=team).values("user")
+    return get_object_or_404(User, pk=pk, pk__in=in_team)
+
+
+class Welcome(PasswordResetConfirmView):
+    """Behind the link of an invitation: choose a password. A link that is wrong, old or used says so, and no more."""
+
+    http_method_names = ["get", "head", "post"]
+    token_generator = invitations.tokens
+    form_class = ChoosePasswordForm
+    template_name = "registration/welcome.html"
+    success_url = reverse_lazy("login")
+
+    def form_valid(self, form):
+        with transaction.atomic():
+            answer = super().form_valid(form)
+            invitations.record_choice(self.user)
+        messages.success(self.request, "Your password is set. Log in with it.")
+        return answer
+
+    def get_context_data(self, **kwargs):
+        return super().get_context_data(person=self.user if self.validlink else None, **kwargs)

@@ -1,0 +1,86 @@
+"""`make screenshots`: pictures of the main pages of a running Number Desk, in docs/. README shows one of them."""
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from dashboard.run import BASE_DIR
+from tests.browser import chromium
+from tests.browser.conftest import launch
+from tests.browser.desk import Desk
+from tests.browser.steps import ask_for
+
+DOCS = BASE_DIR / "docs"
+SETTINGS = {"RATE_LIMIT_PER_MINUTE": "600", "SETTLE_WINDOW": "1", "IDENTITYCALL_DEADLINE": "25"}
+REASON = "The help desk in Vienna opens on Monday: one line for each desk, one for the night shift."
+
+
+def main():
+    """Start everything from nothing, do what people do, take the pictures."""
+    try:
+        path = chromium.get()
+    except chromium.NoChromium as problem:
+        return str(problem)
+    (DOCS / "screenshots").mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        desk = Desk(Path(folder), seed=(), settings=SETTINGS, slow_seconds=20)
+        browser = launch(playwright, path)
+        try:
+            take_all(desk, browser)
+        finally:
+            browser.close()
+            desk.stop()
+    return 0
+
+
+def take_all(desk, browser):
+    """Every picture, in an order in which one step leads to the next."""
+
+    def person(username, width=1280, height=800, color_scheme="light"):
+        viewport = {"width": width, "height": height}
+        context = browser.new_context(base_url=desk.url, viewport=viewport, color_scheme=color_scheme)
+        return desk.log_in(context.new_page(), username)
+
+    sam, ana = person("sam", height=900), person("ana", height=900)
+    address = ask_for(sam, mixed(desk), reason=REASON, name="Vienna")
+    ana.goto("/approvals/")
+    ana.get_by_text("IdentityCall, ").first.wait_for()
+    take(ana, "screenshots/approvals.png")
+    take(person("ana", width=375), "screenshots/approvals-telephone.png", "/approvals/")
+
+    ana.goto(address)
+    ana.locator("input[name=purchase]").last.uncheck()
+    ana.get_by_role("button", name=re.compile("^Approve")).click()
+    for _ in range(60):  # until one is bought, one is on its way, and one is in doubt
+        sam.goto(address)
+        shown = sam.locator("#request-live [role=status]").inner_text()
+        if all(words in shown for words in ("Buying now", "Bought", "Checking")):
+            break
+        sam.wait_for_timeout(300)
+    take(sam, "screenshot.png")
+    take(person("sam", width=375), "screenshots/request-telephone.png", address)
+    take(person("sam", color_scheme="dark"), "screenshots/request-dark.png", address)
+    take(person("ida"), "screenshots/audit.png", "/audit/")
+
+
+def mixed(desk):
+    """Offers of which one is refused, one is slow and one loses its answer; the last ones are plain."""
+    offered = desk.provider.available("AT", "local")["data"]
+    ends = {offer["phone_number"][-3:]: offer for offer in offered}
+    plain = [offer for offer in offered if offer["phone_number"][-3:-1] != "99"]
+    return {"data": [*plain[:3], ends["991"], ends["992"], ends["993"]]}
+
+
+def take(page, name, address=None):
+    """Write one picture of what is on the screen, or of the page at `address`."""
+    if address:
+        page.goto(address)
+    page.screenshot(path=DOCS / name)
+    print(f"docs/{name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

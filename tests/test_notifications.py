@@ -1,0 +1,931 @@
+"""Who is told what by mail: the record says so, once, in one mail for what belongs together."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+import requests
+from django.conf import settings
+from django.core import mail
+from django.core.management import CommandError, call_command
+from django.template import TemplateDoesNotExist
+from django.template.loader import get_template
+from django.urls import reverse
+from django.utils import timezone
+from django_tasks_db.models import DBTaskResult
+
+from purchasing import (
+    approving,
+    audit,
+    clock,
+    decisions,
+    evidence,
+    letters,
+    notifications,
+    procurement,
+    reminders,
+    workflow,
+)
+from purchasing.models import (
+    AuditEvent,
+    AuditHead,
+    Mail,
+    MailCursor,
+    Membership,
+    Purchase,
+    StandIn,
+    Team,
+    User,
+    make_single_rows,
+)
+from tests import factories
+from tests.factories import actor
+from tests.provider import offer, owned
+
+pytestmark = pytest.mark.django_db
+NUMBERS = [f"+121255501{n:02d}" for n in range(1, 9)]
+NUMBER = NUMBERS[0]
+
+
+def member(username, team, role):
+    """A person with a role and an address."""
+    user = factories.member(username, team, role)
+    User.objects.filter(pk=user.pk).update(email=f"{username}@example.com")
+    return User.objects.get(pk=user.pk)
+
+
+@pytest.fixture
+def sam(team):
+    return member("sam", team, "requester")
+
+
+@pytest.fixture
+def ana(team):
+    return member("ana", team, "approver")
+
+
+@pytest.fixture(autouse=True)
+def tom(team):
+    return member("tom", team, "admin")
+
+
+@pytest.fixture
+def asked(team, sam, ana):
+    """A request for eight numbers that ana was told about."""
+    request = factories.request(team, sam, NUMBERS)
+    told()
+    return request
+
+
+def told():
+    """Tell what is new and send it: the mails that went out now, as `(name, subject)`."""
+    mail.outbox.clear()
+    notifications.collect()
+    notifications.send()
+    return sorted((message.to[0].removesuffix("@example.com"), message.subject) for message in mail.outbox)
+
+
+def everything_told():
+    """What went out once no mail waits for others any more."""
+    notifications.collect()
+    Mail.objects.update(due_at=clock.now() - timedelta(seconds=1))
+    return told()
+
+
+def html_of(message):
+    [(content, kind)] = message.alternatives
+    assert kind == "text/html"
+    return content
+
+
+def ids(request):
+    return list(request.purchases.order_by("pk").values_list("pk", flat=True))
+
+
+def reject(request, approver, purchase_ids, reason="Too dear"):
+    request.refresh_from_db()
+    return approving.reject(
+        request.pk, purchase_ids, approver=actor(approver), version=request.version, reason=reason
+    )
+
+
+class TestSomethingWaits:
+    def test_a_request_is_told_to_its_approvers_and_to_nobody_else(self, team, sam, ana):
+        sales = factories.team("Sales", key="idc_" + "s" * 32)
+        member("ida", sales, "approver")
+        request = factories.request(team, sam, NUMBERS[:3])
+        assert told() == [("ana", f"sam asks for 3 numbers for Support (request {request.pk})")]
+        assert told() == []
+
+    def test_it_says_who_why_what_and_how_much(self, team, sam, ana):
+        request = factories.request(team, sam, NUMBERS[:2])
+        told()
+        [message] = mail.outbox
+        for content in (message.body, html_of(message)):
+            for said in (
+                "sam",
+                "New desks",
+                "+1 212-555-0101",
+                "1.00 USD",
+                "2.00 USD",
+                "6.00 USD",
+                "4.00 USD",
+            ):
+                assert said in content
+            assert f"{settings.SITE_URL}/requests/{request.pk}/" in content
+        assert message.from_email == settings.DEFAULT_FROM_EMAIL
+
+    def test_costs_that_nobody_knows_are_not_zero(self, team, sam, ana):
+        factories.request(team, sam, [NUMBER], upfront_cost=None, monthly_cost=None)
+        told()
+        [message] = mail.outbox
+        assert "First month: not known\n" in message.body
+        assert "0.00" not in message.body
+
+    def test_an_approver_who_asks_is_not_told(self, team, ana):
+        member("ana", team, "requester")
+        member("ida", team, "approver")
+        factories.request(team, ana, [NUMBER])
+        assert [name for name, _ in told()] == ["ida"]
+
+    def test_what_was_decided_before_anybody_was_told_is_not_told(self, team, sam, ana, pending):
+        workflow.cancel(pending.pk, ids(pending), actor=actor(sam))
+        assert told() == []
+
+    def test_an_edit_is_told(self, asked, sam, ana):
+        workflow.edit(
+            asked.pk, actor=actor(sam), version=1, reason="For London", changes={}, taken_out=ids(asked)[:3]
+        )
+        assert told() == [("ana", f"sam changed request {asked.pk}: 5 numbers for Support")]
+        assert "> For London\n" in mail.outbox[0].body
+
+    def test_an_edit_right_after_the_request_is_one_mail(self, team, sam, ana):
+        request = factories.request(team, sam, NUMBERS)
+        notifications.collect()
+        workflow.edit(
+            request.pk,
+            actor=actor(sam),
+            version=1,
+            reason="For London",
+            changes={},
+            taken_out=ids(request)[:7],
+        )
+        assert told() == [("ana", f"sam asks for 1 number for Support (request {request.pk})")]
+
+    def test_who_said_yes_already_is_not_reminded(self, team, sam, ana):
+        Team.objects.update(second_approver_from=Decimal("1"))
+        member("ida", team, "approver")
+        request = factories.request(team, sam, [NUMBER])
+        assert [name for name, _ in told()] == ["ana", "ida"]
+        factories.approve(request, ana)
+        audit.record("request.reminded", actor=reminders.SYSTEM, request=request)
+        assert [name for name, _ in told()] == ["ida"]
+        assert "ana said yes; ida has to say it too." in mail.outbox[0].body
+
+    def test_reminders_go_to_the_approvers_and_then_to_the_team_admins(self, asked, settings):
+        settings.REMIND_APPROVERS_AFTER_HOURS = 24
+        settings.REMIND_ADMINS_AFTER_HOURS = 72
+        for hours, expected in [
+            (25, ("ana", f"Still waiting for you: 8 numbers for Support (request {asked.pk})")),
+            (73, ("tom", f"Nobody has decided request {asked.pk} for Support")),
+        ]:
+            Purchase.objects.update(state_changed_at=clock.now() - timedelta(hours=hours))
+            reminders.remind()
+            assert told() == [expected]
+            reminders.remind()
+            assert told() == []
+
+
+class TestStandIns:
+    def named(self, team, approver, stand_in, first=0, last=0, **fields):
+        today = timezone.localdate()
+        StandIn.objects.create(
+            team=team,
+            approver=approver,
+            stand_in=stand_in,
+            from_day=today + timedelta(days=first),
+            to_day=today + timedelta(days=last),
+            **fields,
+        )
+
+    def test_who_stands_in_today_is_told_as_well(self, team, sam, ana):
+        self.named(team, ana, member("ida", team, "requester"))
+        factories.request(team, sam, [NUMBER])
+        assert [name for name, _ in told()] == ["ana", "ida"]
+
+    @pytest.mark.parametrize(
+        "first, last, fields", [(1, 2, {}), (-2, -1, {}), (0, 0, {"ended_at": timezone.now()})]
+    )
+    def test_on_other_days_and_once_it_is_ended_nobody_else_is_told(
+        self, team, sam, ana, first, last, fields
+    ):
+        self.named(team, ana, member("ida", team, "requester"), first, last, **fields)
+        factories.request(team, sam, [NUMBER])
+        assert [name for name, _ in told()] == ["ana"]
+
+    def test_never_about_ones_own_request_nor_that_of_the_person_one_stands_in_for(self, team, sam, ana):
+        member("ana", team, "requester")
+        self.named(team, ana, sam)
+        factories.request(team, sam, [NUMBER])
+        assert [name for name, _ in told()] == ["ana"]
+        factories.request(team, ana, [NUMBERS[1]])
+        assert told() == []
+
+
+class TestTheEnd:
+    def test_eight_numbers_approved_by_one_click_and_bought_one_by_one_are_one_mail(
+        self, asked, sam, ana, provider
+    ):
+        factories.approve(asked, ana)
+        assert told() == []
+        for count, purchase in enumerate(asked.purchases.order_by("pk"), 1):
+            provider.sells(purchase.phone_number, 500 + count)
+            procurement.buy(purchase.pk)
+            assert told() == ([] if count < 8 else [("sam", f"Request {asked.pk} for Support: 8 bought")])
+        assert all(number[-4:] in mail.outbox[0].body for number in NUMBERS)
+
+    def test_it_does_not_wait_for_a_number_that_hangs(self, asked, sam, ana, provider):
+        purchases = factories.approve(asked, ana)
+        provider.sells(purchases[0].phone_number)
+        procurement.buy(purchases[0].pk)
+        assert told() == []
+        [waiting] = Mail.objects.filter(sent_at=None)
+        assert timedelta() < waiting.due_at - clock.now() <= notifications.PATIENCE
+        assert everything_told() == [("sam", f"Request {asked.pk} for Support: 1 bought")]
+        assert "Not over yet: 7 approved, in line." in mail.outbox[0].body
+
+    def test_a_number_that_waits_for_a_key_does_not_hold_up_the_mail(self, asked, sam, ana):
+        factories.approve(asked, ana)
+        Purchase.objects.filter(request=asked).update(waiting_since=clock.now())
+        workflow.cancel(asked.pk, ids(asked)[:1], actor=actor(ana))
+        assert told() == [("sam", f"Request {asked.pk} for Support: 1 cancelled")]
+
+    def test_a_rejection_brings_the_reason_and_the_name(self, asked, sam, ana):
+        reject(asked, ana, ids(asked)[:2], "We have such numbers.\nAsk tom.")
+        assert told() == [("sam", f"Request {asked.pk} for Support: 2 rejected")]
+        [message] = mail.outbox
+        assert "Rejected (ana):\n" in message.body
+        assert "> We have such numbers.\n> Ask tom.\n" in message.body
+        assert "Not over yet: 6 waiting for approval." in message.body
+
+    def test_two_clicks_before_the_mail_went_out_are_one_mail(self, asked, sam, ana):
+        reject(asked, ana, ids(asked)[:2], "Too dear")
+        notifications.collect()
+        reject(asked, ana, ids(asked)[2:3], "Too long")
+        assert told() == [("sam", f"Request {asked.pk} for Support: 3 rejected")]
+        assert "> Too dear\n" in mail.outbox[0].body and "> Too long\n" in mail.outbox[0].body
+
+    def test_a_click_after_the_mail_went_out_is_another_mail_that_does_not_repeat(self, asked, sam, ana):
+        reject(asked, ana, ids(asked)[:2])
+        told()
+        reject(asked, ana, ids(asked)[2:3], "Too long")
+        assert told() == [("sam", f"Request {asked.pk} for Support: 1 rejected")]
+        assert "Too dear" not in mail.outbox[0].body
+
+    def test_what_one_does_oneself_is_not_told(self, asked, sam):
+        workflow.cancel(asked.pk, ids(asked)[:2], actor=actor(sam))
+        assert told() == []
+
+    def test_what_somebody_else_cancels_is(self, asked, sam, tom):
+        workflow.cancel(asked.pk, ids(asked)[:2], actor=actor(tom), reason="Not this year")
+        assert told() == [("sam", f"Request {asked.pk} for Support: 2 cancelled")]
+
+    def test_an_expiry_is_told(self, asked):
+        for purchase in asked.purchases.all():
+            workflow.expire(purchase, actor=evidence.SWEEP)
+            Purchase.objects.filter(pk=purchase.pk).update(expires_at=clock.now())
+        Purchase.objects.update(expires_at=clock.now() - timedelta(seconds=1))
+        evidence.sweep()
+        assert told() == [("sam", f"Request {asked.pk} for Support: 8 expired")]
+
+    def test_a_failure_brings_the_words_of_the_provider(self, asked, sam, ana, provider):
+        reject(asked, ana, ids(asked)[1:])
+        told()
+        [purchase] = factories.approve(asked, ana)
+        provider.answer_purchase({"error": "Number <gone> & sold"}, status=422)
+        procurement.buy(purchase.pk)
+        assert told() == [("sam", f"Request {asked.pk} for Support: 1 could not be bought")]
+        [message] = mail.outbox
+        assert "Number <gone> & sold" in message.body
+        assert "Number &lt;gone&gt; &amp; sold" in html_of(message)
+        assert "<gone>" not in html_of(message)
+
+
+class TestWhatWentWrong:
+    def held(self, request, ana, provider):
+        """Everything of a request, held since it became dearer."""
+        provider.offers = [offer(number, monthly="9.00") for number in NUMBERS]
+        for purchase in factories.approve(request, ana):
+            procurement.buy(purchase.pk)
+
+    def test_held_purchases_are_told_to_admins_and_approvers_in_one_mail(self, asked, sam, ana, provider):
+        self.held(asked, ana, provider)
+        assert told() == [(name, "8 numbers of Support need a decision") for name in ("ana", "tom")]
+        for purchase in asked.purchases.all():
+            url = f"{settings.SITE_URL}/purchases/{purchase.pk}/"
+            assert all(url in message.body and url in html_of(message) for message in mail.outbox)
+
+    def test_not_to_the_admin_who_asked(self, team, tom, ana, provider):
+        member("tom", team, "requester")
+        self.held(factories.request(team, tom, [NUMBER]), ana, provider)
+        told()
+        assert [message.to for message in mail.outbox if "decision" in message.subject] == [
+            ["ana@example.com"]
+        ]
+
+    def test_what_was_settled_before_the_mail_went_out_is_not_told(self, asked, sam, ana, provider):
+        self.held(asked, ana, provider)
+        notifications.collect()
+        for purchase in asked.purchases.all():
+            decisions.give_up(purchase, reason="Too dear", actor=actor(ana))
+        notifications.collect()
+        assert told() == [("sam", f"Request {asked.pk} for Support: 8 could not be bought")]
+        dropped = Mail.objects.exclude(given_up_at=None)
+        assert {row.problem for row in dropped} == {"Not sent: it was settled meanwhile."}
+
+    def test_a_refused_key_is_told_to_the_team_admins_once(self, asked, sam, ana, provider):
+        provider.answer_purchase({"error": "Unauthorized"}, status=401)
+        for purchase in factories.approve(asked, ana):
+            procurement.buy(purchase.pk)
+        assert told() == [("tom", "IdentityCall refuses the API key of Support")]
+        [message] = mail.outbox
+        assert "…1234" in message.body and factories.KEY not in message.body
+        assert f"{settings.SITE_URL}/teams/support/" in message.body
+        assert told() == []
+
+    def test_long_waits_of_a_team_are_one_mail_to_its_admins(self, asked, ana):
+        factories.approve(asked, ana)
+        long_ago = clock.now() - timedelta(minutes=21)
+        Purchase.objects.update(waiting_since=long_ago, waiting_for="IdentityCall cannot be reached.")
+        evidence.sweep()
+        assert told() == [("tom", "8 numbers of Support wait to be bought")]
+        assert "> IdentityCall cannot be reached.\n" in mail.outbox[0].body
+
+    def test_what_was_given_up_and_is_bought_after_all_is_told_to_everybody(
+        self, asked, sam, ana, team, provider
+    ):
+        reject(asked, ana, ids(asked)[1:])
+        [purchase] = factories.approve(asked, ana)
+        provider.answer_purchase(requests.ReadTimeout())
+        procurement.buy(purchase.pk)
+        Purchase.objects.update(window_ends_at=clock.now() - timedelta(seconds=1))
+        evidence.sweep()
+        assert everything_told() == [
+            ("ana", "1 number of Support needs a decision"),
+            ("sam", f"Request {asked.pk} for Support: 7 rejected"),
+            ("tom", "1 number of Support needs a decision"),
+        ]
+        decisions.give_up(asked.purchases.get(pk=purchase.pk), reason="Nobody knows", actor=actor(ana))
+        assert told() == [("sam", f"Request {asked.pk} for Support: 1 given up, still watched")]
+        provider.owned_numbers.append(owned(NUMBER))
+        Purchase.objects.update(due_at=clock.now())
+        evidence.check(team.keys.get().pk)
+        assert told() == [
+            ("ana", "Bought after all: 1 number of Support that was given up"),
+            ("sam", f"Request {asked.pk} for Support: 1 bought"),
+            ("tom", "Bought after all: 1 number of Support that was given up"),
+        ]
+
+    def test_a_pause_of_the_provider_is_no_mail(self, asked):
+        audit.record("provider.paused", actor=audit.WORKER, note="No answer")
+        assert told() == []
+
+
+class TestWhoGetsNone:
+    @pytest.mark.parametrize("change", [{"is_active": False}, {"wants_mail": False}, {"email": ""}])
+    def test_switched_off_or_without_an_address(self, team, sam, ana, change):
+        User.objects.filter(pk=ana.pk).update(**change)
+        factories.request(team, sam, [NUMBER])
+        assert told() == []
+        assert not Mail.objects.exists()
+
+    @pytest.mark.parametrize("change", [{"is_active": False}, {"wants_mail": False}, {"email": ""}])
+    def test_switched_off_while_the_mail_waits(self, team, sam, ana, change):
+        factories.request(team, sam, [NUMBER])
+        notifications.collect()
+        User.objects.filter(pk=ana.pk).update(**change)
+        assert told() == []
+        assert Mail.objects.get().problem == "Not sent: this person gets no mails."
+
+    def test_who_has_left_the_team_while_the_mail_waits(self, asked, sam, ana):
+        reject(asked, ana, ids(asked))
+        notifications.collect()
+        Membership.objects.filter(user=sam).delete()
+        assert told() == []
+        assert Mail.objects.get(user=sam).problem == "Not sent: this person has left the team."
+
+    def test_who_is_no_approver_any_more(self, team, sam, ana):
+        factories.request(team, sam, [NUMBER])
+        member("ana", team, "requester")
+        notifications.collect()
+        Membership.objects.filter(user=ana, role="approver").delete()
+        assert told() == []
+
+    def test_a_new_address_gets_what_waits(self, team, sam, ana):
+        factories.request(team, sam, [NUMBER])
+        notifications.collect()
+        User.objects.filter(pk=ana.pk).update(email="ana.new@example.com")
+        told()
+        assert [message.to for message in mail.outbox] == [["ana.new@example.com"]]
+
+
+class TestTheRecordIsToldOnce:
+    def test_a_crash_half_way_through_leaves_nothing_and_loses_nothing(self, team, sam, ana, monkeypatch):
+        member("ida", team, "approver")
+        factories.request(team, sam, [NUMBER])
+        before = MailCursor.objects.get().seq
+        real, made = Mail.objects.create, []
+
+        def create(**fields):
+            made.append(fields)
+            if len(made) == 2:
+                raise SystemExit("killed")
+            return real(**fields)
+
+        monkeypatch.setattr(Mail.objects, "create", create)
+        with pytest.raises(SystemExit):
+            notifications.collect()
+        assert (Mail.objects.count(), MailCursor.objects.get().seq) == (0, before)
+        monkeypatch.undo()
+        assert [name for name, _ in told()] == ["ana", "ida"]
+        assert MailCursor.objects.get().seq == AuditHead.objects.get().seq
+
+    def test_a_crash_between_collect_and_send_loses_nothing(self, team, sam, ana):
+        factories.request(team, sam, [NUMBER])
+        notifications.collect()
+        notifications.collect()
+        assert [name for name, _ in told()] == ["ana"]
+
+    def test_a_sender_that_died_with_a_mail_leaves_it_to_another(self, team, sam, ana, monkeypatch):
+        factories.request(team, sam, [NUMBER])
+        with monkeypatch.context() as patch:
+            patch.setattr(letters, "compose", lambda mail: (_ for _ in ()).throw(SystemExit("killed")))
+            with pytest.raises(SystemExit):
+                told()
+        assert told() == []  # it may still be at it
+        Mail.objects.update(due_at=clock.now())
+        assert [name for name, _ in told()] == ["ana"]
+        assert Mail.objects.get().tries == 2
+
+    def test_an_event_that_comes_after_the_sender_began_is_a_mail_of_its_own(
+        self, asked, sam, ana, monkeypatch
+    ):
+        reject(asked, ana, ids(asked)[:1])
+        notifications.collect()
+        claimed = notifications._claimed(Mail.objects.filter(user=sam).get().pk)
+        reject(asked, ana, ids(asked)[1:2])
+        notifications.collect()
+        first, second = Mail.objects.filter(user=sam).order_by("pk")
+        assert first.events == claimed.events
+        assert not set(first.events) & set(second.events)
+
+    def test_every_event_is_told_however_many_there_are(self, team, sam, ana, monkeypatch):
+        monkeypatch.setattr(notifications, "BATCH", 3)
+        first = factories.request(team, sam, NUMBERS[:4])
+        second = factories.request(team, sam, NUMBERS[4:])
+        assert [subject.rpartition("request")[2] for _, subject in told()] == [
+            f" {first.pk})",
+            f" {second.pk})",
+        ]
+
+    def test_what_happened_before_there_were_mails_is_not_told(self, team, sam, ana):
+        factories.request(team, sam, [NUMBER])
+        MailCursor.objects.all().delete()
+        make_single_rows()
+        assert told() == []
+        factories.request(team, sam, [NUMBERS[1]])
+        assert len(told()) == 1
+
+    def test_the_record_is_not_changed_by_it(self, asked, ana):
+        before = AuditEvent.objects.count()
+        told()
+        assert AuditEvent.objects.count() == before
+
+    def test_old_mails_are_forgotten(self, asked):
+        notifications.forget_old()
+        assert Mail.objects.count() == 1
+        Mail.objects.update(created_at=clock.now() - timedelta(days=91))
+        notifications.forget_old()
+        assert not Mail.objects.exists()
+
+
+class TestOneBadMail:
+    def test_does_not_hold_up_the_others(self, team, sam, ana, monkeypatch):
+        member("ida", team, "approver")
+        factories.request(team, sam, [NUMBER])
+        real = letters.compose
+
+        def compose(mail):
+            if mail.user.username == "ana":
+                raise TemplateDoesNotExist("mail/none.txt")
+            return real(mail)
+
+        monkeypatch.setattr(letters, "compose", compose)
+        assert [name for name, _ in told()] == ["ida"]
+        kept = Mail.objects.get(user__username="ana")
+        assert (kept.sent_at, kept.given_up_at, kept.problem) == (None, None, "mail/none.txt")
+        monkeypatch.undo()
+        Mail.objects.update(due_at=clock.now())
+        assert [name for name, _ in told()] == ["ana"]
+
+    def test_is_tried_with_growing_gaps_for_a_day_and_then_given_up(self, team, sam, ana, monkeypatch):
+        factories.request(team, sam, [NUMBER])
+        monkeypatch.setattr(letters, "compose", lambda mail: 1 / 0)
+        gaps = []
+        while True:
+            assert told() == []
+            row = Mail.objects.get()
+            if row.given_up_at:
+                break
+            gaps.append(round((row.due_at - clock.now()).total_seconds() / 60))
+            Mail.objects.update(due_at=clock.now())
+        assert gaps == [1, 2, 4, 8, 16, 32, 64, 128, 240, 240, 240, 240, 240]
+        assert 24 * 60 <= sum(gaps) < 25 * 60
+        assert row.problem == "division by zero"
+
+    def test_keeps_no_key_that_the_server_put_into_its_words(self, team, sam, ana, monkeypatch):
+        factories.request(team, sam, [NUMBER])
+
+        def compose(mail):
+            raise RuntimeError(f"refused {factories.KEY}")
+
+        monkeypatch.setattr(letters, "compose", compose)
+        told()
+        assert Mail.objects.get().problem == "refused idc_[removed]"
+
+
+class TestWhatAMailHolds:
+    @pytest.mark.parametrize(
+        "name", ["Sup\r\nBcc: ida@example.com", "Sup\nBcc: ida@example.com", "Sup\u2028\x85\x0bport"]
+    )
+    def test_a_name_cannot_add_a_header(self, team, sam, ana, name):
+        Team.objects.filter(pk=team.pk).update(name=name)
+        User.objects.filter(pk=sam.pk).update(first_name="Sam\r\nBcc: ida@example.com\r\n\r\n<b>")
+        factories.request(Team.objects.get(), sam, [NUMBER])
+        told()
+        [message] = mail.outbox
+        assert message.recipients() == ["ana@example.com"]
+        assert len(message.subject.splitlines()) == 1
+        parsed = message.message()
+        assert parsed["Bcc"] is None and parsed["Cc"] is None
+        assert "ida@example.com" not in re.sub(r"(?s)\n\n.*", "", parsed.as_string()).replace(
+            parsed["Subject"], ""
+        )
+
+    @pytest.mark.parametrize("address", ["ana@example.com\nBcc: ida@example.com", "ana", "a@b@c"])
+    def test_an_address_that_is_none_is_the_problem_of_that_mail_alone(self, team, sam, ana, address):
+        member("ida", team, "approver")
+        User.objects.filter(pk=ana.pk).update(email=address)
+        factories.request(team, sam, [NUMBER])
+        notifications.collect()
+        notifications.send()
+        for message in mail.outbox:
+            assert "\n" not in message.to[0] and len(message.recipients()) == 1
+        assert "ida@example.com" in [message.to[0] for message in mail.outbox]
+
+    def test_html_escapes_what_people_wrote_and_text_shows_it_as_it_is(self, team, sam, ana):
+        written = "<script>alert('1')</script> & <img src=x>"
+        Team.objects.filter(pk=team.pk).update(name="R&D <x>")
+        User.objects.filter(pk=sam.pk).update(first_name="Sam <b>")
+        request = workflow.submit(
+            team=Team.objects.get(),
+            requester=actor(User.objects.get(pk=sam.pk)),
+            reason=written,
+            lines=[factories.line(NUMBER, name="Desk <i> & 'co'")],
+        )
+        told()
+        reject(request, ana, ids(request), written)
+        notifications.collect()
+        notifications.send()
+        waiting, outcome = mail.outbox
+        for message in (waiting, outcome):
+            assert f"> {written}\n" in message.body
+            assert "&lt;" not in message.body and "&#x27;" not in message.body and "&amp;" not in message.body
+            html = html_of(message)
+            assert "&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt; &amp; &lt;img src=x&gt;" in html
+            assert not re.search(r"<(script|img|i|b|x)\b", html)
+            assert "Desk &lt;i&gt;" in html and "Desk <i> & 'co'" in message.body
+        assert waiting.subject == f"Sam <b> asks for 1 number for R&D <x> (request {request.pk})"
+
+    def test_a_reason_of_several_lines_cannot_pass_for_words_of_number_desk(self, team, sam, ana):
+        workflow.submit(
+            team=team,
+            requester=actor(sam),
+            reason="Please\n\nLook at it and decide:\n\nhttp://elsewhere.example/",
+            lines=[factories.line(NUMBER)],
+        )
+        told()
+        assert re.findall("(?m)^(.*)Look at it and decide:$", mail.outbox[0].body) == ["> ", ""]
+        assert "> http://elsewhere.example/" in mail.outbox[0].body
+
+    def test_no_key_is_in_a_mail(self, team, sam, ana):
+        User.objects.filter(pk=sam.pk).update(first_name=factories.KEY)
+        request = workflow.submit(
+            team=team, requester=actor(sam), reason=f"curl -H {factories.KEY}", lines=[factories.line(NUMBER)]
+        )
+        told()
+        [message] = mail.outbox
+        assert factories.KEY not in message.message().as_string()
+        assert "curl -H idc_[removed]" in message.body
+        row = Mail.objects.get()
+        assert not any(factories.KEY in text for text in (row.subject, row.text, row.html))
+        assert message.subject == f"idc_[removed] asks for 1 number for Support (request {request.pk})"
+
+    def test_a_hundred_numbers_are_a_mail_that_can_be_read(self, team, sam, ana):
+        request = factories.request(team, sam, [f"+12125551{n:03d}" for n in range(100)])
+        told()
+        [message] = mail.outbox
+        assert message.body.count("+1 212-555-1") == letters.SHOWN
+        assert "the page shows all 100" in message.body and "the page shows all 100" in html_of(message)
+        assert "300.00 USD" in message.body
+        assert len(ids(request)) == 100
+
+    def test_it_says_that_no_machine_need_answer_and_has_an_id_of_its_own(self, team, sam, ana):
+        factories.request(team, sam, [NUMBER])
+        told()
+        parsed = mail.outbox[0].message()
+        assert parsed["Auto-Submitted"] == "auto-generated"
+        assert parsed["Message-ID"].startswith(f"<mail-{Mail.objects.get().pk}.")
+        assert parsed["Message-ID"].endswith("@localhost>")
+
+    @pytest.mark.parametrize("kind", letters.TITLES)
+    def test_every_kind_is_readable_in_the_dark_and_loads_nothing(self, kind):
+        html = get_template(f"mail/{kind}.html").render({"subject": "S", "url": "http://127.0.0.1:8000/"})
+        assert '<meta name="color-scheme" content="light dark">' in html
+        assert not re.search(r"<img|<link|<script|<style|url\(|src=|<form|<input|<button", html)
+        # Colours stand in pairs or not at all: text that is left to the mail program fits its background.
+        assert re.findall(r"[ ;](color|background): (#\w+)", html) == [
+            ("background", "#2449a4"),
+            ("color", "#ffffff"),
+        ]
+
+
+class TestTheLinks:
+    def links(self, message):
+        in_text = re.findall(r"https?://\S+", message.body)
+        assert sorted(set(in_text)) == sorted(set(re.findall('href="([^"]*)"', html_of(message))))
+        return {link.removeprefix(settings.SITE_URL) for link in in_text}
+
+    def test_lead_here_and_decide_nothing(self, client, asked, team, sam, ana, tom, provider):
+        factories.approve(asked, ana)
+        provider.answer_purchase({"error": "Unauthorized"}, status=401)
+        procurement.buy(ids(asked)[0])
+        Purchase.objects.filter(request=asked).update(waiting_since=clock.now() - timedelta(hours=1))
+        evidence.sweep()
+        workflow.cancel(asked.pk, ids(asked)[1:3], actor=actor(tom))
+        factories.request(team, sam, ["+12125550142"])
+        everything_told()
+        assert len(mail.outbox) == 4
+        for message in mail.outbox:
+            client.force_login(User.objects.get(email=message.to[0]))
+            links = self.links(message)
+            assert len(links) >= 2
+            for link in links:
+                before = list(Purchase.objects.order_by("pk").values())
+                last = AuditHead.objects.get().seq
+                assert client.get(link).status_code == 200, link
+                assert list(Purchase.objects.order_by("pk").values()) == before
+                assert AuditHead.objects.get().seq == last
+
+    def test_an_approver_lands_on_the_decision_after_the_log_in(self, client, team, sam, ana, provider):
+        request = factories.request(team, sam, [NUMBER])
+        told()
+        [link] = [link for link in self.links(mail.outbox[0]) if "/requests/" in link]
+        sent_to = client.get(link)
+        assert sent_to.status_code == 302
+        fields = {"username": "ana", "password": factories.PASSWORD}
+        page = client.post(sent_to["Location"], fields, follow=True)
+        assert page.redirect_chain[-1][0] == link
+        form = reverse("purchasing:request-approve", args=[request.pk])
+        assert f'action="{form}"' in page.content.decode()
+
+
+class TestTheQueue:
+    def waiting(self):
+        return DBTaskResult.objects.filter(task_path="purchasing.tasks.send_mails", status="READY").count()
+
+    def test_is_woken_once_when_there_is_something_to_tell_or_to_send(self, team, sam, ana):
+        told()
+        notifications.wake_if_due()
+        assert self.waiting() == 0
+        factories.request(team, sam, [NUMBER])
+        notifications.wake_if_due()
+        notifications.wake_if_due()
+        assert self.waiting() == 1
+        DBTaskResult.objects.all().delete()
+        notifications.collect()
+        notifications.wake_if_due()
+        assert self.waiting() == 1
+
+    def test_a_task_that_died_is_no_reason_to_wait(self, team, sam, ana):
+        factories.request(team, sam, [NUMBER])
+        notifications.wake_if_due()
+        DBTaskResult.objects.update(status="RUNNING")
+        notifications.wake_if_due()
+        assert self.waiting() == 1
+
+    def test_purchases_go_first(self):
+        from purchasing import tasks
+
+        assert tasks.send_mails.priority < min(
+            task.priority for task in (tasks.buy, tasks.check, tasks.apply, tasks.confirm_costs)
+        )
+
+    def test_reconcile_tells_and_sends(self, team, sam, ana, provider, capsys):
+        factories.request(team, sam, [NUMBER])
+        mail.outbox.clear()
+        call_command("reconcile")
+        assert [message.to for message in mail.outbox] == [["ana@example.com"]]
+
+
+class TestTheSettingsOfAPerson:
+    URL = "/accounts/mail/"
+
+    def test_a_person_switches_mails_off_and_sets_the_address(self, client, team, sam, ana):
+        client.force_login(ana)
+        assert b'value="ana@example.com"' in client.get(self.URL).content
+        page = client.post(self.URL, {"address": "ana.new@example.com"}, follow=True)
+        assert b"You get no more mails." in page.content
+        ana.refresh_from_db()
+        assert (ana.email, ana.wants_mail) == ("ana.new@example.com", False)
+        factories.request(team, sam, [NUMBER])
+        assert told() == []
+        client.post(self.URL, {"address": "ana.new@example.com", "wants_mail": "on"})
+        factories.request(team, sam, [NUMBERS[1]])
+        assert len(told()) == 1
+
+    def test_it_is_recorded_without_the_address(self, client, ana):
+        client.force_login(ana)
+        client.post(self.URL, {"address": "ana.new@example.com", "wants_mail": "on"})
+        event = AuditEvent.objects.order_by("-seq").first()
+        assert (event.action, event.actor) == ("member.mail_changed", ana)
+        assert event.data == {"member": "ana", "wants_mail": True, "address_changed": True}
+        assert "example.com" not in f"{event.note} {event.data}"
+
+    def test_what_changes_nothing_is_no_event(self, client, ana):
+        client.force_login(ana)
+        before = AuditHead.objects.get().seq
+        client.post(self.URL, {"address": "ana@example.com", "wants_mail": "on"})
+        assert AuditHead.objects.get().seq == before
+
+    @pytest.mark.parametrize(
+        "address", ["ana", "ana@example.com\nBcc: ida@example.com", "a@b", "x" * 250 + "@example.com"]
+    )
+    def test_what_is_no_address_is_refused_and_shown_again(self, client, ana, address):
+        client.force_login(ana)
+        page = client.post(self.URL, {"address": address, "wants_mail": "on"})
+        assert page.status_code == 200
+        assert 'role="alert"' in page.content.decode()
+        ana.refresh_from_db()
+        assert ana.email == "ana@example.com"
+
+    def test_without_an_address_it_says_that_none_are_sent(self, client, ana):
+        client.force_login(ana)
+        page = client.post(self.URL, {"address": "", "wants_mail": "on"}, follow=True)
+        assert b"There is no address, so no mails are sent to you." in page.content
+
+    def test_the_menu_leads_there(self, client, ana):
+        client.force_login(ana)
+        page = client.get("/").content.decode()
+        assert 'href="/accounts/mail/"' in page and 'href="/mails/"' in page
+
+    def test_create_member_takes_an_address(self, team, tmp_path):
+        file = tmp_path / "password"
+        file.write_text(factories.PASSWORD)
+        options = {"team": "Support", "role": "approver", "password_file": str(file)}
+        call_command("create_member", "ida", email="ida@example.com", **options)
+        assert User.objects.get(username="ida").email == "ida@example.com"
+        call_command("create_member", "ida", **options)
+        assert User.objects.get(username="ida").email == "ida@example.com"
+        call_command("create_member", "ida", email="ida.new@example.com", **options)
+        assert User.objects.get(username="ida").email == "ida.new@example.com"
+        with pytest.raises(CommandError, match="no address"):
+            call_command("create_member", "ida", email="ida", **options)
+
+
+class TestThePages:
+    @pytest.fixture
+    def sent(self, asked, sam, ana):
+        """One mail to ana and one to sam."""
+        reject(asked, ana, ids(asked), "Too <dear>")
+        told()
+        return Mail.objects.get(user=ana), Mail.objects.get(user=sam)
+
+    def seen(self, client, user, mails):
+        client.force_login(user)
+        listed = client.get("/mails/").content.decode()
+        for row in mails:
+            found = f'href="/mails/{row.pk}/"' in listed
+            assert client.get(f"/mails/{row.pk}/").status_code == (200 if found else 404)
+            yield found
+
+    def test_each_sees_their_own_and_a_superuser_no_others_outside_of_the_sandbox(
+        self, client, sent, sam, ana, tom
+    ):
+        assert list(self.seen(client, ana, sent)) == [True, False]
+        assert list(self.seen(client, sam, sent)) == [False, True]
+        assert list(self.seen(client, tom, sent)) == [False, False]
+        assert list(self.seen(client, factories.superuser(), sent)) == [False, False]
+
+    def test_in_the_sandbox_a_superuser_sees_all(self, client, sent, sam, settings):
+        settings.SANDBOX = True
+        assert list(self.seen(client, factories.superuser(), sent)) == [True, True]
+        assert list(self.seen(client, sam, sent)) == [False, True]
+
+    def test_a_mail_is_shown_as_text(self, client, sent, sam):
+        client.force_login(sam)
+        page = client.get(f"/mails/{sent[1].pk}/").content.decode()
+        assert "Too &lt;dear&gt;" in page and "sam@example.com" in page
+        assert f'href="{settings.SITE_URL}/requests/' in page
+
+    def test_what_waits_and_what_was_not_sent_is_shown_with_the_reason(
+        self, client, team, sam, ana, monkeypatch
+    ):
+        factories.request(team, sam, [NUMBER])
+        notifications.collect()
+        client.force_login(ana)
+        assert "waits" in client.get("/mails/").content.decode()
+        monkeypatch.setattr(letters, "compose", lambda mail: 1 / 0)
+        told()
+        page = client.get("/mails/").content.decode()
+        assert "A request waits for approval" in page and "division by zero" in page
+        assert "division by zero" in client.get(f"/mails/{Mail.objects.get().pk}/").content.decode()
+
+
+def settings_with(**environment):
+    """The mail settings of a process that was started with this environment."""
+    names = [
+        *(
+            "EMAIL_BACKEND",
+            "EMAIL_HOST",
+            "EMAIL_PORT",
+            "EMAIL_HOST_USER",
+            "EMAIL_HOST_PASSWORD",
+            "EMAIL_TIMEOUT",
+        ),
+        *("EMAIL_USE_TLS", "EMAIL_USE_SSL", "DEFAULT_FROM_EMAIL"),
+    ]
+    code = (
+        "import json; from django.conf import settings; "
+        f"print(json.dumps({{name: getattr(settings, name) for name in {names}}}))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "dashboard.settings", **environment},
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+    )
+    return json.loads(run.stdout) if run.returncode == 0 else run.stderr
+
+
+class TestTheSettings:
+    def test_mails_are_written_to_the_log_by_default(self):
+        found = settings_with()
+        assert found["EMAIL_BACKEND"] == "django.core.mail.backends.console.EmailBackend"
+        assert (found["EMAIL_TIMEOUT"], found["DEFAULT_FROM_EMAIL"]) == (
+            10,
+            "Number Desk <number-desk@localhost>",
+        )
+
+    @pytest.mark.parametrize(
+        "url, host, port, user, password, tls, ssl",
+        [
+            ("smtp://127.0.0.1:2525", "127.0.0.1", 2525, None, None, False, False),
+            (
+                "smtp+tls://desk:s%40crt%2F1@mail.example.com:587",
+                "mail.example.com",
+                587,
+                "desk",
+                "s@crt/1",
+                True,
+                False,
+            ),
+            ("smtp+ssl://desk:x@mail.example.com:465", "mail.example.com", 465, "desk", "x", False, True),
+        ],
+    )
+    def test_email_url(self, url, host, port, user, password, tls, ssl):
+        found = settings_with(EMAIL_URL=url)
+        assert found == {
+            "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+            "EMAIL_HOST": host,
+            "EMAIL_PORT": port,
+            "EMAIL_HOST_USER": user,
+            "EMAIL_HOST_PASSWORD": password,
+            "EMAIL_USE_TLS": tls,
+            "EMAIL_USE_SSL": ssl,
+            "EMAIL_TIMEOUT": 10,
+            "DEFAULT_FROM_EMAIL": "Number Desk <number-desk@localhost>",
+        }
+
+    def test_mails_are_from_the_host_of_the_site_or_whom_one_says(self):
+        site = {"SITE_URL": "https://desk.example.com"}
+        assert settings_with(**site)["DEFAULT_FROM_EMAIL"] == "Number Desk <number-desk@desk.example.com>"
+        said = settings_with(**site, MAIL_FROM="Desk <desk@example.com>")
+        assert said["DEFAULT_FROM_EMAIL"] == "Desk <desk@example.com>"
+        assert "MAIL_FROM is an address" in settings_with(MAIL_FROM="desk")
