@@ -1,5 +1,6 @@
 """Who is told what by mail: the record says so, once, in one mail for what belongs together."""
 
+import email
 import json
 import os
 import re
@@ -571,11 +572,11 @@ class TestWhatAMailHolds:
         [message] = mail.outbox
         assert message.recipients() == ["ana@example.com"]
         assert len(message.subject.splitlines()) == 1
-        parsed = message.message()
-        assert parsed["Bcc"] is None and parsed["Cc"] is None
-        assert "ida@example.com" not in re.sub(r"(?s)\n\n.*", "", parsed.as_string()).replace(
-            parsed["Subject"], ""
+        arrived = email.message_from_bytes(message.message().as_bytes())
+        assert sorted(arrived.keys()) == sorted(
+            ["Auto-Submitted", "Content-Type", "Date", "From", "MIME-Version", "Message-ID", "Subject", "To"]
         )
+        assert arrived["To"] == "ana@example.com"
 
     @pytest.mark.parametrize("address", ["ana@example.com\nBcc: ida@example.com", "ana", "a@b@c"])
     def test_an_address_that_is_none_is_the_problem_of_that_mail_alone(self, team, sam, ana, address):
@@ -655,7 +656,7 @@ class TestWhatAMailHolds:
 
     @pytest.mark.parametrize("kind", letters.TITLES)
     def test_every_kind_is_readable_in_the_dark_and_loads_nothing(self, kind):
-        html = get_template(f"mail/{kind}.html").render({"subject": "S", "url": "http://127.0.0.1:8000/"})
+        html = get_template(f"mail/{kind}.html").render({"subject": "S", "url": "/", "shown": 1})
         assert '<meta name="color-scheme" content="light dark">' in html
         assert not re.search(r"<img|<link|<script|<style|url\(|src=|<form|<input|<button", html)
         # Colours stand in pairs or not at all: text that is left to the mail program fits its background.

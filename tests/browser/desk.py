@@ -26,7 +26,7 @@ FAST = {  # seconds, so that what takes minutes in earnest can be watched
 class Desk:
     """A running Number Desk at `url`, with the sandbox's `provider`. `stop()` ends every process of it."""
 
-    def __init__(self, folder, *, seed=("--people-only",), settings=FAST, slow_seconds=2):
+    def __init__(self, folder, *, seed=("--people-only",), settings=FAST):
         web, api = two_free_ports()
         self.url = f"http://{HOST}:{web}"
         self.provider = Provider(f"http://{HOST}:{api}")
@@ -48,15 +48,15 @@ class Desk:
         self.processes = Processes(self.environment, logs=folder / "logs")
         self._cookies = {}
         try:
-            self._start(web, api, seed, slow_seconds)
+            self._start(web, api, seed)
         except BaseException:
             self.stop()
             raise
 
-    def _start(self, web, api, seed, slow_seconds):
+    def _start(self, web, api, seed):
         start, finish, wait_for = self.processes.start, self.processes.finish, self.processes.wait_for
         finish("migrate", "manage.py", "migrate", "--verbosity", "0")
-        options = f"--port {api} --rate-limit 0 --slow-seconds {slow_seconds} --state".split()
+        options = f"--port {api} --rate-limit 0 --slow-seconds 2 --state".split()
         start("sandbox", "-m", "sandbox", *options, str(self.folder / "sandbox"))
         wait_for("sandbox", f"{self.provider.url}/healthz")
         finish("seed", "manage.py", "seed_demo", *seed)

@@ -1,6 +1,5 @@
 """`make screenshots`: pictures of the main pages of a running Number Desk, in docs/. README shows one of them."""
 
-import re
 import sys
 import tempfile
 from pathlib import Path
@@ -11,10 +10,10 @@ from dashboard.run import BASE_DIR
 from tests.browser import chromium
 from tests.browser.conftest import launch
 from tests.browser.desk import Desk
-from tests.browser.steps import ask_for
+from tests.browser.steps import approve, ask_for
 
 DOCS = BASE_DIR / "docs"
-SETTINGS = {"RATE_LIMIT_PER_MINUTE": "600", "SETTLE_WINDOW": "1", "IDENTITYCALL_DEADLINE": "25"}
+SETTINGS = {"RATE_LIMIT_PER_MINUTE": "600"}
 REASON = "The help desk in Vienna opens on Monday: one line for each desk, one for the night shift."
 
 
@@ -26,7 +25,7 @@ def main():
         return str(problem)
     (DOCS / "screenshots").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        desk = Desk(Path(folder), seed=(), settings=SETTINGS, slow_seconds=20)
+        desk = Desk(Path(folder), seed=(), settings=SETTINGS)
         browser = launch(playwright, path)
         try:
             take_all(desk, browser)
@@ -51,15 +50,13 @@ def take_all(desk, browser):
     take(ana, "screenshots/approvals.png")
     take(person("ana", width=375), "screenshots/approvals-telephone.png", "/approvals/")
 
-    ana.goto(address)
-    ana.locator("input[name=purchase]").last.uncheck()
-    ana.get_by_role("button", name=re.compile("^Approve")).click()
-    for _ in range(60):  # until one is bought, one is on its way, and one is in doubt
+    approve(ana, address)
+    for _ in range(200):  # until one is bought, one is on its way, and one is in doubt
         sam.goto(address)
         shown = sam.locator("#request-live [role=status]").inner_text()
         if all(words in shown for words in ("Buying now", "Bought", "Checking")):
             break
-        sam.wait_for_timeout(300)
+        sam.wait_for_timeout(100)
     take(sam, "screenshot.png")
     take(person("sam", width=375), "screenshots/request-telephone.png", address)
     take(person("sam", color_scheme="dark"), "screenshots/request-dark.png", address)
@@ -67,11 +64,13 @@ def take_all(desk, browser):
 
 
 def mixed(desk):
-    """Offers of which one is refused, one is slow and one loses its answer; the last ones are plain."""
-    offered = desk.provider.available("AT", "local")["data"]
-    ends = {offer["phone_number"][-3:]: offer for offer in offered}
-    plain = [offer for offer in offered if offer["phone_number"][-3:-1] != "99"]
-    return {"data": [*plain[:3], ends["991"], ends["992"], ends["993"]]}
+    """Offers that come to every end: bought, refused, answer lost, slow, and one that waits behind it."""
+    offers = desk.provider.available("AT", "local", count=6)
+    _, _, refused, lost, slow, _ = sorted(offer["phone_number"] for offer in offers["data"])
+    desk.provider.set_fault("declined", phone_number=refused, text=f"{refused} is no longer available")
+    desk.provider.set_fault("close_after", phone_number=lost)
+    desk.provider.set_fault("slow_after", phone_number=slow, seconds=20)
+    return offers
 
 
 def take(page, name, address=None):
