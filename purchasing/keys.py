@@ -81,7 +81,7 @@ def is_account_wide(key):
 def _client(secret, *, before_read=None):
     return Client(
         settings.IDENTITYCALL_API_URL,
-        str(secret),
+        secret,
         connect_timeout=settings.IDENTITYCALL_CONNECT_TIMEOUT,
         read_timeout=min(LONGEST, settings.IDENTITYCALL_READ_TIMEOUT),
         deadline=min(LONGEST, settings.IDENTITYCALL_DEADLINE),

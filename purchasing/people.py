@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from purchasing import audit, clock, pauses, rules, wake
+from purchasing.encryption import Secret
 from purchasing.models import ApiKey, Membership, Purchase, Team, User
 from purchasing.redaction import holds_secret
 from purchasing.states import Role, State
@@ -117,7 +118,7 @@ def set_key(team, secret, *, actor):
 
     Raises `WorkflowError` for a text that has not a key's form (AUTH). What waited for a key is due at once.
     """
-    secret = secret.strip()
+    secret = Secret(secret.strip())
     if not KEY_SHAPE.fullmatch(secret):
         raise WorkflowError("An API key is idc_ followed by 32 letters or digits.")
     team = Team.objects.select_for_update(no_key=True).get(pk=team.pk)

@@ -8,12 +8,13 @@ from functools import cached_property
 
 import requests
 from django.apps import apps
+from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from purchasing import agreements, clock, evidence, procurement, stops
-from purchasing.models import Desk, Paste, Purchase, PurchaseRequest, StandIn, User
+from purchasing import agreements, clock, evidence, invitations, procurement, stops
+from purchasing.models import Desk, Mail, Paste, Purchase, PurchaseRequest, StandIn, Team, User
 from tests import factories
 from tests.provider import offer, owned
 
@@ -71,6 +72,26 @@ purchasing:team-go-on             POST   login  404   403   403       403      4
 purchasing:team-rules             POST   login  404   403   403       403      403   403      done  403     done  login
 purchasing:team-stand-in          POST   login  404   403   403       done     403   403      done  403     done  login
 purchasing:team-stand-in-end      POST   login  404   403   403       done     403   done     done  403     done  login
+
+purchasing:team-key               GET    login  404   403   403       403      403   403      200   403     200   login
+purchasing:team-key               POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:team-key-test          POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:team-key-scope         POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:team-key-remove        POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:team-invite            POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:member                 GET    login  404   403   403       403      403   403      200   403     200   login
+purchasing:member-roles           POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:member-remove          POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:member-link            POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:person-off             POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:person-on              POST   login  404   403   403       403      403   403      done  403     done  login
+
+purchasing:team-new               GET    login  403   403   403       403      403   403      403   403     200   login
+purchasing:team-new               POST   login  403   403   403       403      403   403      403   403     done  login
+purchasing:team-rename            POST   login  404   403   403       403      403   403      403   403     done  login
+purchasing:team-switch-off        POST   login  404   403   403       403      403   403      403   403     done  login
+purchasing:team-switch-on         POST   login  404   403   403       403      403   403      403   403     done  login
+
 purchasing:stop-all               POST   login  403   403   403       403      403   403      403   403     done  login
 purchasing:go-on-all              POST   login  403   403   403       403      403   403      403   403     done  login
 
@@ -82,6 +103,13 @@ password_change                   GET    login  200   200   200       200      2
 password_change                   POST   login  done  done  done      done     done  done     done  done    done  login
 password_change                   PUT    login  200   200   200       200      200   200      200   200     200   login
 password_change_done              GET    login  200   200   200       200      200   200      200   200     200   login
+welcome                           GET    302    302   302   302       302      302   302      302   302     302   302
+welcome                           POST   302    302   302   302       302      302   302      302   302     302   302
+
+mail-settings                     GET    login  200   200   200       200      200   200      200   200     200   login
+mail-settings                     POST   login  done  done  done      done     done  done     done  done    done  login
+purchasing:mails                  GET    login  200   200   200       200      200   200      200   200     200   login
+purchasing:mail                   GET    login  404   200   404       404      200   404      404   404     404   login
 
 healthz                           GET    200    200   200   200       200      200   200      200   200     200   200
 readyz                            GET    200    200   200   200       200      200   200      200   200     200   200
@@ -105,7 +133,6 @@ HELD = {
     "colleague": ["requester"],
     "approver": ["approver"],
     "own": ["requester", "approver"],
-    "stand_in": ["requester"],
     "admin": ["admin"],
     "gone": ["approver"],
 }
@@ -150,12 +177,12 @@ class Scene:
             return factories.auditor()
         if role == "root":
             return User.objects.filter(username="root").first() or factories.superuser()
+        if role == "stand_in":
+            return self.stand_in.stand_in
         team = self.sales if role == "other" else self.team
         user = None
         for held in HELD[role]:
             user = factories.member(NAMES.get(role, role), team, held)
-        if role == "stand_in":
-            assert self.stand_in
         return user
 
     @cached_property
@@ -232,14 +259,34 @@ class Scene:
         """What was pasted, with one number ticked."""
         return Paste.objects.create(user=self.asker, text=TEXT, picked=["+12125550142"])
 
+    @cached_property
+    def member(self) -> User:
+        """A requester of the team and of no other, with an address for mail."""
+        bea = factories.member("bea", self.team, "requester")
+        User.objects.filter(pk=bea.pk).update(email="bea@example.com")
+        return bea
+
+    @cached_property
+    def mail(self) -> Mail:
+        """A mail to the person who asked."""
+        return Mail.objects.create(user=self.asker, team=self.team, kind="outcome", due_at=clock.now())
+
     def url(self, address) -> str:
         """The address for this scene."""
         _, _, name = address.rpartition(":")
         if name == "paste-verdicts":
             return reverse(address, args=[self.paste.pk])
+        if name == "mail":
+            return reverse(address, args=[self.mail.pk])
         if name == "team-stand-in-end":
             return reverse(address, args=[self.team.slug, self.stand_in.pk])
-        if name.startswith("team") and name != "teams":
+        if name == "welcome":
+            return invitations.link_for(self.member).removeprefix(settings.SITE_URL)
+        if name.startswith("member"):
+            return reverse(address, args=[self.team.slug, self.member.pk])
+        if name.startswith("person"):
+            return reverse(address, args=[self.member.pk])
+        if name.startswith("team") and name not in ("teams", "team-new"):
             return reverse(address, args=[self.team.slug])
         if name == "purchase-approve-again":
             return reverse(address, args=[self.dearer.pk])
@@ -270,7 +317,17 @@ class Scene:
             stops.stop(self.team, actor=factories.actor(self.person("root")), reason="Too dear")
         if name == "go-on-all":
             stops.stop_all(actor=factories.actor(self.person("root")), reason="Too dear")
+        if name.startswith("team-key"):
+            return self.key_fields
+        if name == "person-on":
+            User.objects.filter(pk=self.member.pk).update(is_active=False)
+        if name == "team-switch-on":
+            Team.objects.filter(pk=self.team.pk).update(is_active=False)
         return {
+            "team-invite": {"username": "bob", "email": "bob@example.com", "roles": ["requester"]},
+            "member-roles": {"roles": ["approver"], "seen": "requester"},
+            "team-new": {"name": "Help desk"},
+            "team-rename": {"name": "Help desk"},
             "paste": {"text": "+1 212 555 0144", "country_code": ""},
             "paste-verdicts": {"page": "1", "pick": ["+12125550143"]},
             "request-new": self.request_fields,
@@ -284,12 +341,25 @@ class Scene:
                 "to_day": "2999-01-31",
             },
             "login": {"username": "sam", "password": "not the password"},
+            "mail-settings": {"address": "somebody@example.com", "wants_mail": "on"},
             "password_change": {
                 "old_password": factories.PASSWORD,
                 "new_password1": NEW_PASSWORD,
                 "new_password2": NEW_PASSWORD,
             },
         }.get(name, {"reason": "Because"})
+
+    @property
+    def key_fields(self) -> dict:
+        """What the forms of the key's page send together."""
+        self.provider.tells_of_the_key()
+        return {
+            "key": "idc_" + "n" * 32,
+            "scope": "project",
+            "password": factories.PASSWORD,
+            "seen": self.team.keys.get().pk,
+            "reason": "Because",
+        }
 
     @property
     def request_fields(self) -> dict:

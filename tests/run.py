@@ -59,7 +59,7 @@ def steps(folder):
     yield (
         "Tests of locks, constraints, triggers and queue on PostgreSQL",
         {**plain, "TEST_DATABASE": "postgresql"},
-        (*pytest, "-m", "database and not browser"),
+        (*pytest, "-n", "2", "-m", "database and not browser"),
     )
     if wants_browser():
         yield "A Chromium", plain, ("-m", "tests.browser.chromium")

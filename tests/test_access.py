@@ -37,7 +37,7 @@ def sentence(response):
 
 def names_who_can(response):
     """Whether a refusal is a page with a sentence that says who can do this."""
-    words = ("ana", "may approve", "approver", "admin", "requester", "superuser", "colleague")
+    words = ("ana", "who asked", "may approve", "approver", "admin", "requester", "superuser", "colleague")
     said = sentence(response)
     return any(word in said for word in words) and "Your account may not open this page" not in said
 

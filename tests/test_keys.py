@@ -1,4 +1,4 @@
-"""A team's key: tested before it is stored, tested again, removed, wiped, re-encrypted. Nothing of it costs anything."""
+"""A team's key: tested before it is stored, tested again, removed, wiped, re-encrypted. None of it costs anything."""
 
 from datetime import timedelta
 
@@ -429,7 +429,7 @@ class TestReEncrypting:
         before, events = self.ciphertexts(), AuditEvent.objects.count()
 
         with pytest.raises(
-            CommandError, match="The API key …ssss of Sales cannot be read.*Nothing was changed"
+            CommandError, match=r"The API key …ssss of Sales cannot be read.*Nothing was changed"
         ):
             call_command("rotate_encryption_key")
 

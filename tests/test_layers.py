@@ -15,8 +15,8 @@ LAYERS = """
 2  candidates audit rules budgets startup
 3  selectors workflow pauses inventory reminders
 4  stops people agreements settlement approving
-5  procurement aftercare costs invitations briefing keys notifications
-6  evidence
+5  procurement aftercare costs invitations briefing keys letters
+6  evidence notifications
 7  decisions tasks work forms
 8  team_forms views urls account_urls admin middleware context_processors templatetags management apps migrations
 """
@@ -167,7 +167,7 @@ class TestOnePlaceEach:
     def test_nothing_is_ever_deleted_but_what_only_served_the_moment(self):
         """No purchase, request, approval, attempt, key, team, person or event."""
         deleters = {module for module, node in calls() if called(node).endswith(".delete")}
-        assert deleters <= {"work", "models", "views", "people", "agreements"}
+        assert deleters <= {"work", "models", "views", "people", "agreements", "notifications"}
 
     def test_nothing_below_the_views_knows_requests_and_pages(self):
         pages = (

@@ -785,6 +785,13 @@ class TestTheSettingsOfAPerson:
         ana.refresh_from_db()
         assert ana.email == "ana@example.com"
 
+    def test_the_address_of_a_colleague_is_not_taken(self, client, ana, sam):
+        client.force_login(ana)
+        page = client.post(self.URL, {"address": "SAM@example.com", "wants_mail": "on"})
+        assert b"This address belongs to another account." in page.content
+        ana.refresh_from_db()
+        assert ana.email == "ana@example.com"
+
     def test_without_an_address_it_says_that_none_are_sent(self, client, ana):
         client.force_login(ana)
         page = client.post(self.URL, {"address": "", "wants_mail": "on"}, follow=True)

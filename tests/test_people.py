@@ -491,11 +491,9 @@ class TestAtTheSameMoment:
     def test_two_invitations_of_one_person_make_one_account(self, team, tom):
         sales = factories.team("Sales", key=None)
         factories.member("tom", sales, "admin")
-        for place in range(self.ROUNDS):
+        for name in [f"bea{place}" for place in range(self.ROUNDS)]:
             race(
-                *(
-                    lambda one=one: invite(one, tom, f"bea{place}", f"bea{place}@example.com")
-                    for one in (team, sales)
-                )
+                lambda name=name: invite(team, tom, name, f"{name}@example.com"),
+                lambda name=name: invite(sales, tom, name, f"{name}@example.com"),
             )
-            assert User.objects.filter(username=f"bea{place}").count() == 1
+            assert User.objects.filter(username=name).count() == 1

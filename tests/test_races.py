@@ -116,7 +116,9 @@ class TestDecisions:
         for request in self.rounds(team, sam, ana):
             results = race(
                 *(
-                    lambda who=who: approving.approve(request.pk, ids(request), approver=actor(who), version=1)
+                    lambda who=who: approving.approve(
+                        request.pk, ids(request), approver=actor(who), version=1
+                    )
                     for who in (ana, eve)
                 )
             )
@@ -295,6 +297,7 @@ class TestBuying:
                 lambda: people.set_key(team, secret, actor=factories.SYSTEM),
             )
             if purchase.phone_number not in seller.posts:
+                Purchase.objects.filter(pk=purchase.pk).update(due_at=clock.now())
                 procurement.buy(purchase.pk)
             attempt = Attempt.objects.get(purchase=purchase)
             assert seller.ledger[-1] == (purchase.phone_number, attempt.key.last_four)

@@ -345,3 +345,30 @@ class TestPrices:
 def test_a_key_that_waits_for_nothing_is_stored_without_moving_anything(pending, team):
     people.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
     assert factories.state_of(pending.purchases.get()) == State.PENDING
+
+
+class TestMoving:
+    """`move` by itself, where no lock has been taken: the UPDATE repeats what it rests on."""
+
+    def test_of_two_who_read_the_same_the_second_finds_it_moved(self, pending):
+        first, second = pending.purchases.get(), pending.purchases.get()
+        workflow.move(first, State.APPROVED, actor=factories.SYSTEM)
+        before = audit.position()
+        with pytest.raises(workflow.AlreadyMoved):
+            workflow.move(second, State.REJECTED, actor=factories.SYSTEM)
+        assert (factories.state_of(first), audit.position()) == (State.APPROVED, before)
+
+    @pytest.mark.parametrize("expected", [{"version": 2}, {"due_at": None}, {"phone_number": SECOND}])
+    def test_what_the_actor_relied_on_must_still_be_so(self, pending, expected):
+        with pytest.raises(workflow.AlreadyMoved):
+            workflow.move(pending.purchases.get(), State.APPROVED, actor=factories.SYSTEM, expected=expected)
+        assert factories.state_of(pending.purchases.get()) == State.PENDING
+
+    def test_without_its_event_there_is_no_move(self, pending, monkeypatch):
+        def fails(*args, **details):
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(workflow.audit, "record", fails)
+        with pytest.raises(ZeroDivisionError):
+            workflow.move(pending.purchases.get(), State.APPROVED, actor=factories.SYSTEM)
+        assert factories.state_of(pending.purchases.get()) == State.PENDING

@@ -43,7 +43,8 @@ def main(arguments=None):
 
 
 def _run(options, stage, told):
-    os.environ |= stage.environment | {"LOG_LEVEL": "ERROR"}  # of this process alone
+    os.environ.clear()
+    os.environ |= stage.environment | {"LOG_LEVEL": "ERROR"}  # the level is of this process alone
     django.setup()
     from bench.chaos import verdict
     from bench.chaos.campaign import Campaign, Stopped

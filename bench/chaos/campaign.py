@@ -1,5 +1,6 @@
 """The campaign from the first request to the last decision."""
 
+import io
 import random
 import sys
 import threading
@@ -8,6 +9,7 @@ import traceback
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+from django.core.management import call_command
 from django.db import connections
 from django.db.models import Count
 
@@ -15,6 +17,7 @@ from bench.chaos import asking, cast, provider
 from bench.chaos.browser import PageLog
 from bench.chaos.deciding import Deciding
 from bench.chaos.killing import Killing
+from bench.chaos.late import Late
 from bench.chaos.mischief import Mischief
 from bench.chaos.weather import Weather, missing_kinds
 from purchasing.models import Attempt, Purchase, Team
@@ -24,6 +27,7 @@ SHELVES = [(country, number_type) for country in ("US", "GB", "DE") for number_t
 MOVING = (State.PENDING, State.APPROVED, State.PURCHASING, State.UNCONFIRMED)
 PACE = 0.25  # seconds of storm for each purchase: the plan is spread over them
 ENOUGH = 30  # seconds that the storm goes on for the last kills, after everything was asked for
+RECONCILE_EVERY = 2  # seconds
 TEAMS = {False: 3, True: 6}  # few or many purchases
 STAFF = 6  # threads that carry out the plan
 
@@ -43,7 +47,7 @@ class Campaign:
         self.counts, self.kills = Counter(), Counter()
         self.storm_over = threading.Event()
         self.stopped = threading.Event()  # nothing of it runs any more
-        self.keeper = None
+        self.keepers = []
         self.began = time.monotonic()
         self._lock = threading.Lock()
 
@@ -97,11 +101,12 @@ class Campaign:
 
     def storm(self):
         """Staff ask and decide while everything goes wrong; over when all was asked and killed, or nothing moves."""
-        self.mischief, self.killing = Mischief(self), Killing(self)
+        self.mischief, self.killing, self.deciding = Mischief(self), Killing(self), Deciding(self)
+        self.late = Late(self, self.chance("late").sample(sorted(self.offers), self.options.purchases // 40))
         self.staff_done = threading.Event()
         self.storm_began = time.monotonic()
-        self.keeper = self._part(self._keep)
-        parts = [self._part(part.run) for part in (Weather(self), self.mischief, self.killing)]
+        self.keepers = [self._part(self._keep), self._part(self._reconcile)]
+        parts = [self._part(part.run) for part in (Weather(self), self.mischief, self.killing, self.deciding)]
         parts.append(self._part(self._staff))
         self._wait_until(self.staff_done.is_set)
         ends = time.monotonic() + ENOUGH
@@ -113,23 +118,21 @@ class Campaign:
 
     def calm(self):
         """No faults any more: all must settle, or be held and decided by people over HTTP."""
-        deciding = Deciding(self)
         self.say("the storm is over")
         while self.left() > 0 and not self.told():
-            self.mischief._see_to_keys()
-            self.stage.run_command("reconcile")
-            self.say("calm")
-            if not deciding.round() and not self._moving():
+            self.mischief.see_to_keys()
+            if not self.deciding.round() and not self._moving():
                 break
-            time.sleep(0.5)
+            self.say("calm")
+            time.sleep(2)
         self.stage.run_command("verify_audit")
 
     def end(self):
         """Let nothing run on."""
         self.storm_over.set()
         self.stopped.set()
-        if self.keeper is not None:
-            self.keeper.join(timeout=10)
+        for keeper in self.keepers:
+            keeper.join(timeout=10)
 
     def is_idle(self):
         """Everything was asked for and nothing is being bought."""
@@ -141,7 +144,8 @@ class Campaign:
 
     def _moving(self):
         waits = Purchase.objects.filter(state__in=MOVING).exists()
-        return waits or Purchase.objects.filter(state=State.PURCHASED, applied_at=None).exists()
+        late = any(self.late.is_too_early(number) for number in self.late.numbers)
+        return waits or late or Purchase.objects.filter(state=State.PURCHASED, applied_at=None).exists()
 
     def _keep(self):
         """Start again what was killed, and write down what the provider was asked."""
@@ -150,6 +154,11 @@ class Campaign:
             if self.stopped.wait(0.2):
                 break
             self.provider.collect()
+
+    def _reconcile(self):
+        """What an impatient operator does: sweep and read evidence more often than the workers do."""
+        while not self.stopped.wait(RECONCILE_EVERY):
+            call_command("reconcile", stdout=io.StringIO())
 
     def _staff(self):
         try:

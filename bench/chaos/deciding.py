@@ -1,14 +1,17 @@
-"""After the storm people decide over HTTP what is held, by what its page offers, and what still waits for approval."""
+"""People decide over HTTP what is held, by what its page offers, and in the calm what still waits for approval."""
+
+import time
 
 from bench.chaos.cast import ADMIN, APPROVERS
 from purchasing.models import Purchase
 from purchasing.states import State
 
 TRIES = 3  # decisions that a purchase gets; held again after that, it stays held
+LOOK_AGAIN = 4  # seconds after which somebody opens the page of a held purchase once more during the storm
 
 
 class Deciding:
-    """Round after round until nothing is left to decide."""
+    """During the storm only what a page offers as safe; in the calm everything, but one in ten, left for the record."""
 
     def __init__(self, campaign):
         self.campaign, self.desk = campaign, campaign.desk
@@ -16,24 +19,36 @@ class Deciding:
         self.tries, self.left_held = {}, set()
         self.bought = {}
 
+    def run(self):
+        """During the storm: another try where it is offered, and what is not in doubt."""
+        looked_at = {}
+        while not self.campaign.storm_over.wait(0.3):
+            for purchase in self._held():
+                if time.monotonic() - looked_at.get(purchase.pk, 0) > LOOK_AGAIN:
+                    looked_at[purchase.pk] = time.monotonic()
+                    self._decide(purchase, calm=False)
+
     def round(self):
-        """Decide what can be decided now; how many decisions were made."""
+        """In the calm: decide what can be decided now; how many decisions were made."""
         self.bought = {entry["phone_number"]: entry["id"] for entry in self.campaign.provider.ledger()}
-        made = 0
-        waiting = Purchase.objects.select_related("request__requester")
-        for purchase in waiting.filter(state=State.PENDING).order_by("pk"):
-            made += self._approve(purchase)
-        for purchase in waiting.filter(state=State.HELD).order_by("pk"):
-            if self._is_to_be_decided(purchase):
-                self.tries[purchase.pk] = self.tries.get(purchase.pk, 0) + 1
-                made += self._decide(purchase)
-        return made
+        pending = Purchase.objects.select_related("request__requester").filter(state=State.PENDING)
+        made = sum(self._approve(purchase) for purchase in pending.order_by("pk"))
+        return made + sum(self._decide(purchase, calm=True) for purchase in self._held())
+
+    def _held(self):
+        """What is to be decided now, first what has its one right moment."""
+        held = Purchase.objects.select_related("request__requester").filter(state=State.HELD).order_by("pk")
+        found = [purchase for purchase in held if self._is_to_be_decided(purchase)]
+        return sorted(found, key=lambda purchase: purchase.phone_number not in self.campaign.late.numbers)
 
     def _is_to_be_decided(self, purchase):
-        """One in ten is left held, for the record; the others get some tries."""
-        if purchase.pk not in self.tries and self.chance.random() < 0.1:
-            self.left_held.add(purchase.pk)
-        return purchase.pk not in self.left_held and self.tries.get(purchase.pk, 0) < TRIES
+        if purchase.pk not in self.tries:
+            self.tries[purchase.pk] = 0
+            if self.chance.random() < 0.1 and purchase.phone_number not in self.campaign.late.numbers:
+                self.left_held.add(purchase.pk)
+        if purchase.pk in self.left_held or self.tries[purchase.pk] >= TRIES:
+            return False
+        return not self.campaign.late.is_too_early(purchase.phone_number)
 
     def _approve(self, purchase):
         """What nobody got round to in the storm, by somebody who has not said yes to it yet."""
@@ -46,34 +61,34 @@ class Deciding:
         """Somebody who may approve this, other than who asked and than `but`."""
         return next(p for p in APPROVERS if p != purchase.request.requester.username and p not in but)
 
-    def _decide(self, purchase):
-        person = ADMIN if purchase.is_in_doubt and self.chance.random() < 0.3 else self._person(purchase)
+    def _decide(self, purchase, *, calm):
+        """Open the page and press one of its buttons; 1 when one was pressed."""
+        person = (
+            ADMIN if calm and purchase.is_in_doubt and self.chance.random() < 0.3 else self._person(purchase)
+        )
         window = self.desk.window(person)
-        path = f"/purchases/{purchase.pk}/"
-        page = window.get(path)
-        again, bought = page.form("/try-again/"), page.form("/it-was-bought/")
-        give_up, approve = page.form("/give-up/"), page.form("/approve-again/")
-        if approve is not None and self.chance.random() < 0.7:
-            self._count("approved again")
-            self.campaign.note_click(person, [purchase.pk])
-            return self._sent(window, approve, reason="Still wanted", unconfirmed_cost_ok="on")
-        if again is not None and self.chance.random() < 0.8:
-            self._count("it was not bought, try again")
-            self.campaign.note_click(person, [purchase.pk])
-            return self._sent(window, again, reason="Three clean reads")
-        if bought is not None and purchase.phone_number in self.bought:
-            self._count("it was bought")
-            return self._sent(
-                window, bought, provider_id=self.bought[purchase.phone_number], reason="Seen in IdentityCall"
-            )
-        if give_up is not None:
-            self._count("given up")
-            return self._sent(window, give_up, reason="Not worth the trouble")
-        return 0
-
-    def _sent(self, window, form, **fields):
+        page = window.get(f"/purchases/{purchase.pk}/")
+        form, words, fields = self._choice(page, purchase, calm)
+        if form is None:
+            return 0
+        self.tries[purchase.pk] += 1
+        self.campaign.count(f"decided: {words}")
+        self.campaign.note_click(person, [purchase.pk])
         window.send(form, **fields)
         return 1
 
-    def _count(self, what):
-        self.campaign.count(f"decided: {what}")
+    def _choice(self, page, purchase, calm):
+        """Which form of the page is sent, in words, and with what."""
+        again, bought = page.form("/try-again/"), page.form("/it-was-bought/")
+        give_up, approve = page.form("/give-up/"), page.form("/approve-again/")
+        if approve is not None and self.chance.random() < 0.7:
+            return approve, "approved again", {"reason": "Still wanted", "unconfirmed_cost_ok": "on"}
+        if again is not None and (not calm or self.chance.random() < 0.8):
+            self.campaign.late.before_second_try(purchase.phone_number)
+            return again, "it was not bought, try again", {"reason": "Three clean reads"}
+        if not calm:
+            return None, "", {}
+        if bought is not None and purchase.phone_number in self.bought:
+            provider_id = str(self.bought[purchase.phone_number])
+            return bought, "it was bought", {"provider_id": provider_id, "reason": "Seen in IdentityCall"}
+        return give_up, "given up", {"reason": "Not worth the trouble"}

@@ -42,7 +42,7 @@ class Mischief:
 
     def run(self):
         while not self.campaign.storm_over.is_set():
-            self._see_to_keys()
+            self.see_to_keys()
             deed = self.chance.choices(list(self.WEIGHTS), weights=list(self.WEIGHTS.values()))[0]
             getattr(self, f"_{deed}")()
             self.campaign.storm_over.wait(self.chance.uniform(0.3, 1.2))
@@ -95,7 +95,7 @@ class Mischief:
         if not self.campaign.stage.run_command("set_key", team, "--api-key-file", str(file)):
             self.campaign.problem(f"set_key {team} failed")
 
-    def _see_to_keys(self):
+    def see_to_keys(self):
         """What a team admin does about a key that is refused, or paused for minutes."""
         for key in ApiKey.objects.filter(retired_at=None).select_related("team"):
             if key.refused_at or (key.paused_until and (key.paused_until - clock.now()).total_seconds() > 5):

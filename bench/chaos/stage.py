@@ -22,6 +22,7 @@ TIMES = {
     "EVIDENCE_CHECK_DELAYS": "0.5,1,1,2",
     "SETTLE_WINDOW": "8",
 }
+KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "XDG_RUNTIME_DIR")
 FENCE = 1 + 5  # seconds after the claim beyond which nothing may be sent (connect timeout + 5)
 BUYERS_AT_MOST = 2  # buying processes of one supervisor; there are as many supervisors as that needs
 
@@ -41,7 +42,7 @@ class Stage:
         self.web_url = f"http://{HOST}:{self.web_port}"
         self.provider_url = f"http://{HOST}:{self.provider_port}"
         self.environment = self._environment()
-        self.processes = Processes(os.environ | self.environment, logs=self.logs, told=told)
+        self.processes = Processes(self.environment, logs=self.logs, told=told)
         self.supervisors = {
             f"work-{place + 1}": min(BUYERS_AT_MOST, buyers - place * BUYERS_AT_MOST) + 1
             for place in range(-(-buyers // BUYERS_AT_MOST))
@@ -50,8 +51,9 @@ class Stage:
         self._lock = threading.Lock()
 
     def _environment(self):
-        """The settings of all processes; a developer's `.env` has no say."""
+        """All that the processes get; a developer's `.env` and settings have no say."""
         return {
+            **{name: os.environ[name] for name in KEPT if name in os.environ},
             **TIMES,
             "ENV_FILE": os.devnull,
             "SECRET_KEY": secrets.token_urlsafe(50),

@@ -106,9 +106,30 @@ def bought_twice(books):
             yield f"{entry['phone_number']}: ledger entries {sold[entry['phone_number']][0]} and {entry['id']}"
         sold.setdefault(entry["phone_number"], (entry["id"], datetime.fromisoformat(entry["time"])))
     for phone_number, (_, moment) in sold.items():
-        late = [call for call in books.calls[phone_number] if call > moment]
+        late = [c for c in books.calls[phone_number] if c > moment and not ordered(books, phone_number, c)]
         if late:
             yield f"{phone_number}: sold at {moment:%H:%M:%S.%f}, purchase call again at {late[0]:%H:%M:%S.%f}"
+
+
+def ordered(books, phone_number, call):
+    """Whether a person ordered this call as another try of a held purchase, warned that it may be charged again."""
+    attempt = books.attempt_behind(phone_number, call)
+    return attempt is not None and any(
+        doubtful.outcome == Outcome.UNCONFIRMED and ordered_between(books, doubtful, attempt)
+        for doubtful in books.attempts[attempt.purchase_id]
+        if doubtful.pk < attempt.pk
+    )
+
+
+def ordered_between(books, doubtful, later):
+    """Whether a person approved the held purchase again between two of its attempts."""
+    return any(
+        event.became == State.APPROVED
+        and event.was == State.HELD
+        and event.actor_id is not None
+        and doubtful.claimed_seq < event.seq <= later.claimed_seq
+        for event in books.events[later.purchase_id]
+    )
 
 
 def bought_unapproved(books):
@@ -258,16 +279,7 @@ def sent_after_doubt(books):
     """Between a doubtful attempt and the next one a person has to order another try."""
     for pk, attempts in books.attempts.items():
         for doubtful, later in itertools.pairwise(attempts):
-            if doubtful.outcome != Outcome.UNCONFIRMED:
-                continue
-            ordered = [
-                event
-                for event in books.events[pk]
-                if event.became == State.APPROVED
-                and event.actor_id is not None
-                and doubtful.claimed_seq < event.seq <= later.claimed_seq
-            ]
-            if not ordered:
+            if doubtful.outcome == Outcome.UNCONFIRMED and not ordered_between(books, doubtful, later):
                 yield f"{books.purchases[pk]}: attempt {later.pk} after the doubt of attempt {doubtful.pk}"
 
 
@@ -340,7 +352,7 @@ def secrets_found(campaign):
     search = Search(campaign.desk.secrets)
     yield from (f"database: {where}" for where in search.in_database())
     yield from (f"log: {name}" for name in search.in_files(campaign.stage.log_files()))
-    campaign.pages_opened = crawl(campaign.desk.window("root"), most=campaign.options.purchases)
+    campaign.pages_opened = crawl(campaign.desk.window("root"), most=min(300, campaign.options.purchases))
     yield from (f"page: {where}" for where in sorted(set(campaign.pages.leaks)))
 
 
@@ -362,6 +374,7 @@ def table(books, verdict):
     lines += section("Kills, by the point at which the process stood", campaign.kills)
     lines += section("What else was done", campaign.counts)
     lines += section("Pages fetched, by status", campaign.pages.statuses)
+    lines += section("Carried out late, after the window was over", late_purchases(books))
     lines += ["", f"Longest time from a claim to an end or a person: {longest_doubt(books):.0f} s"]
     lines += ["", "What must be 0"]
     for name, found in {**verdict.sins, **verdict.others}.items():
@@ -394,6 +407,16 @@ def _reasons(books):
 
 def _outcomes(books):
     return (Outcome(a.outcome).label for attempts in books.attempts.values() for a in attempts)
+
+
+def late_purchases(books):
+    """What came of the second tries that a person ordered in the moment before the first one was carried out."""
+    found = Counter()
+    for pk, attempts in books.attempts.items():
+        if books.purchases[pk].phone_number in books.campaign.late.second_tries:
+            outcome = Outcome(attempts[-1].outcome).label if len(attempts) > 1 else "not made"
+            found[f"second try: {outcome}; now: {State(books.purchases[pk].state).label}"] += 1
+    return found
 
 
 def longest_doubt(books):

@@ -33,5 +33,7 @@ def make_single_rows(**kwargs):
     """Make the rows that exist exactly once (after each migration, and after each flush of a test)."""
     head, _ = AuditHead.objects.get_or_create(pk=AuditHead.ONLY)
     Desk.objects.get_or_create(pk=Desk.ONLY)
-    # What happened before there were mails is not told any more.
-    MailCursor.objects.get_or_create(pk=MailCursor.ONLY, defaults={"seq": head.seq})
+    migrated = kwargs.get("apps")
+    if migrated is None or "mailcursor" in migrated.all_models["purchasing"]:  # not on the way back
+        # What happened before there were mails is not told any more.
+        MailCursor.objects.get_or_create(pk=MailCursor.ONLY, defaults={"seq": head.seq})

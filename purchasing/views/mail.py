@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from purchasing import letters, notifications
 from purchasing.models import Mail
+from purchasing.workflow import WorkflowError
 
 PAGE = 50
 
@@ -61,14 +62,18 @@ def choose(request):
     user = request.user
     start = {"address": user.email, "wants_mail": user.wants_mail}
     form = MailForm(request.POST if request.method == "POST" else None, initial=start)
+    if form.is_valid():
+        try:
+            notifications.choose(user, actor=request.actor, **form.cleaned_data)
+        except WorkflowError as problem:
+            form.add_error("address", str(problem))
     if not form.is_valid():
         return render(request, "purchasing/mail_settings.html", {"form": form})
-    chosen = form.cleaned_data
-    notifications.choose(user, actor=request.actor, **chosen)
-    if not chosen["wants_mail"]:
+    address = form.cleaned_data["address"]
+    if not form.cleaned_data["wants_mail"]:
         messages.success(request, "You get no more mails.")
-    elif chosen["address"]:
-        messages.success(request, f"Mails go to {chosen['address']}.")
+    elif address:
+        messages.success(request, f"Mails go to {address}.")
     else:
         messages.warning(request, "There is no address, so no mails are sent to you.")
     return redirect("mail-settings")

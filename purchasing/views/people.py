@@ -8,8 +8,9 @@ from django.db import transaction
 from django.http import Http404
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse_lazy
+from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_tasks import TaskResultStatus
 
 from purchasing import invitations, people, rules
@@ -188,10 +189,10 @@ def _member(team, pk):
     return get_object_or_404(User, pk=pk, pk__in=in_team)
 
 
+@method_decorator(require_http_methods(["GET", "HEAD", "POST"]), name="dispatch")
 class Welcome(PasswordResetConfirmView):
     """Behind the link of an invitation: choose a password. A link that is wrong, old or used says so, and no more."""
 
-    http_method_names = ["get", "head", "post"]
     token_generator = invitations.tokens
     form_class = ChoosePasswordForm
     template_name = "registration/welcome.html"

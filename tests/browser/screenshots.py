@@ -43,7 +43,7 @@ def take_all(desk, browser):
         context = browser.new_context(base_url=desk.url, viewport=viewport, color_scheme=color_scheme)
         return desk.log_in(context.new_page(), username)
 
-    sam, ana = person("sam", height=900), person("ana", height=900)
+    sam, ana = person("sam", height=1040), person("ana", height=900)
     address = ask_for(sam, mixed(desk), reason=REASON, name="Vienna")
     ana.goto("/approvals/")
     ana.get_by_text("IdentityCall, ").first.wait_for()
@@ -66,7 +66,8 @@ def take_all(desk, browser):
 def mixed(desk):
     """Offers that come to every end: bought, refused, answer lost, slow, and one that waits behind it."""
     offers = desk.provider.available("AT", "local", count=6)
-    _, _, refused, lost, slow, _ = sorted(offer["phone_number"] for offer in offers["data"])
+    offers["data"].sort(key=lambda offer: offer["phone_number"])
+    refused, lost, slow = (offers["data"][place]["phone_number"] for place in (2, 3, 4))
     desk.provider.set_fault("declined", phone_number=refused, text=f"{refused} is no longer available")
     desk.provider.set_fault("close_after", phone_number=lost)
     desk.provider.set_fault("slow_after", phone_number=slow, seconds=20)

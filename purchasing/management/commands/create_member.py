@@ -4,6 +4,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.core.validators import validate_email
+from django.db import transaction
 
 from purchasing import audit, notifications, people
 from purchasing.management.find_team import find_team
@@ -35,16 +36,17 @@ class Command(BaseCommand):
         except ValidationError as weak:
             self.stderr.write(f"Warning: {' '.join(weak.messages)} It should be changed at the first log-in.")
         try:
-            user = people.set_member(
-                username,
-                role=role,
-                password=password,
-                team=find_team(team) if team else None,
-                email=email or "",
-                actor=actor,
-            )
-            if email is not None:  # one who existed before keeps an address that is not given
-                notifications.choose(user, address=email, wants_mail=user.wants_mail, actor=actor)
+            with transaction.atomic():
+                user = people.set_member(
+                    username,
+                    role=role,
+                    password=password,
+                    team=find_team(team) if team else None,
+                    email=email or "",
+                    actor=actor,
+                )
+                if email is not None:  # one who existed before keeps an address that is not given
+                    notifications.choose(user, address=email, wants_mail=user.wants_mail, actor=actor)
         except WorkflowError as problem:
             raise CommandError(str(problem)) from None
         where = f"{role} of {team}" if team else role
