@@ -169,10 +169,19 @@ def _to_the_worker(purchase, approver, now, *, terms, expected=None, note=""):
 def approve_again(purchase, approver, *, reason, unconfirmed_cost_ok, before=Decimal(0)):
     """Approve a held purchase as it stands now; the caller has locked it and checked that it is held.
 
-    All checks of an approval: who may, and the budget for what it costs more than `before`, its reserved cost.
+    All checks of an approval: who may, how many have to, and the budget for what it costs more than `before`, its
+    reserved cost. The yeses from before it was held are void; where two are needed, the first leaves it held.
     """
     request = purchase.request
     principal = _principal(approver, request)
+    if not request.team.is_active:
+        raise NotYours(f"{request.team} is switched off; nothing is approved for it.")
+    purchase.approvals.filter(superseded_at=None, created_at__lt=purchase.state_changed_at).update(
+        superseded_at=clock.now()
+    )
+    given = _given(purchase, request)
+    if any({approver.user.pk, principal.pk} & {a.approver_id, a.on_behalf_of_id} for a in given):
+        raise AlreadyMoved(f"{purchase} has this yes already; {_missing(request, given)} has to say it too.")
     budget = budgets.of(request.team)
     cost = (purchase.upfront_cost or Decimal(0)) + (purchase.monthly_cost or Decimal(0))
     over = budget.amount is not None and cost > before and cost - before > budget.left
@@ -184,9 +193,13 @@ def approve_again(purchase, approver, *, reason, unconfirmed_cost_ok, before=Dec
     now = clock.now()
     if principal != approver.user:
         approver = approver.standing_in_for(principal)
-    purchase.approvals.filter(superseded_at=None).update(superseded_at=now)
     terms = _write(purchase, approver, principal, now, unconfirmed_cost_ok, over)
-    _to_the_worker(purchase, approver, now, terms=terms, note=reason.strip())
+    if len(given) + 1 < yeses_needed(request):
+        audit.record(
+            "purchase.approved_first", actor=approver, purchase=purchase, note=reason.strip(), **terms
+        )
+    else:
+        _to_the_worker(purchase, approver, now, terms=terms, note=reason.strip())
 
 
 @transaction.atomic

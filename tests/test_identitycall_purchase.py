@@ -56,7 +56,9 @@ PURCHASED = {
         chunked(CREATED[:20], b"%x\r\n%b\r\n0\r\n\r\n" % (len(CREATED) - 20, CREATED[20:]))
     ),
     "no length, ended by closing": lambda peer: peer.answer(201, CREATED, length=None),
-    "100 Continue first": lambda peer: peer.send(b"HTTP/1.1 100 Continue\r\n\r\n") or peer.answer(201, CREATED),
+    "100 Continue first": lambda peer: (
+        peer.send(b"HTTP/1.1 100 Continue\r\n\r\n") or peer.answer(201, CREATED)
+    ),
     "identity said": lambda peer: peer.answer(201, CREATED, "Content-Encoding: identity"),
     "length said twice": lambda peer: peer.answer(201, CREATED, f"Content-Length: {len(CREATED)}"),
     "slow but in time": lambda peer: peer.drip(b"HTTP/1.1 201 X\r\n", 0.002) or peer.send(b"\r\n" + CREATED),
@@ -175,10 +177,15 @@ UNCONFIRMED = {
     "chunk of a negative size": lambda peer: peer.send(chunked(CREATED, b"-5\r\nabc\r\n0\r\n\r\n")),
     "drip of the status line": lambda peer: peer.drip(b"HTTP/1.1 201 " + b"x" * 9999),
     "drip of the head": lambda peer: peer.drip(b"HTTP/1.1 201 Created\r\nX-Slow: " + b"x" * 9999),
-    "drip of the body": lambda peer: peer.send(head_of(201, "Content-Length: 9999")) or peer.drip(b" " * 9999),
-    "drip of chunks": lambda peer: peer.send(head_of(201, "Transfer-Encoding: chunked"))
-    or peer.drip(b"1\r\n \r\n" * 999),
-    "drip of a whole answer": lambda peer: peer.drip(head_of(201, f"Content-Length: {len(CREATED)}") + CREATED, 0.05),
+    "drip of the body": lambda peer: (
+        peer.send(head_of(201, "Content-Length: 9999")) or peer.drip(b" " * 9999)
+    ),
+    "drip of chunks": lambda peer: (
+        peer.send(head_of(201, "Transfer-Encoding: chunked")) or peer.drip(b"1\r\n \r\n" * 999)
+    ),
+    "drip of a whole answer": lambda peer: peer.drip(
+        head_of(201, f"Content-Length: {len(CREATED)}") + CREATED, 0.05
+    ),
     "100 without end": lambda peer: peer.drip(b"HTTP/1.1 100 Continue\r\n\r\n" * 999, 0.001),
     "103 first": lambda peer: peer.send(b"HTTP/1.1 103 Early Hints\r\n\r\n") or peer.answer(201, CREATED),
     "10 MB": lambda peer: peer.answer(201, CREATED + b" " * 10_000_000),

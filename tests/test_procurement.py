@@ -103,7 +103,11 @@ UNCONFIRMED = {
     "200 in full": {"body": {"data": owned(NUMBER)}, "status": 200},
     "202": {"body": {"data": owned(NUMBER)}, "status": 202},
     "204": {"body": "", "status": 204},
-    "302 to its own host": {"body": "", "status": 302, "headers": {"Location": "/api/v1/public/virtual_numbers"}},
+    "302 to its own host": {
+        "body": "",
+        "status": 302,
+        "headers": {"Location": "/api/v1/public/virtual_numbers"},
+    },
     "307 to another host": {"body": "", "status": 307, "headers": {"Location": "http://127.0.0.2/"}},
     "402": {"body": {"error": "Payment required"}, "status": 402},
     "409": {"body": {"error": "Conflict"}, "status": 409},
@@ -199,7 +203,9 @@ class TestSurelyNot:
         ("body", "words"),
         [({"error": "No longer available"}, "No longer available"), ({"errors": ["One", "Two"]}, "One")],
     )
-    def test_a_declined_purchase_fails_with_the_providers_words(self, approved, provider, status, body, words):
+    def test_a_declined_purchase_fails_with_the_providers_words(
+        self, approved, provider, status, body, words
+    ):
         provider.answer_purchase(body, status=status)
         failed = buy(approved)
         assert failed.state == State.FAILED
@@ -404,7 +410,9 @@ class TestPrice:
         provider.sells(NUMBER)
         assert buy(purchase).state == State.PURCHASED
 
-    def test_unlisted_at_a_price_nobody_confirmed_is_bought_when_approved_in_those_words(self, pending, ana, provider):
+    def test_unlisted_at_a_price_nobody_confirmed_is_bought_when_approved_in_those_words(
+        self, pending, ana, provider
+    ):
         [purchase] = factories.approve(pending, ana, unconfirmed_cost_ok=True)
         provider.offers = []
         provider.sells(NUMBER)
@@ -466,7 +474,9 @@ class TestSettling:
         attempt.refresh_from_db()
         assert (attempt.http_status, attempt.outcome) == (422, Outcome.UNCONFIRMED)
 
-    def test_three_unconfirmed_in_a_row_pause_the_key_until_a_whole_list_was_read(self, team, sam, ana, provider):
+    def test_three_unconfirmed_in_a_row_pause_the_key_until_a_whole_list_was_read(
+        self, team, sam, ana, provider
+    ):
         numbers = [f"+121255501{n:02d}" for n in range(1, 5)]
         purchases = factories.approve(factories.request(team, sam, numbers), ana)
         provider.answer_purchase("", status=500)
@@ -482,4 +492,3 @@ class TestSettling:
 def open_attempt(purchase):
     """An attempt whose answer has not come: its worker is still calling, or dead."""
     return claim(Purchase.objects.select_related("request__team").get(pk=purchase.pk), look_now(purchase))
-

@@ -13,358 +13,740 @@ import purchasing.encryption
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('secret', purchasing.encryption.EncryptedField()),
-                ('last_four', models.CharField(max_length=4)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('retired_at', models.DateTimeField(null=True)),
-                ('refused_at', models.DateTimeField(null=True)),
-                ('refused_words', models.CharField(blank=True, max_length=500)),
-                ('paused_until', models.DateTimeField(null=True)),
-                ('paused_since', models.DateTimeField(null=True)),
-                ('pause_reason', models.CharField(blank=True, max_length=1000)),
-                ('doubts_in_a_row', models.PositiveIntegerField(default=0)),
-                ('doubted_seq', models.BigIntegerField(default=0)),
-                ('rate_per_minute', models.PositiveIntegerField(null=True)),
-                ('next_call_at', models.DateTimeField(null=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("secret", purchasing.encryption.EncryptedField()),
+                ("last_four", models.CharField(max_length=4)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("retired_at", models.DateTimeField(null=True)),
+                ("refused_at", models.DateTimeField(null=True)),
+                ("refused_words", models.CharField(blank=True, max_length=500)),
+                ("paused_until", models.DateTimeField(null=True)),
+                ("paused_since", models.DateTimeField(null=True)),
+                ("pause_reason", models.CharField(blank=True, max_length=1000)),
+                ("doubts_in_a_row", models.PositiveIntegerField(default=0)),
+                ("doubted_seq", models.BigIntegerField(default=0)),
+                ("rate_per_minute", models.PositiveIntegerField(null=True)),
+                ("next_call_at", models.DateTimeField(null=True)),
             ],
             options={
-                'base_manager_name': 'objects',
+                "base_manager_name": "objects",
             },
         ),
         migrations.CreateModel(
-            name='AuditHead',
+            name="AuditHead",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('seq', models.BigIntegerField(default=0)),
-                ('hash', models.CharField(default='0000000000000000000000000000000000000000000000000000000000000000', max_length=64)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("seq", models.BigIntegerField(default=0)),
+                (
+                    "hash",
+                    models.CharField(
+                        default="0000000000000000000000000000000000000000000000000000000000000000",
+                        max_length=64,
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='User',
+            name="User",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
-                ('username', models.CharField(error_messages={'unique': 'A user with that username already exists.'}, help_text='Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.', max_length=150, unique=True, validators=[django.contrib.auth.validators.UnicodeUsernameValidator()], verbose_name='username')),
-                ('first_name', models.CharField(blank=True, max_length=150, verbose_name='first name')),
-                ('last_name', models.CharField(blank=True, max_length=150, verbose_name='last name')),
-                ('email', models.EmailField(blank=True, max_length=254, verbose_name='email address')),
-                ('is_staff', models.BooleanField(default=False, help_text='Designates whether the user can log into this admin site.', verbose_name='staff status')),
-                ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
-                ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
-                ('is_auditor', models.BooleanField(default=False, help_text="May read every team's records.", verbose_name='auditor')),
-                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
-                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
+                (
+                    "is_superuser",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates that this user has all permissions without explicitly assigning them.",
+                        verbose_name="superuser status",
+                    ),
+                ),
+                (
+                    "username",
+                    models.CharField(
+                        error_messages={"unique": "A user with that username already exists."},
+                        help_text="Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.",
+                        max_length=150,
+                        unique=True,
+                        validators=[django.contrib.auth.validators.UnicodeUsernameValidator()],
+                        verbose_name="username",
+                    ),
+                ),
+                ("first_name", models.CharField(blank=True, max_length=150, verbose_name="first name")),
+                ("last_name", models.CharField(blank=True, max_length=150, verbose_name="last name")),
+                ("email", models.EmailField(blank=True, max_length=254, verbose_name="email address")),
+                (
+                    "is_staff",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates whether the user can log into this admin site.",
+                        verbose_name="staff status",
+                    ),
+                ),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Designates whether this user should be treated as active. Unselect this instead of deleting accounts.",
+                        verbose_name="active",
+                    ),
+                ),
+                (
+                    "date_joined",
+                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined"),
+                ),
+                (
+                    "is_auditor",
+                    models.BooleanField(
+                        default=False, help_text="May read every team's records.", verbose_name="auditor"
+                    ),
+                ),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.group",
+                        verbose_name="groups",
+                    ),
+                ),
+                (
+                    "user_permissions",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="Specific permissions for this user.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.permission",
+                        verbose_name="user permissions",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'user',
-                'verbose_name_plural': 'users',
-                'abstract': False,
+                "verbose_name": "user",
+                "verbose_name_plural": "users",
+                "abstract": False,
             },
             managers=[
-                ('objects', django.contrib.auth.models.UserManager()),
+                ("objects", django.contrib.auth.models.UserManager()),
             ],
         ),
         migrations.CreateModel(
-            name='Desk',
+            name="Desk",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('stopped_at', models.DateTimeField(null=True)),
-                ('stop_reason', models.CharField(blank=True, max_length=1000)),
-                ('held_demo_people', models.BooleanField(default=False)),
-                ('swept_at', models.DateTimeField(null=True)),
-                ('paused_until', models.DateTimeField(null=True)),
-                ('paused_since', models.DateTimeField(null=True)),
-                ('pause_reason', models.CharField(blank=True, max_length=1000)),
-                ('probing_until', models.DateTimeField(null=True)),
-                ('failures', models.PositiveIntegerField(default=0)),
-                ('stopped_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("stopped_at", models.DateTimeField(null=True)),
+                ("stop_reason", models.CharField(blank=True, max_length=1000)),
+                ("held_demo_people", models.BooleanField(default=False)),
+                ("swept_at", models.DateTimeField(null=True)),
+                ("paused_until", models.DateTimeField(null=True)),
+                ("paused_since", models.DateTimeField(null=True)),
+                ("pause_reason", models.CharField(blank=True, max_length=1000)),
+                ("probing_until", models.DateTimeField(null=True)),
+                ("failures", models.PositiveIntegerField(default=0)),
+                (
+                    "stopped_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'desk',
+                "verbose_name": "desk",
             },
         ),
         migrations.CreateModel(
-            name='Paste',
+            name="Paste",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('text', models.TextField()),
-                ('country_code', models.CharField(blank=True, max_length=2)),
-                ('picked', models.JSONField(default=list)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='pastes', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False),
+                ),
+                ("text", models.TextField()),
+                ("country_code", models.CharField(blank=True, max_length=2)),
+                ("picked", models.JSONField(default=list)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="pastes",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Purchase',
+            name="Purchase",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('phone_number', models.CharField(max_length=16)),
-                ('country_code', models.CharField(blank=True, max_length=2)),
-                ('number_type', models.CharField(blank=True, choices=[('local', 'Local'), ('mobile', 'Mobile'), ('national', 'National'), ('toll-free', 'Toll-free')], max_length=10)),
-                ('name', models.CharField(blank=True, max_length=100)),
-                ('requirement_group_id', models.PositiveBigIntegerField(blank=True, null=True)),
-                ('features', models.CharField(blank=True, max_length=200)),
-                ('region', models.CharField(blank=True, max_length=200)),
-                ('warning', models.CharField(blank=True, max_length=500)),
-                ('record_calls', models.BooleanField(default=True)),
-                ('upfront_cost', models.DecimalField(blank=True, decimal_places=4, max_digits=14, null=True)),
-                ('monthly_cost', models.DecimalField(blank=True, decimal_places=4, max_digits=14, null=True)),
-                ('cost_confirmed_at', models.DateTimeField(null=True)),
-                ('state', models.CharField(choices=[('pending', 'Waiting for approval'), ('approved', 'Approved, in line'), ('purchasing', 'Buying now'), ('unconfirmed', 'Checking with the provider'), ('held', 'Needs a decision'), ('given_up', 'Given up, still watched'), ('purchased', 'Bought'), ('failed', 'Could not be bought'), ('rejected', 'Rejected'), ('cancelled', 'Cancelled'), ('expired', 'Expired')], default='pending', max_length=12)),
-                ('version', models.PositiveIntegerField(default=1)),
-                ('state_changed_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('due_at', models.DateTimeField(null=True)),
-                ('expires_at', models.DateTimeField(null=True)),
-                ('waiting_for', models.CharField(blank=True, max_length=500)),
-                ('waiting_since', models.DateTimeField(null=True)),
-                ('waiting_told_at', models.DateTimeField(null=True)),
-                ('deadline_at', models.DateTimeField(null=True)),
-                ('window_ends_at', models.DateTimeField(null=True)),
-                ('checks', models.PositiveIntegerField(default=0)),
-                ('held_cause', models.CharField(blank=True, choices=[('doubt', 'Nobody knows yet whether IdentityCall bought it'), ('price', 'IdentityCall now asks more than was approved'), ('cost_unknown', 'IdentityCall never confirmed the cost'), ('approver', 'The person who approved it may no longer approve'), ('too_long', 'It has waited too long since it was approved')], max_length=20)),
-                ('held_words', models.CharField(blank=True, max_length=1000)),
-                ('provider_id', models.PositiveBigIntegerField(null=True)),
-                ('purchased_at', models.DateTimeField(null=True)),
-                ('released_at', models.DateTimeField(null=True)),
-                ('applied_at', models.DateTimeField(null=True)),
-                ('applied_words', models.CharField(blank=True, max_length=500)),
-                ('bought_with', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='purchases', to='purchasing.apikey')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("phone_number", models.CharField(max_length=16)),
+                ("country_code", models.CharField(blank=True, max_length=2)),
+                (
+                    "number_type",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("local", "Local"),
+                            ("mobile", "Mobile"),
+                            ("national", "National"),
+                            ("toll-free", "Toll-free"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("name", models.CharField(blank=True, max_length=100)),
+                ("requirement_group_id", models.PositiveBigIntegerField(blank=True, null=True)),
+                ("features", models.CharField(blank=True, max_length=200)),
+                ("region", models.CharField(blank=True, max_length=200)),
+                ("warning", models.CharField(blank=True, max_length=500)),
+                ("record_calls", models.BooleanField(default=True)),
+                ("upfront_cost", models.DecimalField(blank=True, decimal_places=4, max_digits=14, null=True)),
+                ("monthly_cost", models.DecimalField(blank=True, decimal_places=4, max_digits=14, null=True)),
+                ("cost_confirmed_at", models.DateTimeField(null=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Waiting for approval"),
+                            ("approved", "Approved, in line"),
+                            ("purchasing", "Buying now"),
+                            ("unconfirmed", "Checking with the provider"),
+                            ("held", "Needs a decision"),
+                            ("given_up", "Given up, still watched"),
+                            ("purchased", "Bought"),
+                            ("failed", "Could not be bought"),
+                            ("rejected", "Rejected"),
+                            ("cancelled", "Cancelled"),
+                            ("expired", "Expired"),
+                        ],
+                        default="pending",
+                        max_length=12,
+                    ),
+                ),
+                ("version", models.PositiveIntegerField(default=1)),
+                ("state_changed_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("due_at", models.DateTimeField(null=True)),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("waiting_for", models.CharField(blank=True, max_length=500)),
+                ("waiting_since", models.DateTimeField(null=True)),
+                ("waiting_told_at", models.DateTimeField(null=True)),
+                ("deadline_at", models.DateTimeField(null=True)),
+                ("window_ends_at", models.DateTimeField(null=True)),
+                ("checks", models.PositiveIntegerField(default=0)),
+                (
+                    "held_cause",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("doubt", "Nobody knows yet whether IdentityCall bought it"),
+                            ("price", "IdentityCall now asks more than was approved"),
+                            ("cost_unknown", "IdentityCall never confirmed the cost"),
+                            ("approver", "The person who approved it may no longer approve"),
+                            ("too_long", "It has waited too long since it was approved"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("held_words", models.CharField(blank=True, max_length=1000)),
+                ("provider_id", models.PositiveBigIntegerField(null=True)),
+                ("purchased_at", models.DateTimeField(null=True)),
+                ("released_at", models.DateTimeField(null=True)),
+                ("applied_at", models.DateTimeField(null=True)),
+                ("applied_words", models.CharField(blank=True, max_length=500)),
+                (
+                    "bought_with",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="purchases",
+                        to="purchasing.apikey",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Attempt',
+            name="Attempt",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('base_url', models.CharField(max_length=300)),
-                ('payload', models.TextField()),
-                ('payload_hash', models.CharField(max_length=64)),
-                ('worker', models.CharField(max_length=100)),
-                ('claimed_at', models.DateTimeField()),
-                ('claimed_seq', models.BigIntegerField()),
-                ('deadline_at', models.DateTimeField()),
-                ('outcome', models.CharField(choices=[('open', 'Under way'), ('purchased', 'Bought'), ('declined', 'IdentityCall said no'), ('not_sent', 'Never reached IdentityCall'), ('rate_limited', 'IdentityCall asked to wait'), ('key_refused', 'IdentityCall refused the key'), ('unconfirmed', 'The answer is unknown')], default='open', max_length=20)),
-                ('http_status', models.PositiveIntegerField(null=True)),
-                ('answer', models.TextField(blank=True)),
-                ('words', models.CharField(blank=True, max_length=1000)),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('ended_seq', models.BigIntegerField(null=True)),
-                ('key', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='attempts', to='purchasing.apikey')),
-                ('purchase', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='attempts', to='purchasing.purchase')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("base_url", models.CharField(max_length=300)),
+                ("payload", models.TextField()),
+                ("payload_hash", models.CharField(max_length=64)),
+                ("worker", models.CharField(max_length=100)),
+                ("claimed_at", models.DateTimeField()),
+                ("claimed_seq", models.BigIntegerField()),
+                ("deadline_at", models.DateTimeField()),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("open", "Under way"),
+                            ("purchased", "Bought"),
+                            ("declined", "IdentityCall said no"),
+                            ("not_sent", "Never reached IdentityCall"),
+                            ("rate_limited", "IdentityCall asked to wait"),
+                            ("key_refused", "IdentityCall refused the key"),
+                            ("unconfirmed", "The answer is unknown"),
+                        ],
+                        default="open",
+                        max_length=20,
+                    ),
+                ),
+                ("http_status", models.PositiveIntegerField(null=True)),
+                ("answer", models.TextField(blank=True)),
+                ("words", models.CharField(blank=True, max_length=1000)),
+                ("ended_at", models.DateTimeField(null=True)),
+                ("ended_seq", models.BigIntegerField(null=True)),
+                (
+                    "key",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="attempts",
+                        to="purchasing.apikey",
+                    ),
+                ),
+                (
+                    "purchase",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="attempts",
+                        to="purchasing.purchase",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Approval',
+            name="Approval",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('version', models.PositiveIntegerField()),
-                ('upfront_cost', models.DecimalField(blank=True, decimal_places=4, max_digits=14, null=True)),
-                ('monthly_cost', models.DecimalField(blank=True, decimal_places=4, max_digits=14, null=True)),
-                ('unconfirmed_cost_ok', models.BooleanField(default=False)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('superseded_at', models.DateTimeField(null=True)),
-                ('approver', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='approvals', to=settings.AUTH_USER_MODEL)),
-                ('on_behalf_of', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('purchase', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='approvals', to='purchasing.purchase')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("version", models.PositiveIntegerField()),
+                ("upfront_cost", models.DecimalField(blank=True, decimal_places=4, max_digits=14, null=True)),
+                ("monthly_cost", models.DecimalField(blank=True, decimal_places=4, max_digits=14, null=True)),
+                ("unconfirmed_cost_ok", models.BooleanField(default=False)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("superseded_at", models.DateTimeField(null=True)),
+                (
+                    "approver",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="approvals",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "on_behalf_of",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "purchase",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="approvals",
+                        to="purchasing.purchase",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='PurchaseRequest',
+            name="PurchaseRequest",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('reason', models.CharField(max_length=1000)),
-                ('version', models.PositiveIntegerField(default=1)),
-                ('form_token', models.UUIDField(default=uuid.uuid4)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('requester', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='requests', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("reason", models.CharField(max_length=1000)),
+                ("version", models.PositiveIntegerField(default=1)),
+                ("form_token", models.UUIDField(default=uuid.uuid4)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "requester",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="requests",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.AddField(
-            model_name='purchase',
-            name='request',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='purchases', to='purchasing.purchaserequest'),
+            model_name="purchase",
+            name="request",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="purchases",
+                to="purchasing.purchaserequest",
+            ),
         ),
         migrations.CreateModel(
-            name='Team',
+            name="Team",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=100, unique=True)),
-                ('slug', models.SlugField(max_length=110, unique=True)),
-                ('is_active', models.BooleanField(default=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('stopped_at', models.DateTimeField(null=True)),
-                ('stop_reason', models.CharField(blank=True, max_length=1000)),
-                ('stopped_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=100, unique=True)),
+                ("slug", models.SlugField(max_length=110, unique=True)),
+                ("is_active", models.BooleanField(default=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("stopped_at", models.DateTimeField(null=True)),
+                ("stop_reason", models.CharField(blank=True, max_length=1000)),
+                (
+                    "stopped_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.AddField(
-            model_name='purchaserequest',
-            name='team',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='requests', to='purchasing.team'),
+            model_name="purchaserequest",
+            name="team",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="requests", to="purchasing.team"
+            ),
         ),
         migrations.CreateModel(
-            name='Membership',
+            name="Membership",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(choices=[('requester', 'Requester'), ('approver', 'Approver'), ('admin', 'Team admin')], max_length=20)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='memberships', to=settings.AUTH_USER_MODEL)),
-                ('team', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='memberships', to='purchasing.team')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("requester", "Requester"),
+                            ("approver", "Approver"),
+                            ("admin", "Team admin"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="memberships",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="memberships",
+                        to="purchasing.team",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='AuditEvent',
+            name="AuditEvent",
             fields=[
-                ('seq', models.BigIntegerField(primary_key=True, serialize=False)),
-                ('at', models.DateTimeField()),
-                ('action', models.CharField(max_length=50)),
-                ('actor_name', models.CharField(max_length=150)),
-                ('actor_role', models.CharField(blank=True, max_length=50)),
-                ('on_behalf_of', models.CharField(blank=True, max_length=150)),
-                ('ip', models.CharField(blank=True, max_length=45)),
-                ('click', models.CharField(blank=True, max_length=36)),
-                ('phone_number', models.CharField(blank=True, max_length=16)),
-                ('was', models.CharField(blank=True, max_length=50)),
-                ('became', models.CharField(blank=True, max_length=50)),
-                ('note', models.TextField(blank=True)),
-                ('data', models.JSONField(default=dict)),
-                ('previous_hash', models.CharField(max_length=64)),
-                ('hash', models.CharField(max_length=64)),
-                ('actor', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('attempt', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='purchasing.attempt')),
-                ('purchase', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='events', to='purchasing.purchase')),
-                ('request', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='events', to='purchasing.purchaserequest')),
-                ('team', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='purchasing.team')),
+                ("seq", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("at", models.DateTimeField()),
+                ("action", models.CharField(max_length=50)),
+                ("actor_name", models.CharField(max_length=150)),
+                ("actor_role", models.CharField(blank=True, max_length=50)),
+                ("on_behalf_of", models.CharField(blank=True, max_length=150)),
+                ("ip", models.CharField(blank=True, max_length=45)),
+                ("click", models.CharField(blank=True, max_length=36)),
+                ("phone_number", models.CharField(blank=True, max_length=16)),
+                ("was", models.CharField(blank=True, max_length=50)),
+                ("became", models.CharField(blank=True, max_length=50)),
+                ("note", models.TextField(blank=True)),
+                ("data", models.JSONField(default=dict)),
+                ("previous_hash", models.CharField(max_length=64)),
+                ("hash", models.CharField(max_length=64)),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "attempt",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="purchasing.attempt",
+                    ),
+                ),
+                (
+                    "purchase",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="events",
+                        to="purchasing.purchase",
+                    ),
+                ),
+                (
+                    "request",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="events",
+                        to="purchasing.purchaserequest",
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="purchasing.team",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['seq'],
+                "ordering": ["seq"],
             },
         ),
         migrations.AddField(
-            model_name='apikey',
-            name='team',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='keys', to='purchasing.team'),
+            model_name="apikey",
+            name="team",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="keys", to="purchasing.team"
+            ),
         ),
         migrations.CreateModel(
-            name='VirtualNumber',
+            name="VirtualNumber",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('provider_id', models.PositiveBigIntegerField()),
-                ('phone_number', models.CharField(max_length=16)),
-                ('first_seen_seq', models.BigIntegerField()),
-                ('first_seen_at', models.DateTimeField()),
-                ('gone_at', models.DateTimeField(null=True)),
-                ('key', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='numbers', to='purchasing.apikey')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("provider_id", models.PositiveBigIntegerField()),
+                ("phone_number", models.CharField(max_length=16)),
+                ("first_seen_seq", models.BigIntegerField()),
+                ("first_seen_at", models.DateTimeField()),
+                ("gone_at", models.DateTimeField(null=True)),
+                (
+                    "key",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="numbers",
+                        to="purchasing.apikey",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='OfferLook',
+            name="OfferLook",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('country_code', models.CharField(max_length=2)),
-                ('number_type', models.CharField(max_length=10)),
-                ('began_at', models.DateTimeField()),
-                ('offers', models.JSONField(default=dict)),
-                ('key', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='looks', to='purchasing.apikey')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("country_code", models.CharField(max_length=2)),
+                ("number_type", models.CharField(max_length=10)),
+                ("began_at", models.DateTimeField()),
+                ("offers", models.JSONField(default=dict)),
+                (
+                    "key",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="looks",
+                        to="purchasing.apikey",
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('key', 'country_code', 'number_type'), name='one_look_a_shelf')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("key", "country_code", "number_type"), name="one_look_a_shelf"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='OwnedRead',
+            name="OwnedRead",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('began_after', models.BigIntegerField()),
-                ('began_at', models.DateTimeField()),
-                ('ended_at', models.DateTimeField()),
-                ('whole', models.BooleanField()),
-                ('well_formed', models.BooleanField()),
-                ('count', models.PositiveIntegerField(null=True)),
-                ('missing', models.JSONField(default=list)),
-                ('problem', models.CharField(blank=True, max_length=1000)),
-                ('key', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reads', to='purchasing.apikey')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("began_after", models.BigIntegerField()),
+                ("began_at", models.DateTimeField()),
+                ("ended_at", models.DateTimeField()),
+                ("whole", models.BooleanField()),
+                ("well_formed", models.BooleanField()),
+                ("count", models.PositiveIntegerField(null=True)),
+                ("missing", models.JSONField(default=list)),
+                ("problem", models.CharField(blank=True, max_length=1000)),
+                (
+                    "key",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="reads",
+                        to="purchasing.apikey",
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['key', '-id'], name='read_by_key')],
+                "indexes": [models.Index(fields=["key", "-id"], name="read_by_key")],
             },
         ),
         migrations.AddConstraint(
-            model_name='attempt',
-            constraint=models.UniqueConstraint(condition=models.Q(('outcome', 'open')), fields=('purchase',), name='one_open_attempt_a_purchase'),
+            model_name="attempt",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("outcome", "open")),
+                fields=("purchase",),
+                name="one_open_attempt_a_purchase",
+            ),
         ),
         migrations.AddIndex(
-            model_name='purchase',
-            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='purchase_due'),
+            model_name="purchase",
+            index=models.Index(
+                condition=models.Q(("due_at__isnull", False)), fields=["due_at"], name="purchase_due"
+            ),
         ),
         migrations.AddIndex(
-            model_name='purchase',
-            index=models.Index(fields=['state', '-id'], name='purchase_by_state'),
+            model_name="purchase",
+            index=models.Index(fields=["state", "-id"], name="purchase_by_state"),
         ),
         migrations.AddIndex(
-            model_name='purchase',
-            index=models.Index(fields=['phone_number'], name='purchase_by_number'),
+            model_name="purchase",
+            index=models.Index(fields=["phone_number"], name="purchase_by_number"),
         ),
         migrations.AddConstraint(
-            model_name='purchase',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['approved', 'given_up', 'held', 'pending', 'purchasing', 'unconfirmed']), models.Q(('released_at__isnull', True), ('state', 'purchased')), _connector='OR'), fields=('phone_number',), name='one_record_a_number'),
+            model_name="purchase",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(
+                    ("state__in", ["approved", "given_up", "held", "pending", "purchasing", "unconfirmed"]),
+                    models.Q(("released_at__isnull", True), ("state", "purchased")),
+                    _connector="OR",
+                ),
+                fields=("phone_number",),
+                name="one_record_a_number",
+            ),
         ),
         migrations.AddIndex(
-            model_name='purchaserequest',
-            index=models.Index(fields=['team', '-id'], name='request_by_team'),
+            model_name="purchaserequest",
+            index=models.Index(fields=["team", "-id"], name="request_by_team"),
         ),
         migrations.AddConstraint(
-            model_name='purchaserequest',
-            constraint=models.UniqueConstraint(fields=('requester', 'form_token'), name='one_request_a_form'),
+            model_name="purchaserequest",
+            constraint=models.UniqueConstraint(fields=("requester", "form_token"), name="one_request_a_form"),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(fields=('user', 'team', 'role'), name='one_membership_a_role'),
+            model_name="membership",
+            constraint=models.UniqueConstraint(fields=("user", "team", "role"), name="one_membership_a_role"),
         ),
         migrations.AddIndex(
-            model_name='auditevent',
-            index=models.Index(fields=['purchase', 'seq'], name='event_by_purchase'),
+            model_name="auditevent",
+            index=models.Index(fields=["purchase", "seq"], name="event_by_purchase"),
         ),
         migrations.AddIndex(
-            model_name='auditevent',
-            index=models.Index(fields=['request', 'seq'], name='event_by_request'),
+            model_name="auditevent",
+            index=models.Index(fields=["request", "seq"], name="event_by_request"),
         ),
         migrations.AddIndex(
-            model_name='auditevent',
-            index=models.Index(fields=['team', '-seq'], name='event_by_team'),
+            model_name="auditevent",
+            index=models.Index(fields=["team", "-seq"], name="event_by_team"),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.UniqueConstraint(condition=models.Q(('retired_at__isnull', True)), fields=('team',), name='one_current_key_a_team'),
+            model_name="apikey",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("retired_at__isnull", True)),
+                fields=("team",),
+                name="one_current_key_a_team",
+            ),
         ),
         migrations.AddIndex(
-            model_name='virtualnumber',
-            index=models.Index(fields=['phone_number'], name='seen_by_number'),
+            model_name="virtualnumber",
+            index=models.Index(fields=["phone_number"], name="seen_by_number"),
         ),
         migrations.AddConstraint(
-            model_name='virtualnumber',
-            constraint=models.UniqueConstraint(fields=('key', 'provider_id', 'phone_number'), name='one_row_a_seen_number'),
+            model_name="virtualnumber",
+            constraint=models.UniqueConstraint(
+                fields=("key", "provider_id", "phone_number"), name="one_row_a_seen_number"
+            ),
         ),
     ]

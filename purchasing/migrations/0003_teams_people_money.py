@@ -9,97 +9,144 @@ import purchasing.encryption
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('purchasing', '0002_audit_triggers'),
+        ("purchasing", "0002_audit_triggers"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='apikey',
-            name='may_write',
+            model_name="apikey",
+            name="may_write",
             field=models.BooleanField(null=True),
         ),
         migrations.AddField(
-            model_name='apikey',
-            name='said_scope',
+            model_name="apikey",
+            name="said_scope",
             field=models.CharField(blank=True, max_length=20),
         ),
         migrations.AddField(
-            model_name='apikey',
-            name='sees',
+            model_name="apikey",
+            name="sees",
             field=models.CharField(blank=True, max_length=200),
         ),
         migrations.AddField(
-            model_name='apikey',
-            name='tested_at',
+            model_name="apikey",
+            name="tested_at",
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name='purchaserequest',
-            name='admins_reminded_at',
+            model_name="purchaserequest",
+            name="admins_reminded_at",
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name='purchaserequest',
-            name='reminded_at',
+            model_name="purchaserequest",
+            name="reminded_at",
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name='team',
-            name='budget_is_hard',
+            model_name="team",
+            name="budget_is_hard",
             field=models.BooleanField(default=True),
         ),
         migrations.AddField(
-            model_name='team',
-            name='monthly_budget',
+            model_name="team",
+            name="monthly_budget",
             field=models.DecimalField(decimal_places=4, max_digits=14, null=True),
         ),
         migrations.AddField(
-            model_name='team',
-            name='second_approver_from',
+            model_name="team",
+            name="second_approver_from",
             field=models.DecimalField(decimal_places=4, max_digits=14, null=True),
         ),
         migrations.AddField(
-            model_name='user',
-            name='wants_mail',
+            model_name="user",
+            name="wants_mail",
             field=models.BooleanField(default=True),
         ),
         migrations.AlterField(
-            model_name='apikey',
-            name='secret',
+            model_name="apikey",
+            name="secret",
             field=purchasing.encryption.EncryptedField(null=True),
         ),
         migrations.CreateModel(
-            name='StandIn',
+            name="StandIn",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('from_day', models.DateField()),
-                ('to_day', models.DateField()),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('approver', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='stand_ins', to=settings.AUTH_USER_MODEL)),
-                ('stand_in', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='stands_in_for', to=settings.AUTH_USER_MODEL)),
-                ('team', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='stand_ins', to='purchasing.team')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("from_day", models.DateField()),
+                ("to_day", models.DateField()),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("ended_at", models.DateTimeField(null=True)),
+                (
+                    "approver",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="stand_ins",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "stand_in",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="stands_in_for",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="stand_ins",
+                        to="purchasing.team",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['from_day', 'id'],
+                "ordering": ["from_day", "id"],
             },
         ),
         migrations.CreateModel(
-            name='RequestVersion',
+            name="RequestVersion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('version', models.PositiveIntegerField()),
-                ('reason', models.CharField(max_length=1000)),
-                ('lines', models.JSONField(default=list)),
-                ('replaced_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('replaced_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('request', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='purchasing.purchaserequest')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("version", models.PositiveIntegerField()),
+                ("reason", models.CharField(max_length=1000)),
+                ("lines", models.JSONField(default=list)),
+                ("replaced_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "replaced_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "request",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="versions",
+                        to="purchasing.purchaserequest",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['version'],
-                'constraints': [models.UniqueConstraint(fields=('request', 'version'), name='one_row_a_version')],
+                "ordering": ["version"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("request", "version"), name="one_row_a_version")
+                ],
             },
         ),
     ]

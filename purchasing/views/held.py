@@ -64,7 +64,7 @@ def detail(request, pk):
         "asked": purchase.request,
         "findings": found,
         "reads": reads,
-        "attempts": purchase.attempts.select_related("key").order_by("pk"),
+        "attempts": purchase.attempts.select_related("key").defer("key__secret").order_by("pk"),
         "approvals": purchase.approvals.select_related("approver"),
         "events": purchase.events.select_related("team").order_by("-seq")[:300],
         "held": held,
@@ -86,7 +86,7 @@ def it_was_bought(request, pk):
 @require_POST
 def try_again(request, pk):
     """Settle a doubt: it was not bought, one more try."""
-    return _decide(request, pk, "again", ReasonForm, decisions.try_again, "Approved again: it is in line.")
+    return _decide(request, pk, "again", ReasonForm, decisions.try_again, _approved_again)
 
 
 @require_POST
@@ -103,13 +103,20 @@ def approve_again(request, pk):
             **decision,
         )
 
-    return _decide(request, pk, "again", ReasonForm, approve, "Approved again: it is in line.")
+    return _decide(request, pk, "again", ReasonForm, approve, _approved_again)
 
 
 @require_POST
 def give_up(request, pk):
     """Stop here."""
     return _decide(request, pk, "give_up", ReasonForm, decisions.give_up, "Given up.")
+
+
+def _approved_again(purchase):
+    purchase.refresh_from_db()
+    if purchase.state == State.HELD:
+        return "Your yes is kept. A second approver has to say it too."
+    return "Approved again: it is in line."
 
 
 def _decide(request, pk, name, form_class, decide, done):

@@ -75,7 +75,11 @@ def _rows(user, read):
     for start in range(0, len(numbers), 500):
         part = numbers[start : start + 500]
         records.update(selectors.records_of(part))
-        for row in VirtualNumber.objects.filter(phone_number__in=part, gone_at=None).select_related("key"):
+        for row in (
+            VirtualNumber.objects.filter(phone_number__in=part, gone_at=None)
+            .select_related("key")
+            .defer("key__secret")
+        ):
             owned.setdefault(row.phone_number, set()).add(row.key.team_id)
     seen = set(rules.teams_seen_by(user).values_list("pk", flat=True))
     rows = [
