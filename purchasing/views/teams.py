@@ -9,6 +9,7 @@ from purchasing.forms import ReasonForm
 from purchasing.models import Desk, Purchase, User
 from purchasing.states import State
 from purchasing.team_forms import TeamForm
+from purchasing.views import team_rules
 from purchasing.views.doing import attempted, keep_typed, rebound
 from purchasing.views.kept import drawn, tried
 from purchasing.views.keys import is_readable
@@ -56,6 +57,7 @@ def detail(request, slug):
         "switch_form": drawn(request, f"switch-{team.pk}", ReasonForm, auto_id="switch_%s")
         if may_make
         else None,
+        **team_rules.context_for(request, team),
     }
     return render(request, "purchasing/team.html", context)
 
