@@ -224,7 +224,6 @@ class RulesForm(forms.Form):
     budget_is_hard = forms.ChoiceField(
         label="Beyond the budget",
         choices=[("hard", "Refuse the approval"), ("soft", "Warn, and record it")],
-        widget=forms.RadioSelect,
     )
     second_approver_from = forms.DecimalField(
         label="Second approver from this monthly sum on",

@@ -103,8 +103,8 @@ password_change                   GET    login  200   200   200       200      2
 password_change                   POST   login  done  done  done      done     done  done     done  done    done  login
 password_change                   PUT    login  200   200   200       200      200   200      200   200     200   login
 password_change_done              GET    login  200   200   200       200      200   200      200   200     200   login
-welcome                           GET    302    302   302   302       302      302   302      302   302     302   302
-welcome                           POST   302    302   302   302       302      302   302      302   302     302   302
+welcome                           GET    200    200   200   200       200      200   200      200   200     200   200
+welcome                           POST   200    200   200   200       200      200   200      200   200     200   200
 
 mail-settings                     GET    login  200   200   200       200      200   200      200   200     200   login
 mail-settings                     POST   login  done  done  done      done     done  done     done  done    done  login

@@ -16,7 +16,7 @@ class TestHome:
     def test_of_a_person_without_a_team_says_what_to_do(self, client, db):
         client.force_login(factories.User.objects.create_user("sam"))
         said = words(client.get("/"))
-        assert "You belong to no team yet. Ask the person who runs Number Desk" in said
+        assert "You belong to no team yet. Ask the admin of your team" in said
         assert "Paste numbers" not in said
 
     def test_shows_what_waits_for_whom(self, client, pending, sam, ana):

@@ -1,6 +1,7 @@
 """`make run`: a runner that stays in the sandbox, keeps what was done, and leaves no process behind."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -52,6 +53,13 @@ def test_a_database_of_the_sandbox_may_be_chosen(capsys):
 
     assert sandbox_environment(own, 8000, 8001)["DATABASE_URL"] == "postgres://desk@127.0.0.1/practice"
     assert capsys.readouterr().out == ""
+
+
+def test_the_example_lists_every_setting():
+    read = set(re.findall(r'env(?:\.\w+)?\(\s*"([A-Z_]+)"', (BASE_DIR / "dashboard/settings.py").read_text()))
+    listed = re.findall(r"^(?:# )?([A-Z_]+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE)
+
+    assert sorted(listed) == sorted(read | {"PORT", "SANDBOX_PORT"})
 
 
 # --- The real thing -----------------------------------------------------------------------------------------------
