@@ -11,7 +11,6 @@ from django.conf import settings
 LIMIT = 360  # seconds; about a minute on a machine with nothing else to do
 
 
-@pytest.mark.database
 @pytest.mark.timeout(LIMIT + 90)
 def test_a_short_campaign_finds_nothing():
     database = "postgresql" if os.environ.get("TEST_DATABASE") == "postgresql" else "sqlite"
