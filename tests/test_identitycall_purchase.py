@@ -21,7 +21,7 @@ DECLINED = b'{"error": "Number is no longer available"}'
 
 
 def client_of(url, **options):
-    options = {"connect_timeout": 1, "read_timeout": 1, "deadline": 1, "verify": authority_file()} | options
+    options = {"connect_timeout": 9, "read_timeout": 9, "deadline": 9, "verify": authority_file()} | options
     return Client(url, KEY, **options)
 
 
@@ -233,11 +233,20 @@ UNCONFIRMED = {
 @pytest.mark.parametrize("case", UNCONFIRMED)
 def test_everything_else_is_unconfirmed_after_one_request(case, tls):
     with serving(UNCONFIRMED[case], tls=tls) as server:
-        error = outcome(server.url, read_timeout=0.3, deadline=0.4)
+        error = outcome_of_one_request(server)
 
     assert type(error) is errors.Unconfirmed, error
     assert "not known" in str(error)
-    assert (server.connections, len(server.requests)) == (1, 1)
+    assert len(server.requests) == 1
+
+
+def outcome_of_one_request(server):
+    """What comes of a call that ends soon; again with more time where a busy machine never came to send it."""
+    for patience in (1, 5, 20):
+        error = outcome(server.url, read_timeout=0.3 * patience, deadline=0.4 * patience)
+        if server.requests:
+            break
+    return error
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
@@ -307,7 +316,7 @@ def test_other_400_404_422_is_unconfirmed(status, case):
 )
 def test_declined_needs_a_whole_answer(handler, tls):
     with serving(handler, tls=tls) as server:
-        assert type(outcome(server.url, deadline=0.4)) is errors.Unconfirmed
+        assert type(outcome_of_one_request(server)) is errors.Unconfirmed
 
 
 BODIES = {
@@ -318,7 +327,6 @@ BODIES = {
     "gzip": lambda peer, status: peer.answer(status, gzip.compress(b"x"), "Content-Encoding: gzip"),
     "10 MB": lambda peer, status: peer.answer(status, b"x" * 10_000_000),
     "cut": lambda peer, status: peer.answer(status, b"x", length=99),
-    "reset": lambda peer, status: peer.answer(status, b"x", length=99) or peer.reset(),
     "silent": lambda peer, status: peer.answer(status, b"x", length=99) or peer.hold(),
     "odd length": lambda peer, status: peer.answer(status, b"x", length="many"),
 }
@@ -330,11 +338,17 @@ BODIES = {
 )
 def test_401_403_429_were_surely_not_carried_out_whatever_the_body(case, status, kind, tls):
     with serving(lambda peer: BODIES[case](peer, status), tls=tls) as server:
-        error = outcome(server.url, read_timeout=0.2, deadline=0.5)
+        error = outcome(server.url, read_timeout=1)
 
     assert (type(error), error.status) == (kind, status)
     assert isinstance(error, errors.Unavailable)
     assert (server.connections, len(server.requests)) == (1, 1)
+
+
+def test_a_refusal_whose_body_was_reset_counts():
+    # Without TLS alone: there a reset may take the head with it, and what did not arrive refuses nothing.
+    with serving(lambda peer: peer.answer(403, b"x", length=99) or peer.reset()) as server:
+        assert type(outcome(server.url)) is errors.KeyRefused
 
 
 def test_words_of_a_refusal_are_kept():
@@ -442,5 +456,5 @@ def test_answers_of_the_responses_library_are_read():
         assert outcome("https://api.example/v1").id == 7
         (call,) = http.calls
         assert call.request.body == ORDER
-        assert call.request.req_kwargs["timeout"] == (1, 1)
+        assert call.request.req_kwargs["timeout"] == (9, 9)
         assert call.request.req_kwargs["proxies"] == {}

@@ -2,7 +2,7 @@
 
 `with serving(handler) as server:` listens on 127.0.0.1; the handler gets a `Peer` for each connection and is
 usually one line: `lambda peer: peer.answer(201, body)`. What the server saw is counted: `server.connections`,
-`server.requests`. With `tls=True` it speaks TLS with a certificate of `authority()`. `opening` runs on the
+`server.requests`. With `tls=True` it speaks TLS with a certificate of `authority(AUTHORITY)`. `opening` runs on the
 raw connection first, before TLS and before anything is read; a true result ends the connection there.
 """
 
@@ -24,6 +24,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+AUTHORITY = "Number Desk tests"  # whose certificates the servers show
 
 
 @dataclass
@@ -191,7 +193,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 5) -> None:
 
 
 @functools.cache
-def authority(common_name: str = "Number Desk tests") -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+def authority(common_name: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     """Make a certificate authority that exists for the length of the test run."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
@@ -222,7 +224,7 @@ def _directory() -> tempfile.TemporaryDirectory:
 
 
 @functools.cache
-def authority_file(common_name: str = "Number Desk tests") -> str:
+def authority_file(common_name: str = AUTHORITY) -> str:
     """Return the path of the authority's certificate, for `Client(verify=...)`."""
     path = Path(_directory().name) / f"{common_name.replace(' ', '-')}.pem"
     path.write_bytes(authority(common_name)[0].public_bytes(serialization.Encoding.PEM))
@@ -232,7 +234,7 @@ def authority_file(common_name: str = "Number Desk tests") -> str:
 @functools.cache
 def server_context() -> ssl.SSLContext:
     """Return what a TLS server of these tests uses: a certificate for 127.0.0.1 and localhost."""
-    issuer, issuer_key = authority()
+    issuer, issuer_key = authority(AUTHORITY)
     key = ec.generate_private_key(ec.SECP256R1())
     names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
