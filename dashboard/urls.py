@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required
 from django.templatetags.static import static
 from django.urls import include, path
+from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
 from purchasing.views import health
@@ -16,7 +17,8 @@ urlpatterns = [
     path("readyz", health.readyz, name="readyz"),
     path(
         "favicon.ico",
-        login_not_required(RedirectView.as_view(url=static("favicon.svg"))),
+        # Looked up when it is asked for: `migrate` and `check` run before `collectstatic` on a new server.
+        login_not_required(RedirectView.as_view(url=lazy(static, str)("favicon.svg"))),
         name="favicon",
     ),
 ]

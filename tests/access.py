@@ -9,6 +9,7 @@ from functools import cached_property
 import requests
 from django.apps import apps
 from django.conf import settings
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -150,10 +151,12 @@ def words(response) -> str:
 
 def snapshot():
     """Every row of every table of ours."""
-    return {
-        model: list(model.objects.order_by("pk").values_list())
-        for model in apps.get_app_config("purchasing").get_models()
-    }
+    rows = {}
+    with connection.cursor() as cursor:  # many times quicker than the ORM
+        for model in apps.get_app_config("purchasing").get_models():
+            cursor.execute(f"SELECT * FROM {model._meta.db_table} ORDER BY {model._meta.pk.column}")
+            rows[model] = cursor.fetchall()
+    return rows
 
 
 class Scene:

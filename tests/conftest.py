@@ -11,6 +11,7 @@ from tests import factories
 from tests.provider import Provider
 
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # quick, for tests alone
+settings.WHITENOISE_AUTOREFRESH = True  # else each new client looks all static files up first
 _flush = BaseDatabaseOperations.execute_sql_flush
 
 

@@ -306,12 +306,12 @@ class TestOneRequest:
     @pytest.mark.parametrize(
         "state, pace",
         [
-            (State.PENDING, "every 10s"),
+            (State.PENDING, "every 5s"),
             (State.APPROVED, "every 2s"),
             (State.PURCHASING, "every 2s"),
             (State.UNCONFIRMED, "every 2s"),
-            (State.HELD, "every 10s"),
-            (State.GIVEN_UP, "every 10s"),
+            (State.HELD, "every 5s"),
+            (State.GIVEN_UP, "every 5s"),
             (State.PURCHASED, None),
             (State.FAILED, None),
             (State.REJECTED, None),

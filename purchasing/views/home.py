@@ -60,5 +60,5 @@ def poll_seconds(states):
     if states & set(selectors.MOVING):
         return 2
     if states & {State.PENDING, State.HELD, State.GIVEN_UP}:
-        return 10
+        return 5
     return None

@@ -10,7 +10,7 @@ from purchasing.words import phone
 from tests.browser.steps import approve, ask_for, fill_request, paste, pick
 
 pytestmark = pytest.mark.browser
-SOON = 40_000  # milliseconds: the page of a pending request asks every 10 seconds
+SOON = 40_000  # milliseconds: the page of a pending request asks every 5 seconds
 STEPS = ["Waiting for approval", "Approved, in line", "Buying now", "Bought"]
 
 
