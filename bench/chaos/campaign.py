@@ -63,6 +63,7 @@ class Campaign:
         """Something that must not be; the campaign fails, but goes on."""
         with self._lock:
             self.problems.append(words)
+        print(f"PROBLEM: {words}", file=sys.stderr, flush=True)
 
     def note_click(self, person, purchases):
         """Somebody is about to press a button that lets these be bought."""
