@@ -7,6 +7,7 @@ from django import forms
 from django.contrib.auth.forms import AuthenticationForm
 
 from purchasing.audit import clean
+from purchasing.countries import all_countries, country_of, flag
 from purchasing.states import NumberType
 
 REASON_LENGTH = 1000
@@ -45,6 +46,41 @@ class Pasted(forms.CharField):
 
     def to_python(self, value):
         return super().to_python(value).replace("\0", "")
+
+
+class CountryInput(forms.TextInput):
+    """A country that is typed: its name, its two letters or its flag, with all of them offered by the browser."""
+
+    template_name = "purchasing/widgets/country.html"
+
+    def get_context(self, name, value, attrs):
+        context = super().get_context(name, value, attrs)
+        context["widget"]["attrs"]["list"] = f"{context['widget']['attrs'].get('id', name)}_list"
+        context["countries"] = [country_in_words(code) for code, _ in all_countries()]
+        return context
+
+    def format_value(self, value):
+        return country_in_words(value) if value in dict(all_countries()) else value
+
+
+def country_in_words(code):
+    """A country as the field shows it: '🇩🇪 Germany (DE)'."""
+    return f"{flag(code)} {dict(all_countries())[code]} ({code})"
+
+
+class CountryField(Line):
+    """A country, however it is written, as its two-letter code; '' for none."""
+
+    widget = CountryInput(attrs={"autocomplete": "off", "class": "medium"})
+
+    def clean(self, value):
+        written = super().clean(value)
+        if not written:
+            return ""
+        code = country_of(written)
+        if not code:
+            raise forms.ValidationError(f"There is no country “{written[:60]}”. Write its name, or two letters as in DE.")
+        return code
 
 
 class LoginForm(AuthenticationForm):

@@ -32,14 +32,15 @@ class NotWhole(Exception):
     """The owned list was read, but it cannot prove that a number is missing from it."""
 
 
-def client_for(key, *, patience=PATIENCE):
-    """A client that waits its turn in the key's rate before each read."""
+def client_for(key, *, patience=PATIENCE, longest=None):
+    """A client that waits its turn in the key's rate before each read; no call takes more than `longest` seconds."""
+    deadline = min(longest or settings.IDENTITYCALL_DEADLINE, settings.IDENTITYCALL_DEADLINE)
     return Client(
         settings.IDENTITYCALL_API_URL,
         ApiKey.objects.values_list("secret", flat=True).get(pk=key.pk),
         connect_timeout=settings.IDENTITYCALL_CONNECT_TIMEOUT,
-        read_timeout=settings.IDENTITYCALL_READ_TIMEOUT,
-        deadline=settings.IDENTITYCALL_DEADLINE,
+        read_timeout=min(deadline, settings.IDENTITYCALL_READ_TIMEOUT),
+        deadline=deadline,
         before_read=lambda: take_turn(key, patience=patience),
     )
 
@@ -172,32 +173,54 @@ def listed(key, phone_number):
 # --- Offers -------------------------------------------------------------------------------------------------------
 
 
-def offers(key, *, country_code, number_type, max_age=FRESH, patience=PATIENCE):
+def shelf(key, *, country_code, number_type):
+    """What is kept of the searches for a country and a type with this key (an `OfferLook`), or None."""
+    return OfferLook.objects.filter(key=key, country_code=country_code, number_type=number_type).first()
+
+
+def offers(key, *, country_code, number_type, max_age=FRESH, patience=PATIENCE, longest=None):
     """What is on offer for a country and a type, by phone number, and when that was asked: `(offers, began_at)`.
 
-    The answer serves for `max_age` seconds for this key. Raises a `ProviderError` or `Busy`.
+    The answer serves for `max_age` seconds for this key. Raises a `ProviderError` after keeping that it failed, or
+    `Busy`.
     """
-    shelf = {"key": key, "country_code": country_code, "number_type": number_type}
-    look = OfferLook.objects.filter(**shelf).first()
+    place = {"key": key, "country_code": country_code, "number_type": number_type}
+    look = OfferLook.objects.filter(**place).first()
     now = clock.now()
-    if look is None or not now - timedelta(seconds=max_age) < look.began_at <= now:
-        found = client_for(key, patience=patience).available(
-            country_code=country_code, number_type=number_type
-        )
+    if look is None or not is_fresh(look, now, max_age):
+        try:
+            found = client_for(key, patience=patience, longest=longest).available(
+                country_code=country_code, number_type=number_type
+            )
+        except errors.ProviderError as error:
+            with transaction.atomic():
+                OfferLook.objects.update_or_create(
+                    **place, defaults={"failed_at": clock.now(), "problem": str(error)[:500]}
+                )
+            raise
         kept = {offer.phone_number: _packed(offer) for offer in found.offers}
+        shown = {"began_at": now, "offers": kept, "failed_at": None, "problem": ""}
         with transaction.atomic():
-            look, _ = OfferLook.objects.update_or_create(**shelf, defaults={"began_at": now, "offers": kept})
-    return {number: _unpacked(number, fields) for number, fields in look.offers.items()}, look.began_at
+            look, _ = OfferLook.objects.update_or_create(**place, defaults=shown)
+    return offers_of(look), look.began_at
+
+
+def is_fresh(look, now, max_age=FRESH):
+    """Whether an answer that is kept may still serve at the time `now`, `max_age` seconds after it was asked for."""
+    return look.began_at is not None and now - timedelta(seconds=max_age) < look.began_at <= now
+
+
+def offers_of(look):
+    """The offers that are kept of a look, by phone number."""
+    return {number: _unpacked(number, fields) for number, fields in look.offers.items()}
 
 
 def last_offer(key, purchase):
     """What the last look kept shows for this purchase's number, without asking: `(offer or None, seen_at or None)`."""
-    looks = OfferLook.objects.filter(key=key, country_code=purchase.country_code or "US").order_by(
-        "-began_at"
-    )
+    looks = OfferLook.objects.filter(key=key, country_code=purchase.country_code or "US").exclude(began_at=None)
     if purchase.number_type:
         looks = looks.filter(number_type=purchase.number_type)
-    looks = list(looks)
+    looks = list(looks.order_by("-began_at"))
     for look in looks:
         if purchase.phone_number in look.offers:
             return _unpacked(purchase.phone_number, look.offers[purchase.phone_number]), look.began_at

@@ -11,6 +11,7 @@ from purchasing.views import (
     keys,
     mail,
     numbers,
+    papers,
     paste,
     people,
     requests,
@@ -68,6 +69,9 @@ urlpatterns = [
     path("teams/<slug:slug>/rules/", team_rules.set_rules, name="team-rules"),
     path("teams/<slug:slug>/stand-ins/", team_rules.name_stand_in, name="team-stand-in"),
     path("teams/<slug:slug>/stand-ins/<int:pk>/end/", team_rules.end_stand_in, name="team-stand-in-end"),
+    path("teams/<slug:slug>/papers/", papers.listing, name="papers"),
+    path("teams/<slug:slug>/papers/<int:pk>/", papers.entry, name="papers-entry"),
+    path("teams/<slug:slug>/papers/<int:pk>/remove/", papers.remove, name="papers-remove"),
     path("buying/stop/", teams.stop_all, name="stop-all"),
     path("buying/go-on/", teams.go_on_all, name="go-on-all"),
 ]
