@@ -129,7 +129,9 @@ TEMPLATES = [
         },
     }
 ]
-FORM_RENDERER = "django.forms.renderers.TemplatesSetting"  # widgets of ours have their templates in templates/
+FORM_RENDERER = (
+    "django.forms.renderers.TemplatesSetting"  # widgets of ours have their templates in templates/
+)
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
 # --- People and sessions ------------------------------------------------------------------------------------------

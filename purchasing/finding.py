@@ -39,7 +39,11 @@ def look(team, *, country_code, number_type, again=False):
     """
     key = pauses.current_key(team)
     if key is None:
-        return Shelf([], None, f"{team} has no API key yet, so IdentityCall cannot be asked. Its team admin stores one.")
+        return Shelf(
+            [],
+            None,
+            f"{team} has no API key yet, so IdentityCall cannot be asked. Its team admin stores one.",
+        )
     place = {"country_code": country_code, "number_type": number_type}
     kept, now = inventory.shelf(key, **place), clock.now()
     if kept and inventory.is_fresh(kept, now, AT_ONCE if again else inventory.FRESH):
@@ -71,7 +75,11 @@ def _obstacle(key, now):
 
 
 def _failed_just_now(kept, now):
-    failed = kept is not None and kept.failed_at and timedelta(0) <= now - kept.failed_at < timedelta(seconds=AGAIN)
+    failed = (
+        kept is not None
+        and kept.failed_at
+        and timedelta(0) <= now - kept.failed_at < timedelta(seconds=AGAIN)
+    )
     return kept.problem if failed else ""
 
 
@@ -116,7 +124,8 @@ def chosen(offers, filters):
         and (not region or any(region in name.casefold() for name in offer.regions))
         and (not filters.feature or filters.feature in offer.features)
         and (
-            filters.highest is None or (offer.monthly_cost is not None and offer.monthly_cost <= filters.highest)
+            filters.highest is None
+            or (offer.monthly_cost is not None and offer.monthly_cost <= filters.highest)
         )
     ]
     return sorted(found, key=_ORDER.get(filters.sort, _ORDER["monthly"]))
@@ -148,7 +157,11 @@ def _first_month(offer):
 
 
 _ORDER = {
-    "monthly": lambda o: (_MOST if o.monthly_cost is None else o.monthly_cost, _first_month(o), o.phone_number),
+    "monthly": lambda o: (
+        _MOST if o.monthly_cost is None else o.monthly_cost,
+        _first_month(o),
+        o.phone_number,
+    ),
     "first": lambda o: (_first_month(o), o.phone_number),
     "number": lambda o: o.phone_number,
     "region": lambda o: (not o.regions, o.regions, o.phone_number),

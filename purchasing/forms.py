@@ -79,7 +79,9 @@ class CountryField(Line):
             return ""
         code = country_of(written)
         if not code:
-            raise forms.ValidationError(f"There is no country “{written[:60]}”. Write its name, or two letters as in DE.")
+            raise forms.ValidationError(
+                f"There is no country “{written[:60]}”. Write its name, or two letters as in DE."
+            )
         return code
 
 

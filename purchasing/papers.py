@@ -51,7 +51,9 @@ class Register:
             return ""
         entry = self.of_id(provider_id)
         if entry is None:
-            return f"The requirement group {provider_id} is not in the team's register. The team admin keeps it."
+            return (
+                f"The requirement group {provider_id} is not in the team's register. The team admin keeps it."
+            )
         if self.is_over(entry):
             last_day = words.day(entry.valid_until)
             return f"The papers “{entry}” were valid until {last_day}. Choose others, or ask the team admin."
@@ -68,4 +70,3 @@ def fits(entry, country_code, number_type):
     return entry.country_code == country_code and (
         not entry.number_type or not number_type or entry.number_type == number_type
     )
-

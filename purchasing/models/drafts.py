@@ -26,9 +26,10 @@ class Draft(models.Model):
     user = models.ForeignKey(User, models.CASCADE, related_name="drafts")
     team = models.ForeignKey(Team, models.CASCADE, null=True, related_name="+")
     source = models.CharField(max_length=10, choices=Source.choices)
-    reason = models.CharField(max_length=1000, blank=True)
-    purpose = models.CharField(max_length=200, blank=True)
-    pattern = models.CharField(max_length=200, blank=True)
+    # As they were typed, also what is too long to be sent: nothing of it is lost.
+    reason = models.TextField(blank=True)
+    purpose = models.TextField(blank=True)
+    pattern = models.TextField(blank=True)
     lines = models.JSONField(default=list)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
@@ -52,7 +53,9 @@ class Paste(models.Model):
     text = models.TextField()
     file_name = models.CharField(max_length=200, blank=True)
     country_code = models.CharField(max_length=2, blank=True)
-    records = models.JSONField(default=list)  # as `candidates.dump` gives them
+    records = models.JSONField(default=dict)  # as `candidates.dump` gives them
     picked = models.JSONField(default=list)
-    looked_at = models.DateTimeField(null=True)  # when IdentityCall was last asked for what it offers of these
+    looked_at = models.DateTimeField(
+        null=True
+    )  # when IdentityCall was last asked for what it offers of these
     created_at = models.DateTimeField(default=timezone.now)

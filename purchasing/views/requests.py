@@ -217,11 +217,7 @@ def cancel(request, pk):
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
     if not rules.may_cancel(request.user, asked):
         raise PermissionDenied("The person who asked, an approver or the team admin can cancel this.")
-    ids = [
-        purchase.pk
-        for purchase in asked.purchases.filter(state__in=[State.PENDING, State.APPROVED])
-        if not purchase.is_in_doubt
-    ]
+    ids = list(asked.purchases.filter(state__in=[State.PENDING, State.APPROVED]).values_list("pk", flat=True))
     form = CancelForm(request.POST)
     if not ids:
         messages.warning(request, "There is nothing left to cancel. What became of the numbers stands below.")
@@ -231,6 +227,14 @@ def cancel(request, pk):
             f"cancel-{pk}",
             form,
             lambda: workflow.cancel(pk, ids, actor=request.actor, reason=form.cleaned_data["reason"]),
-            done=lambda purchases: f"{words.numbers(len(purchases)).capitalize()} cancelled.",
+            done=_cancelled,
         )
     return redirect("purchasing:request", pk=pk)
+
+
+def _cancelled(purchases):
+    held = sum(purchase.state == State.HELD for purchase in purchases)
+    said = f"{words.numbers(len(purchases) - held).capitalize()} cancelled." if len(purchases) > held else ""
+    if held:
+        said += f" {words.numbers(held).capitalize()} may have been bought by an earlier order and needs a decision."
+    return said.strip()
