@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from purchasing import clock, inventory, pauses, settlement
+from purchasing import candidates, clock, costs, inventory, pauses, settlement, verdicts, wake
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import Offer
-from purchasing.models import ApiKey, Desk
+from purchasing.models import Desk, Paste
 
 LONGEST = 8  # seconds that a search may take while somebody waits for the page
 PATIENCE = 2  # seconds that a page waits for its turn in the key's rate
 AGAIN = 15  # seconds after a search that failed before a page makes the next one
+NO_KEY = "{team} has no API key yet, so IdentityCall cannot be asked. Its team admin stores one."
 AT_ONCE = 5  # seconds for which even 'look again' is answered by what was just seen
 
 
@@ -39,11 +40,7 @@ def look(team, *, country_code, number_type, again=False):
     """
     key = pauses.current_key(team)
     if key is None:
-        return Shelf(
-            [],
-            None,
-            f"{team} has no API key yet, so IdentityCall cannot be asked. Its team admin stores one.",
-        )
+        return Shelf([], None, NO_KEY.format(team=team))
     place = {"country_code": country_code, "number_type": number_type}
     kept, now = inventory.shelf(key, **place), clock.now()
     if kept and inventory.is_fresh(kept, now, AT_ONCE if again else inventory.FRESH):
@@ -60,6 +57,12 @@ def look(team, *, country_code, number_type, again=False):
             problem = str(reason)
         kept = inventory.shelf(key, **place)
     return _shelf(kept, problem)
+
+
+def kept(team, *, country_code, number_type):
+    """What is kept of a shelf, without asking."""
+    key = pauses.current_key(team)
+    return _shelf(inventory.shelf(key, country_code=country_code, number_type=number_type) if key else None)
 
 
 def _obstacle(key, now):
@@ -178,6 +181,39 @@ def features_of(offers):
     return sorted({feature for offer in offers for feature in offer.features}, key=str.casefold)
 
 
-def keys_of(teams):
-    """Which of these teams have a key to search with, by their id."""
-    return set(ApiKey.objects.filter(team__in=teams, retired_at=None).values_list("team", flat=True))
+# --- What was pasted ----------------------------------------------------------------------------------------------
+
+
+def look_up(paste_id):
+    """Ask for the lists in which the numbers of a paste may stand, one a task; `looked_at` says when all is asked."""
+    paste = Paste.objects.select_related("team").filter(pk=paste_id, looked_at=None).first()
+    if paste is None:
+        return
+    read = candidates.load(paste.records)
+    key = costs.usable_key(paste.team) if paste.team else None
+    since = clock.now() - timedelta(seconds=inventory.FRESH)
+    sightings = verdicts.sightings_of(paste.team, read, since=since) if key else None
+    missing = [
+        place
+        for place in (verdicts.lists_for(read) if sightings else [])
+        if place not in sightings.seen and place not in sightings.failed
+    ]
+    if missing:
+        try:
+            costs.search(key, missing[0])
+        except inventory.Busy as busy:
+            if wake.at(busy.until, "look_up", str(paste_id)):
+                return
+            missing = []
+        except Undecryptable:
+            missing = []
+    if missing[1:]:
+        wake.soon("look_up", str(paste_id))
+    else:
+        Paste.objects.filter(pk=paste_id).update(looked_at=clock.now())
+
+
+def look_up_again(paste):
+    """Let the worker ask once more."""
+    Paste.objects.filter(pk=paste.pk).update(looked_at=None)
+    wake.soon("look_up", str(paste.pk))

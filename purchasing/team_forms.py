@@ -173,8 +173,8 @@ class PapersForm(forms.Form):
         required=False,
         min_value=1,
         max_value=2**63 - 1,
-        help_text="The whole number that IdentityCall shows for the approved group. Leave it empty while there is none: "
-        "then everybody who asks for such a number is told that papers are missing.",
+        help_text="The whole number that IdentityCall shows for the approved group. Leave it empty while there is "
+        "none: then everybody who asks for such a number is told that papers are missing.",
         widget=forms.TextInput(attrs={"inputmode": "numeric", "class": "short", "autocomplete": "off"}),
         error_messages={"invalid": "A whole number, such as 12."},
     )

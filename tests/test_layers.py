@@ -10,13 +10,13 @@ ROOT = Path(__file__).resolve().parent.parent / "purchasing"
 
 # One line a layer. A package stands for all of its modules, which may import each other.
 LAYERS = """
-0  states clock naming redaction encryption guard draining wake countries
+0  states clock naming recording redaction encryption guard draining wake countries
 1  models identitycall words
 2  candidates audit rules budgets papers startup
 3  selectors workflow pauses inventory reminders
-4  stops people agreements settlement approving versions
-5  register finding procurement aftercare costs invitations briefing keys letters
-6  evidence notifications
+4  stops people agreements settlement approving versions verdicts drafts
+5  register procurement aftercare costs invitations briefing keys letters
+6  evidence notifications finding
 7  decisions tasks work forms
 8  team_forms views urls account_urls admin middleware context_processors templatetags management apps migrations
 """

@@ -46,11 +46,6 @@ class Migration(migrations.Migration):
             name="purpose",
             field=models.CharField(blank=True, max_length=200),
         ),
-        migrations.AddField(
-            model_name="user",
-            name="last_search",
-            field=models.JSONField(blank=True, default=dict),
-        ),
         migrations.CreateModel(
             name="Draft",
             fields=[

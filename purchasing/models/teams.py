@@ -15,8 +15,6 @@ class User(AbstractUser):
 
     is_auditor = models.BooleanField("auditor", default=False, help_text="May read every team's records.")
     wants_mail = models.BooleanField(default=True)
-    # What they looked for last: 'team' (a slug), 'country', 'number_type'.
-    last_search = models.JSONField(default=dict, blank=True)
 
     def __str__(self):
         return self.get_full_name() or self.username
