@@ -70,7 +70,7 @@ def _unpacked(kept):
     return Line(**kept)
 
 
-def _save(draft, lines=None, **changes):
+def save(draft, lines=None, **changes):
     """Keep a draft; its place among the others is by when it was touched last."""
     if lines is not None:
         changes["lines"] = [_packed(line) for line in lines]
@@ -93,7 +93,7 @@ def of_paste(paste, candidates):
         paste.save(update_fields=["draft"])
     known = {line.phone_number: line for line in lines_of(draft)}
     lines = [known.get(each.phone_number) or _of_candidate(each) for each in candidates]
-    return _save(draft, lines)
+    return save(draft, lines)
 
 
 def _of_candidate(candidate):
@@ -138,7 +138,7 @@ def pick(user, team, *, shown, ticked):
     if not lines and not (draft.reason or draft.purpose):
         draft.delete()
         return None
-    return _save(draft, list(lines.values()), team=team if not draft.lines else draft.team)
+    return save(draft, list(lines.values()), team=team if not draft.lines else draft.team)
 
 
 def _basket_to_change(user, team):
@@ -179,7 +179,7 @@ def again(asked, user):
     draft = Draft.objects.create(
         user=user, team=asked.team, source=Draft.Source.AGAIN, reason=asked.reason, purpose=asked.purpose
     )
-    return _save(draft, [_of_purchase(purchase) for purchase in free]), len(free)
+    return save(draft, [_of_purchase(purchase) for purchase in free]), len(free)
 
 
 def may_ask_again(asked):
@@ -214,19 +214,19 @@ def keep(draft, *, team, reason, purpose, pattern, typed):
         for line in lines_of(draft)
     ]
     texts = {"reason": reason, "purpose": purpose, "pattern": pattern}
-    return _save(draft, lines, team=team, **{name: text[:MOST_TYPED] for name, text in texts.items()})
+    return save(draft, lines, team=team, **{name: text[:MOST_TYPED] for name, text in texts.items()})
 
 
 def take_out(draft, phone_number):
     """Take a number out; what was typed for the others stays."""
-    return _save(draft, [line for line in lines_of(draft) if line.phone_number != phone_number])
+    return save(draft, [line for line in lines_of(draft) if line.phone_number != phone_number])
 
 
 def name_all(draft):
     """Give every number its name by the draft's pattern."""
     lines = lines_of(draft)
     found = names(draft.pattern, lines)
-    return _save(draft, [replace(line, name=name) for line, name in zip(lines, found, strict=True)])
+    return save(draft, [replace(line, name=name) for line, name in zip(lines, found, strict=True)])
 
 
 def names(pattern, lines):

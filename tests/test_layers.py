@@ -167,7 +167,7 @@ class TestOnePlaceEach:
     def test_nothing_is_ever_deleted_but_what_only_served_the_moment(self):
         """No purchase, request, approval, attempt, key, team, person or event."""
         deleters = {module for module, node in calls() if called(node).endswith(".delete")}
-        assert deleters <= {"work", "models", "views", "people", "agreements", "notifications"}
+        assert deleters <= {"work", "models", "views", "people", "agreements", "notifications", "drafts"}
 
     def test_nothing_below_the_views_knows_requests_and_pages(self):
         pages = (

@@ -11,9 +11,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from purchasing import drafts, naming, papers, recording, rules, selectors, words, workflow
 from purchasing.forms import LineForm, RequestForm
-from purchasing.models import Draft
+from purchasing.models import Draft, PurchaseRequest
 from purchasing.views.paste import ONLY_REQUESTERS, too_few_or_many
 
+SENT_BEFORE = (
+    "That form was sent before, and this is the request that it made. Nothing was added to it: to ask for other "
+    "numbers, find or paste them anew."
+)
 Lines = formset_factory(LineForm, extra=0, max_num=workflow.MOST_NUMBERS, absolute_max=workflow.MOST_NUMBERS)
 
 
@@ -23,7 +27,16 @@ def new(request):
     teams = rules.teams_asked_for_by(request.user)
     if not teams.exists():
         raise PermissionDenied(ONLY_REQUESTERS)
-    draft = _draft(request)
+    named = request.POST.get("draft") or request.GET.get("draft")
+    sent = (
+        PurchaseRequest.objects.filter(requester=request.user, form_token=_uuid(named)).first()
+        if named
+        else None
+    )
+    if sent:  # a second click, a replayed form, or the way back in the browser
+        messages.warning(request, SENT_BEFORE)
+        return redirect("purchasing:request", pk=sent.pk)
+    draft = _draft(request, named)
     if draft is None:
         return redirect("purchasing:paste")
     if request.method == "POST":
@@ -33,9 +46,8 @@ def new(request):
     return _page(request, draft, teams, RequestForm(teams=teams, initial=initial))
 
 
-def _draft(request):
+def _draft(request, named):
     """The person's draft that the request names, else their basket; 404 for one of somebody else."""
-    named = request.POST.get("draft") or request.GET.get("draft")
     if named:
         return get_object_or_404(Draft.objects.select_related("team"), pk=_uuid(named), user=request.user)
     return drafts.basket(request.user)
@@ -132,11 +144,7 @@ def _send(request, draft, teams, form, lines):
     if set(sent.purchases.values_list("phone_number", flat=True)) == numbers:
         messages.success(request, "Sent. Nothing is bought before somebody else approves it.")
     else:
-        messages.warning(
-            request,
-            "That form was sent before, and this is the request that it made. Nothing was added to it: "
-            "to ask for other numbers, paste them anew.",
-        )
+        messages.warning(request, SENT_BEFORE)
     return redirect("purchasing:request", pk=sent.pk)
 
 
