@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from purchasing import drafts, naming, papers, recording, rules, selectors, words, workflow
 from purchasing.forms import LineForm, RequestForm
 from purchasing.models import Draft, PurchaseRequest
+from purchasing.views.papers import group_choices, with_choice
 from purchasing.views.paste import ONLY_REQUESTERS, too_few_or_many
 
 SENT_BEFORE = (
@@ -69,7 +70,7 @@ def _post(request, draft, teams):
     form = RequestForm(request.POST, teams=teams)
     form.is_valid()  # an unknown team is said beside its field, and the others are offered
     team = form.cleaned_data.get("team") or _team(draft, teams)
-    lines = Lines(request.POST, prefix="n", form_kwargs={"groups": _groups(teams)})
+    lines = Lines(request.POST, prefix="n", form_kwargs={"groups": group_choices(teams)})
     asked = drafts.lines_of(draft)
     same = [line["phone_number"].value() for line in lines.forms] == [one.phone_number for one in asked]
     _keep(request, draft, team, form, lines)
@@ -160,25 +161,11 @@ def _papers_are_fine(form, lines, draft):
     return team is not None and not any(line.errors for line in lines.forms)
 
 
-def _groups(teams):
-    """The requirement groups of these teams as choices, of several teams with the team's name."""
-    teams = list(teams.order_by("name"))
-    choices = []
-    for team in teams:
-        register = papers.Register(team)
-        for entry in register.entries:
-            if entry.provider_id is not None:
-                label = f"{entry} (over)" if register.is_over(entry) else str(entry)
-                label = f"{team}: {label}" if len(teams) > 1 else label
-                choices.append((str(entry.provider_id), label))
-    return list(dict(choices).items())
-
-
 def _page(request, draft, teams, form, lines=None):
     team = form.cleaned_data.get("team") if form.is_bound and hasattr(form, "cleaned_data") else None
     team = team or _team(draft, teams)
     asked = drafts.looked_up(draft, drafts.lines_of(draft), team)
-    groups = _groups(teams)
+    groups = group_choices(teams)
     if lines is None:
         initial = [{name: getattr(one, name) for name in ("phone_number", *drafts.TYPED)} for one in asked]
         lines = Lines(prefix="n", initial=initial, form_kwargs={"groups": groups})
@@ -186,10 +173,7 @@ def _page(request, draft, teams, form, lines=None):
     rows = []
     for line, one in zip(lines.forms, asked, strict=True):
         chosen = line["requirement_group_id"].value() or ""
-        if chosen and chosen not in dict(groups):  # pasted or typed once, and not in the register
-            line.fields["requirement_group_id"].choices += [
-                (chosen, f"Group {chosen[:20]}, not in the register")
-            ]
+        with_choice(line, chosen)
         advice = register.advice(
             one.country_code, line["number_type"].value() or one.number_type, chosen or None
         )

@@ -10,6 +10,7 @@ from purchasing import selectors, versions, workflow
 from purchasing.forms import EditForm, EditLineForm
 from purchasing.states import State
 from purchasing.views.doing import attempted
+from purchasing.views.papers import group_choices, with_choice
 
 Lines = formset_factory(
     EditLineForm, extra=0, max_num=workflow.MOST_NUMBERS, absolute_max=workflow.MOST_NUMBERS
@@ -28,16 +29,19 @@ def edit(request, pk):
             request, "Everything in this request has been decided; nothing can be changed any more."
         )
         return redirect("purchasing:request", pk=pk)
+    groups = {"groups": group_choices([asked.team])}
     if request.method == "POST":
-        form, lines = EditForm(request.POST), Lines(request.POST, prefix="n")
+        form, lines = EditForm(request.POST), Lines(request.POST, prefix="n", form_kwargs=groups)
         if [line["phone_number"].value() for line in lines.forms] != [one.phone_number for one in pending]:
             messages.warning(request, "The request has changed since you opened this page. Here it is now.")
             return redirect("purchasing:request-edit", pk=pk)
         if form.is_valid() and lines.is_valid() and _save(request, asked, pending, form, lines):
             return redirect("purchasing:request", pk=pk)
     else:
-        form = EditForm(initial={"reason": asked.reason, "version": asked.version})
-        lines = Lines(prefix="n", initial=[_initial(purchase) for purchase in pending])
+        form = EditForm(initial={"reason": asked.reason, "purpose": asked.purpose, "version": asked.version})
+        lines = Lines(prefix="n", initial=[_initial(purchase) for purchase in pending], form_kwargs=groups)
+    for line in lines.forms:
+        with_choice(line, line["requirement_group_id"].value())
     rows = list(zip(lines.forms, pending, strict=True))
     return render(
         request, "purchasing/request_edit.html", {"asked": asked, "form": form, "lines": lines, "rows": rows}
@@ -49,7 +53,7 @@ def _initial(purchase):
         "phone_number": purchase.phone_number,
         "name": purchase.name,
         "number_type": purchase.number_type,
-        "requirement_group_id": purchase.requirement_group_id,
+        "requirement_group_id": str(purchase.requirement_group_id or ""),
         "record_calls": "yes" if purchase.record_calls else "no",
     }
 
@@ -73,6 +77,7 @@ def _save(request, asked, pending, form, lines):
             actor=request.actor,
             version=form.cleaned_data["version"],
             reason=form.cleaned_data["reason"],
+            purpose=form.cleaned_data["purpose"],
             changes=changes,
             taken_out={pk for pk, line in chosen if line["take_out"]},
         ),

@@ -77,3 +77,23 @@ def remove(request, slug, pk):
         done=f"“{found}” is out of the register. Requests that name it cannot be approved any more.",
     )
     return redirect("purchasing:papers", slug=slug)
+
+
+def group_choices(teams):
+    """The requirement groups of these teams as choices of a form; of several teams with the team's name."""
+    teams = list(teams)
+    choices = {}
+    for team in teams:
+        known = papers.Register(team)
+        for entry in known.entries:
+            if entry.provider_id is not None:
+                label = f"{entry} (over)" if known.is_over(entry) else str(entry)
+                choices[str(entry.provider_id)] = f"{team}: {label}" if len(teams) > 1 else label
+    return list(choices.items())
+
+
+def with_choice(line, chosen):
+    """Let a form show a group that is in no register, as it was pasted or typed once; it is refused when it is sent."""
+    field = line.fields["requirement_group_id"]
+    if chosen and chosen not in dict(field.choices):
+        field.choices = [*field.choices, (chosen, f"Group {chosen[:20]}, not in the register")]
