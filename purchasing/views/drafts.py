@@ -200,7 +200,7 @@ def names(request):
     pattern = request.GET.get("pattern", "")[:100]
     wrong = naming.problem(pattern)
     found = [] if wrong or not pattern.strip() else drafts.names(pattern, drafts.lines_of(draft))
-    context = {"names": found[:5], "more": max(0, len(found) - 5), "wrong": wrong}
+    context = {"draft": draft, "names": found[:5], "more": max(0, len(found) - 5), "wrong": wrong}
     return render(request, "purchasing/partials/names.html", context)
 
 
