@@ -105,9 +105,7 @@ def _results(ends):
     """What came of the numbers of a request, those of the same end, words and person together."""
     results = {}
     for event in sorted(ends, key=lambda event: (list(State).index(event.became), event.seq)):
-        who = event.actor_name if event.actor_id else ""
-        if who and event.on_behalf_of:
-            who = f"{who}, standing in for {event.on_behalf_of}"
+        who = words.who(event) if event.actor_id else ""
         # What IdentityCall says to a purchase that went well is no news.
         note = "" if event.became == State.PURCHASED and not who else event.note
         result = results.setdefault(

@@ -81,11 +81,15 @@ class Entry:
 def grouped(events):
     """Events as timeline entries, in their order; neighbours of one click that say the same become one."""
     entries = []
-    for _, group in groupby(events, key=lambda e: (e.click or e.seq, e.action, e.was, e.note)):
+    for _, group in groupby(events, key=_as_one):
         group = list(group)
         many = None if len(group) == 1 else numbers(len(group))
         entries.append(Entry(group[0], sentence(group[0], number=many)))
     return entries
+
+
+def _as_one(event):
+    return (event.click or event.seq, event.action, event.was, event.note, event.on_behalf_of)
 
 
 def sentence(event, number=None):
@@ -96,9 +100,22 @@ def sentence(event, number=None):
             State.PURCHASING: "{number} was surely not bought; it waits in line again",
             State.HELD: "approved {number} again",
         }.get(event.was, words)
+    if event.data.get("over_budget"):
+        done, *rest = words.partition(";")
+        words = f"{done}, beyond the budget{''.join(rest)}"
     known = defaultdict(lambda: "?", {name: str(value) for name, value in event.data.items()})
     known |= {"number": number or phone(event.phone_number), "team": event.team or "a team"}
     return words.format_map(known)
+
+
+def who(event):
+    """Who did it: 'bob', or 'bob, standing in for ana'."""
+    return in_place_of(event.actor_name, event.on_behalf_of)
+
+
+def in_place_of(person, principal):
+    """A person, with whom they stood in for where they did: 'bob, standing in for ana'."""
+    return f"{person}, standing in for {principal}" if principal else str(person)
 
 
 def phone(number):

@@ -110,6 +110,27 @@ class TestSentences:
             words.sentence(self.event("purchase.approved", was=State.PENDING)) == "approved +44 20 7946 0018"
         )
 
+    @pytest.mark.parametrize(
+        "action, was, said",
+        [
+            ("purchase.approved", State.PENDING, "approved +44 20 7946 0018, beyond the budget"),
+            ("purchase.approved", State.HELD, "approved +44 20 7946 0018 again, beyond the budget"),
+            (
+                "purchase.approved_first",
+                "",
+                "said yes to +44 20 7946 0018, beyond the budget; a second approver has to say it too",
+            ),
+        ],
+    )
+    def test_what_went_beyond_a_soft_budget_says_so(self, action, was, said):
+        assert words.sentence(self.event(action, was=was, data={"over_budget": True})) == said
+        assert "budget" not in words.sentence(self.event(action, was=was))
+
+    def test_both_names_of_a_stand_in_are_told(self):
+        assert words.who(self.event("purchase.approved", actor_name="bob")) == "bob"
+        by_both = self.event("purchase.approved", actor_name="bob", on_behalf_of="ana")
+        assert words.who(by_both) == "bob, standing in for ana"
+
     def test_an_action_that_is_new_is_still_readable(self):
         assert words.sentence(self.event("purchase.put_aside")) == "purchase put aside"
 

@@ -13,6 +13,8 @@ register.filter("plain", words.plain)
 register.filter("numbers", words.numbers)
 register.filter("ago", words.ago)
 register.filter("grouped", words.grouped)
+register.filter("who", words.who)
+register.filter("in_place_of", words.in_place_of)
 register.filter("sentence", lambda event: words.sentence(event))
 
 

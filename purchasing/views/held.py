@@ -65,7 +65,7 @@ def detail(request, pk):
         "findings": found,
         "reads": reads,
         "attempts": purchase.attempts.select_related("key").defer("key__secret").order_by("pk"),
-        "approvals": purchase.approvals.select_related("approver"),
+        "approvals": purchase.approvals.select_related("approver", "on_behalf_of"),
         "events": purchase.events.select_related("team").order_by("-seq")[:300],
         "held": held,
         "may_decide": held and rules.may_decide_doubt(request.user, purchase.request),
