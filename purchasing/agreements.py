@@ -124,4 +124,5 @@ def _in_data(row):
         "stand_in": row.stand_in.get_username(),
         "from_day": row.from_day.isoformat(),
         "to_day": row.to_day.isoformat(),
+        "entry": row.pk,
     }

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from purchasing import approving, budgets, inventory, pauses, rules, selectors, words
-from purchasing.models import Purchase, PurchaseRequest, RequestVersion, User
+from purchasing import approving, budgets, inventory, pauses, rules, selectors, versions
+from purchasing.models import Purchase, PurchaseRequest, User
 from purchasing.states import State
 
 EARLIER = 5  # requests of the same person that are shown
@@ -56,50 +56,5 @@ def brief(asked, user, *, seen_version=None):
         after=budget.committed + figures.first_month,
         yeses_needed=approving.yeses_needed(asked),
         earlier=selectors.with_summaries(earlier.order_by("-pk")[:EARLIER]),
-        changes=changes_since(asked, seen_version) if seen_version else [],
+        changes=versions.changes_since(asked, seen_version) if seen_version else [],
     )
-
-
-LABELS = {
-    "name": "name",
-    "number_type": "type",
-    "requirement_group_id": "requirement group",
-    "record_calls": "recording",
-    "upfront_cost": "cost once",
-    "monthly_cost": "cost a month",
-}
-
-
-def changes_since(asked, version):
-    """What changed in a request since its `version`, a sentence each."""
-    old = RequestVersion.objects.filter(request=asked, version__gte=version).order_by("version").first()
-    if old is None:
-        return []
-    sentences = []
-    if old.reason != asked.reason:
-        sentences.append(f"The reason was: {old.reason}")
-    now = {purchase.phone_number: purchase for purchase in asked.purchases.all()}
-    for line in old.lines:
-        purchase = now.get(line["phone_number"])
-        if purchase is not None:
-            sentences += _differences(line, purchase)
-    return sentences
-
-
-def _differences(line, purchase):
-    number = words.phone(purchase.phone_number)
-    if purchase.state != State.PENDING:
-        return [f"{number} is now: {State(purchase.state).label}."]
-    return [
-        f"{number}: {label} was {_shown(field, line.get(field))}, is {_shown(field, getattr(purchase, field))}."
-        for field, label in LABELS.items()
-        if _shown(field, line.get(field)) != _shown(field, getattr(purchase, field))
-    ]
-
-
-def _shown(field, value):
-    if field in ("upfront_cost", "monthly_cost"):
-        return words.money(value)
-    if field == "record_calls":
-        return "recorded" if value else "not recorded"
-    return str(value) if value not in (None, "") else "none"

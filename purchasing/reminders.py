@@ -1,7 +1,7 @@
 """Requests that nobody decides: the approvers are reminded, then the team admins, then they expire.
 
-The time runs from when a request was sent, or from its newest version: what was edited, or got another price, is as good
-as new, and a reminder of an older version does not count for it.
+The time runs from when a request was sent, or from its newest version: what was edited, or got another price, is as
+good as new, and a reminder of an older version does not count for it.
 """
 
 from datetime import timedelta

@@ -2,7 +2,7 @@
 
 from django_tasks import task
 
-from purchasing import aftercare, costs, evidence, invitations, notifications, procurement
+from purchasing import aftercare, costs, evidence, notifications, procurement
 
 
 @task(queue_name="purchases", priority=50)
@@ -33,12 +33,6 @@ def confirm_costs(request_id):
 def look_again(purchase_id):
     """Ask IdentityCall what a held purchase costs now."""
     costs.look_again(purchase_id)
-
-
-@task(priority=10)
-def invite(user_id):
-    """Send a person the link with which they choose a password."""
-    invitations.send(user_id)
 
 
 @task(priority=-50)

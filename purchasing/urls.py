@@ -46,6 +46,7 @@ urlpatterns = [
     path("audit/", audit.listing, name="audit"),
     path("mails/", mail.listing, name="mails"),
     path("mails/<int:pk>/", mail.detail, name="mail"),
+    path("mails/<int:pk>/html/", mail.as_html, name="mail-html"),
     path("teams/", teams.listing, name="teams"),
     path("teams/new/", teams.new, name="team-new"),
     path("teams/<slug:slug>/", teams.detail, name="team"),

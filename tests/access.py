@@ -111,6 +111,7 @@ mail-settings                     GET    login  200   200   200       200      2
 mail-settings                     POST   login  done  done  done      done     done  done     done  done    done  login
 purchasing:mails                  GET    login  200   200   200       200      200   200      200   200     200   login
 purchasing:mail                   GET    login  404   200   404       404      200   404      404   404     404   login
+purchasing:mail-html              GET    login  404   200   404       404      200   404      404   404     404   login
 
 healthz                           GET    200    200   200   200       200      200   200      200   200     200   200
 readyz                            GET    200    200   200   200       200      200   200      200   200     200   200
@@ -279,7 +280,7 @@ class Scene:
         _, _, name = address.rpartition(":")
         if name == "paste-verdicts":
             return reverse(address, args=[self.paste.pk])
-        if name == "mail":
+        if name in ("mail", "mail-html"):
             return reverse(address, args=[self.mail.pk])
         if name == "team-stand-in-end":
             return reverse(address, args=[self.team.slug, self.stand_in.pk])

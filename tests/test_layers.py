@@ -12,10 +12,10 @@ ROOT = Path(__file__).resolve().parent.parent / "purchasing"
 LAYERS = """
 0  states clock redaction encryption guard draining wake countries
 1  models identitycall words
-2  candidates audit rules budgets startup
-3  selectors workflow pauses inventory reminders
+2  candidates audit rules budgets startup versions
+3  selectors workflow pauses inventory reminders invitations
 4  stops people agreements settlement approving
-5  procurement aftercare costs invitations briefing keys letters
+5  procurement aftercare costs briefing keys letters
 6  evidence notifications
 7  decisions tasks work forms
 8  team_forms views urls account_urls admin middleware context_processors templatetags management apps migrations
