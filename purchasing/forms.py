@@ -40,6 +40,22 @@ class Line(Text):
         return " ".join(super().to_python(value).split())
 
 
+class Amount(forms.DecimalField):
+    """An amount of money as it is typed, with a point before the cents."""
+
+    widget = forms.TextInput(attrs={"inputmode": "decimal", "class": "short"})
+    default_error_messages = {
+        "invalid": "Write an amount such as 1000.50: a point before the cents, nothing between the thousands.",
+        "min_value": "An amount is 0 or more.",
+        "max_digits": "This is too much. An amount has at most 10 digits before the point.",
+        "max_whole_digits": "This is too much. An amount has at most 10 digits before the point.",
+        "max_decimal_places": "At most two digits after the point, as in 1000.50.",
+    }
+
+    def __init__(self, **options):
+        super().__init__(min_value=0, max_digits=12, decimal_places=2, **options)
+
+
 class Pasted(forms.CharField):
     """Text as it was pasted; null characters, which no database keeps, are left out instead of refused."""
 
@@ -210,30 +226,23 @@ class BoughtForm(ReasonForm):
 
 
 class RulesForm(forms.Form):
-    """A team's money rules."""
+    """A team's money rules; `seen` are those that the page showed."""
 
-    monthly_budget = forms.DecimalField(
+    seen = forms.CharField(widget=forms.HiddenInput, error_messages={"required": INCOMPLETE})
+    monthly_budget = Amount(
         label="Budget a month",
         required=False,
-        min_value=0,
-        max_digits=12,
-        decimal_places=2,
-        help_text="Leave it empty for no budget.",
-        widget=forms.TextInput(attrs={"inputmode": "decimal", "class": "short"}),
+        help_text="Such as 1000.50. Leave it empty for no budget.",
     )
     budget_is_hard = forms.ChoiceField(
         label="Beyond the budget",
         choices=[("hard", "Refuse the approval"), ("soft", "Warn, and record it")],
     )
-    second_approver_from = forms.DecimalField(
+    second_approver_from = Amount(
         label="Second approver from this monthly sum on",
         required=False,
-        min_value=0,
-        max_digits=12,
-        decimal_places=2,
         help_text="Counts the request and all that the same person asked for in the team within 30 days. "
         "Leave it empty if one approver is enough.",
-        widget=forms.TextInput(attrs={"inputmode": "decimal", "class": "short"}),
     )
 
 

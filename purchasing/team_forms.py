@@ -128,7 +128,7 @@ class InviteForm(RolesForm):
         label="E-mail address",
         required=False,
         max_length=254,
-        help_text="The invitation goes to it. Who has an account already needs none.",
+        help_text="The invitation goes there. Not needed for a person who has an account already.",
         validators=[EmailValidator(message="An address looks like tom@example.com.")],
         widget=forms.EmailInput(attrs={"autocomplete": "off"}),
     )

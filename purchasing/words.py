@@ -118,6 +118,12 @@ def in_place_of(person, principal):
     return f"{person}, standing in for {principal}" if principal else str(person)
 
 
+def listed(names):
+    """Names as a sentence holds them: 'ana', 'ana and eve', 'ana, bob and eve'."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def phone(number):
     """A phone number as people read it: +44 20 7946 0018."""
     try:
@@ -129,6 +135,11 @@ def phone(number):
 def money(cost):
     """A cost with its currency, or 'not known': never 0 for one that nobody knows."""
     return "not known" if cost is None else f"{plain(cost)} {settings.CURRENCY}"
+
+
+def remaining(amount):
+    """What is left of a budget, as a figure: '3.00 USD', 'already 7.20 USD over'."""
+    return money(amount) if amount >= 0 else f"already {money(-amount)} over"
 
 
 def plain(cost):

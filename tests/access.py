@@ -337,7 +337,12 @@ class Scene:
             "request-new": self.request_fields,
             "request-edit": self.request_fields
             | {"version": 1, "n-0-phone_number": NUMBER, "n-0-name": "Door"},
-            "team-rules": {"monthly_budget": "100", "budget_is_hard": "hard", "second_approver_from": "50"},
+            "team-rules": {
+                "monthly_budget": "100",
+                "budget_is_hard": "hard",
+                "second_approver_from": "50",
+                "seen": agreements.mark(self.team),
+            },
             "team-stand-in": {
                 "approver": self.ana.pk,
                 "stand_in": self.sam.pk,

@@ -1,5 +1,6 @@
 """What views share: doing something through the layers below and saying what came of it."""
 
+from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 
@@ -31,24 +32,43 @@ def submitted(request, where, form, action, *, done):
 
 
 def keep_typed(request, where, form):
-    """Keep what was typed into a form that is wrong, until its page (`where` names the form) is drawn again."""
+    """Keep what was typed into a form that is wrong, until its page (`where` names the form) is drawn again.
+
+    What is secret is not kept: it is typed anew.
+    """
+    keep(request, where, form)
+    for name, errors in form.errors.items():
+        for error in errors:
+            messages.error(request, f"{_label(form, name)}{error}")
+
+
+def keep(request, where, form, problem=""):
+    """The same without a word: its page says what is wrong in the form itself, and `problem` above it."""
+    kept = [name for name, field in form.fields.items() if not isinstance(field.widget, forms.PasswordInput)]
     request.session["typed"] = {
         "where": where,
-        "values": {name: request.POST.getlist(name)[:1000] for name in form.fields if name in request.POST},
+        "values": {name: request.POST.getlist(name)[:1000] for name in kept if name in request.POST},
         "errors": {name: list(errors) for name, errors in form.errors.items()},
+        "problem": problem,
     }
-    for errors in form.errors.values():
-        for error in errors:
-            messages.error(request, error)
+
+
+def _label(form, name):
+    if name not in form.fields or form[name].is_hidden:
+        return ""
+    return f"{form[name].label}: "
 
 
 def typed(request, where):
-    """What was typed before into the form `where`, once: `{"values": {name: [text]}, "errors": {name: [text]}}`."""
+    """What was typed before into the form `where`, once.
+
+    `{"values": {name: [text]}, "errors": {name: [text]}, "problem": text}`
+    """
     kept = request.session.get("typed")
     if kept and kept["where"] == where:
         del request.session["typed"]
         return kept
-    return {"values": {}, "errors": {}}
+    return {"values": {}, "errors": {}, "problem": ""}
 
 
 def rebound(request, where, form_class, **options):
