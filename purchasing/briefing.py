@@ -30,6 +30,17 @@ class Briefing:
         return self.budget.amount is None or (not self.unconfirmed and self.after <= self.budget.amount)
 
 
+def with_what_waits(requests):
+    """Give each request the figures of its pending numbers (`waits`), with one query for all of them."""
+    requests = list(requests)
+    waiting = {asked.pk: [] for asked in requests}
+    for purchase in Purchase.objects.filter(request__in=waiting, state=State.PENDING):
+        waiting[purchase.request_id].append(purchase)
+    for asked in requests:
+        asked.waits = selectors.figures(waiting[asked.pk])
+    return requests
+
+
 def brief(asked, user, *, seen_version=None):
     """The briefing on a request for `user`, who saw `seen_version` of it last."""
     pending = list(asked.purchases.filter(state=State.PENDING).order_by("pk"))

@@ -137,6 +137,14 @@ def money(cost):
     return "not known" if cost is None else f"{plain(cost)} {settings.CURRENCY}"
 
 
+def sums(figures):
+    """What some numbers cost, in a few words: '3.00 USD once and 6.00 USD a month, 1 number of unknown price'."""
+    if figures.unknown == figures.count:
+        return "price not known"
+    known = f"{money(figures.upfront)} once and {money(figures.monthly)} a month"
+    return f"at least {known}; {numbers(figures.unknown)} of unknown price" if figures.unknown else known
+
+
 def remaining(amount):
     """What is left of a budget, as a figure: '3.00 USD', 'already 7.20 USD over'."""
     return money(amount) if amount >= 0 else f"already {money(-amount)} over"

@@ -31,6 +31,29 @@ class TestMoney:
     def test_has_two_to_four_places_and_never_0_for_the_unknown(self, cost, said):
         assert words.money(cost) == said
 
+    def test_sums_in_one_line_say_what_they_leave_out(self):
+        known = factories.line("+1", upfront_cost=Decimal(1), monthly_cost=Decimal(2))
+        unknown = factories.line("+1", upfront_cost=None, monthly_cost=None)
+        said = [words.sums(figures(lines)) for lines in ([known], [known, unknown], [unknown])]
+        assert said == [
+            "1.00 USD once and 2.00 USD a month",
+            "at least 1.00 USD once and 2.00 USD a month; 1 number of unknown price",
+            "price not known",
+        ]
+
+    @pytest.mark.parametrize(
+        "left, said", [("3", "3.00 USD"), ("0", "0.00 USD"), ("-7.2", "already 7.20 USD over")]
+    )
+    def test_what_remains_is_never_a_negative_sum(self, left, said):
+        assert words.remaining(Decimal(left)) == said
+
+    def test_names_are_listed_as_in_a_sentence(self):
+        assert [words.listed(names.split()) for names in ("ana", "ana eve", "ana bob eve")] == [
+            "ana",
+            "ana and eve",
+            "ana, bob and eve",
+        ]
+
     @pytest.mark.parametrize(
         "costs, first, after",
         [
