@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from purchasing import approving, budgets, inventory, pauses, rules, selectors, versions
+from purchasing import approving, budgets, changes, inventory, pauses, rules, selectors
 from purchasing.models import Purchase, PurchaseRequest, User
 from purchasing.states import State
 
@@ -67,5 +67,5 @@ def brief(asked, user, *, seen_version=None):
         after=budget.committed + figures.first_month,
         yeses_needed=approving.yeses_needed(asked),
         earlier=selectors.with_summaries(earlier.order_by("-pk")[:EARLIER]),
-        changes=versions.changes_since(asked, seen_version) if seen_version else [],
+        changes=changes.since(asked, seen_version) if seen_version else [],
     )

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent / "purchasing"
 LAYERS = """
 0  states clock redaction encryption guard draining wake countries
 1  models identitycall words
-2  candidates audit rules budgets startup versions
+2  candidates audit rules budgets startup changes
 3  selectors workflow pauses inventory reminders invitations
 4  stops people agreements settlement approving
 5  procurement aftercare costs briefing keys letters

@@ -14,12 +14,12 @@ LABELS = {
 }
 
 
-def at(asked, version):
+def before(asked, version):
     """A request as it stood in an older `version`; None where nothing is kept of it, as of the newest."""
     return RequestVersion.objects.filter(request=asked, version=version).first()
 
 
-def changes_since(asked, version):
+def since(asked, version):
     """What changed in a request since its `version`, a sentence each."""
     old = RequestVersion.objects.filter(request=asked, version__gte=version).order_by("version").first()
     if old is None:
