@@ -8,7 +8,8 @@ import pytest
 from django.urls import reverse
 from django.utils.html import escape
 
-from purchasing import approving, clock, procurement
+from purchasing import approving, audit, clock, procurement, workflow
+from purchasing.identitycall.resources import Offer
 from purchasing.models import Paste, Purchase, PurchaseRequest
 from purchasing.states import State
 from tests import factories
@@ -382,6 +383,66 @@ class TestChanging:
         assert "Changed. The approvers see the new version" in words(self.change(client, pending))
         purchase = pending.purchases.get()
         assert (purchase.version, purchase.name, purchase.record_calls) == (2, "Door", False)
+
+    def sent_again(self, client, asked, response):
+        """Save once more what the page that came back holds."""
+        form, lines = response.context["form"], response.context["lines"]
+        fields = {name: form[name].value() for name in form.fields}
+        fields |= {"n-TOTAL_FORMS": len(lines.forms), "n-INITIAL_FORMS": len(lines.forms)}
+        for line in lines.forms:
+            fields |= {line.add_prefix(name): line[name].value() or "" for name in line.fields}
+        return client.post(f"/requests/{asked.pk}/edit/", fields, follow=True)
+
+    def another_price(self, asked, number=NUMBERS[0]):
+        """IdentityCall shows another price, which makes a new version."""
+        purchase = asked.purchases.get(phone_number=number)
+        shown = Offer(number, "US", "local", upfront_cost=Decimal(1), monthly_cost=Decimal(3))
+        workflow.note_offers(asked.pk, {purchase.pk: shown}, seen_at=clock.now(), actor=audit.WORKER)
+
+    def test_on_an_older_page_keeps_what_was_typed_says_what_changed_and_can_be_saved(self, client, pending):
+        self.another_price(pending)
+        response = self.change(client, pending)
+        said = words(response)
+        assert "This request has changed since you opened the page, so nothing is saved yet." in said
+        assert "+1 212-555-0101: cost a month was 2.00 USD, is 3.00 USD." in said
+        assert pending.purchases.get().name == "Desk"
+        form, [line] = response.context["form"], response.context["lines"].forms
+        assert (form["version"].value(), form["reason"].value()) == (2, "Fewer desks")
+        assert (line["name"].value(), line["record_calls"].value()) == ("Door", "no")
+        assert "Changed. The approvers see the new version" in words(
+            self.sent_again(client, pending, response)
+        )
+        purchase = pending.purchases.get()
+        assert (purchase.version, purchase.name, purchase.record_calls) == (3, "Door", False)
+
+    def test_on_an_older_page_takes_over_what_the_person_has_not_touched(self, client, pending):
+        self.change(client, pending, **{"n-0-name": "Back door", "n-0-requirement_group_id": "12"})
+        response = self.change(client, pending, reason="New desks", **{"n-0-name": "Desk"})
+        form, [line] = response.context["form"], response.context["lines"].forms
+        assert form["reason"].value() == "Fewer desks"
+        assert (line["name"].value(), line["requirement_group_id"].value()) == ("Back door", 12)
+
+    def test_of_numbers_that_were_decided_meanwhile_keeps_the_others(self, client, team, sam, ana):
+        asked = factories.request(team, sam, NUMBERS)
+        first, second = asked.purchases.order_by("pk")
+        approving.reject(asked.pk, [first.pk], approver=factories.actor(ana), version=1, reason="No")
+        fields = {"n-TOTAL_FORMS": 2, "n-INITIAL_FORMS": 2, "n-1-phone_number": NUMBERS[1]}
+        fields |= {"n-1-name": "Back door", "n-1-record_calls": "yes", "n-1-take_out": "on"}
+        response = self.change(client, asked, **fields)
+        assert "+1 212-555-0101 is now: Rejected." in words(response)
+        [line] = response.context["lines"].forms
+        assert (line["phone_number"].value(), line["name"].value(), line["take_out"].value()) == (
+            NUMBERS[1],
+            "Back door",
+            True,
+        )
+        assert "Back door" not in second.__class__.objects.get(pk=second.pk).name
+
+    def test_of_what_was_decided_altogether_is_a_sentence(self, client, pending, ana):
+        factories.approve(pending, ana)
+        response = self.change(client, pending)
+        assert response.redirect_chain == [(f"/requests/{pending.pk}/", 302)]
+        assert "nothing can be changed any more" in words(response)
 
     @pytest.mark.parametrize(
         "name", ["version", "reason", "n-0-phone_number", "n-0-record_calls", "n-TOTAL_FORMS"]

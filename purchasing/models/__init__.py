@@ -3,7 +3,15 @@
 from purchasing.models.audit import AuditEvent, AuditHead
 from purchasing.models.mail import Mail, MailCursor
 from purchasing.models.provider import OfferLook, OwnedRead, VirtualNumber
-from purchasing.models.purchases import Approval, Attempt, Paste, Purchase, PurchaseRequest, RequestVersion
+from purchasing.models.purchases import (
+    Approval,
+    Attempt,
+    Paste,
+    Purchase,
+    PurchaseRequest,
+    RequestVersion,
+    SeenVersion,
+)
 from purchasing.models.teams import ApiKey, Desk, Membership, StandIn, Team, User
 
 __all__ = [
@@ -22,6 +30,7 @@ __all__ = [
     "Purchase",
     "PurchaseRequest",
     "RequestVersion",
+    "SeenVersion",
     "StandIn",
     "Team",
     "User",

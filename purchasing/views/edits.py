@@ -6,7 +6,7 @@ from django.forms import formset_factory
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
-from purchasing import selectors, workflow
+from purchasing import changes, selectors, words, workflow
 from purchasing.forms import EditForm, EditLineForm
 from purchasing.states import State
 from purchasing.views.doing import attempted
@@ -22,41 +22,100 @@ def edit(request, pk):
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
     if asked.requester_id != request.user.pk:
         raise PermissionDenied(f"Only {asked.requester}, who asked, can change this request.")
-    pending = list(asked.purchases.filter(state=State.PENDING).order_by("pk"))
+    pending, news = _pending(asked), None
+    if request.method == "POST":
+        form, lines = EditForm(request.POST), Lines(request.POST, prefix="n")
+        if pending and not _is_old(asked, pending, form, lines) and form.is_valid() and lines.is_valid():
+            if _save(request, asked, pending, form, lines):
+                return redirect("purchasing:request", pk=pk)
+            asked.refresh_from_db()
+            pending = _pending(asked)
+        if pending and _is_old(asked, pending, form, lines):
+            news = _news(asked, pending, form, lines)
+            form, lines = _brought_up_to_date(asked, pending, form, lines)
+    else:
+        form = EditForm(initial={"reason": asked.reason, "version": asked.version})
+        lines = Lines(prefix="n", initial=[_shown(workflow.terms(purchase)) for purchase in pending])
     if not pending:
         messages.warning(
             request, "Everything in this request has been decided; nothing can be changed any more."
         )
         return redirect("purchasing:request", pk=pk)
-    if request.method == "POST":
-        form, lines = EditForm(request.POST), Lines(request.POST, prefix="n")
-        if [line["phone_number"].value() for line in lines.forms] != [one.phone_number for one in pending]:
-            messages.warning(request, "The request has changed since you opened this page. Here it is now.")
-            return redirect("purchasing:request-edit", pk=pk)
-        if form.is_valid() and lines.is_valid() and _save(request, asked, pending, form, lines):
-            return redirect("purchasing:request", pk=pk)
-    else:
-        form = EditForm(initial={"reason": asked.reason, "version": asked.version})
-        lines = Lines(prefix="n", initial=[_initial(purchase) for purchase in pending])
     rows = list(zip(lines.forms, pending, strict=True))
-    return render(
-        request, "purchasing/request_edit.html", {"asked": asked, "form": form, "lines": lines, "rows": rows}
-    )
+    context = {"asked": asked, "form": form, "lines": lines, "rows": rows, "news": news}
+    return render(request, "purchasing/request_edit.html", context)
 
 
-def _initial(purchase):
+def _pending(asked):
+    return list(asked.purchases.filter(state=State.PENDING).order_by("pk"))
+
+
+def _shown(line):
+    """What the form shows of one number: of `workflow.terms`, or of a line of an older version."""
     return {
-        "phone_number": purchase.phone_number,
-        "name": purchase.name,
-        "number_type": purchase.number_type,
-        "requirement_group_id": purchase.requirement_group_id,
-        "record_calls": "yes" if purchase.record_calls else "no",
+        "phone_number": line["phone_number"],
+        "name": line["name"],
+        "number_type": line["number_type"],
+        "requirement_group_id": line["requirement_group_id"],
+        "record_calls": "yes" if line["record_calls"] else "no",
     }
+
+
+def _is_old(asked, pending, form, lines):
+    """Whether the form that was sent showed another version, or other numbers, than there are now."""
+    numbers = [line["phone_number"].value() for line in lines.forms]
+    return form["version"].value() != str(asked.version) or numbers != [one.phone_number for one in pending]
+
+
+def _version_of(form):
+    text = form["version"].value() or ""
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
+
+
+def _news(asked, pending, form, lines):
+    """What is different from what the form showed, a sentence each."""
+    version = _version_of(form)
+    told = changes.since(asked, version) if version else []
+    here = {purchase.phone_number for purchase in pending}
+    missing = {line["phone_number"].value() for line in lines.forms} - here
+    told += [
+        f"{words.phone(purchase.phone_number)} is now: {State(purchase.state).label}."
+        for purchase in asked.purchases.filter(phone_number__in=missing).order_by("pk")
+    ]
+    return list(dict.fromkeys(told))
+
+
+def _brought_up_to_date(asked, pending, form, lines):
+    """The forms for the request as it is now, with everything in them that was typed into the old ones."""
+    before = changes.before(asked, _version_of(form))
+    old_lines = {line["phone_number"]: _shown(line) for line in before.lines} if before else {}
+    typed = {line["phone_number"].value(): line for line in lines.forms}
+    initial = []
+    for purchase in pending:
+        now = _shown(workflow.terms(purchase))
+        line, old = typed.get(purchase.phone_number), old_lines.get(purchase.phone_number, now)
+        if line:
+            sent = {name: line[name].value() for name in line.fields}
+            now |= {name: value for name, value in sent.items() if _text(value) != _text(old.get(name))}
+        initial.append(now)
+    reason, old_reason = form["reason"].value(), before.reason if before else asked.reason
+    form = EditForm(
+        initial={
+            "reason": reason if _text(reason) != _text(old_reason) else asked.reason,
+            "version": asked.version,
+        }
+    )
+    return form, Lines(prefix="n", initial=initial)
+
+
+def _text(value):
+    """A value as it stands in a form, where a browser may have sent other line ends."""
+    return "\n".join(str(value or "").splitlines())
 
 
 def _save(request, asked, pending, form, lines):
     chosen = [(purchase.pk, line.cleaned_data) for purchase, line in zip(pending, lines.forms, strict=True)]
-    changes = {
+    wanted = {
         pk: workflow.Change(
             name=line["name"],
             number_type=line["number_type"],
@@ -73,7 +132,7 @@ def _save(request, asked, pending, form, lines):
             actor=request.actor,
             version=form.cleaned_data["version"],
             reason=form.cleaned_data["reason"],
-            changes=changes,
+            changes=wanted,
             taken_out={pk for pk, line in chosen if line["take_out"]},
         ),
         done="Changed. The approvers see the new version; a yes to the old one no longer counts.",
