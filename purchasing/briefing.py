@@ -1,71 +1,306 @@
-"""What an approver needs for one decision, on one screen."""
+"""What an approver needs for one decision, on one screen, and up to which version a person has seen a request.
 
+What several requests share (a team's budget and key, what IdentityCall showed last) is read once for all of them, and
+what belongs to a request once for all its numbers.
+"""
+
+import hashlib
+from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 
-from purchasing import approving, budgets, changes, inventory, pauses, rules, selectors
-from purchasing.models import Purchase, PurchaseRequest, User
+from django.db import transaction
+
+from purchasing import approving, budgets, changes, pauses, rules, selectors
+from purchasing.identitycall.resources import Offer, parse_cost
+from purchasing.models import Approval, OfferLook, Purchase, PurchaseRequest, SeenVersion, User
 from purchasing.states import State
 
 EARLIER = 5  # requests of the same person that are shown
 
 
 @dataclass(frozen=True)
+class Money:
+    """What a decision does to the budget of a team. `needs` is what it adds to what is committed, as far as known."""
+
+    budget: budgets.Budget
+    needs: Decimal
+    unknown: int = 0  # costs that nobody knows are not in `needs`
+
+    @property
+    def committed_after(self):
+        """What is committed once it is decided so."""
+        return self.budget.committed + self.needs
+
+    @property
+    def left_after(self):
+        """What is left then, below 0 where it goes beyond the budget; None without a budget."""
+        return None if self.budget.amount is None else self.budget.left - self.needs
+
+    @property
+    def too_much(self):
+        """By how much it is more than the budget allows, 0 where it is not."""
+        return (
+            max(Decimal(0), -self.left_after) if self.needs and self.budget.amount is not None else Decimal(0)
+        )
+
+
+@dataclass(frozen=True)
+class Check:
+    """What IdentityCall showed last of the pending numbers of a request: when, and a mark of it to tell changes by."""
+
+    asked_at: datetime | None
+    mark: str
+
+    def changes(self, drawn):
+        """What is different from the mark `drawn` with which a page was drawn, a sentence each."""
+        told = (
+            "The request was changed.",
+            "Numbers of it were decided.",
+            "A price changed, or IdentityCall has confirmed it.",
+            "What IdentityCall offers changed.",
+        )
+        before, now = drawn.split("."), self.mark.split(".")
+        if len(before) != len(now):
+            return [told[0]]
+        return [sentence for sentence, old, new in zip(told, before, now, strict=True) if old != new]
+
+
+@dataclass(frozen=True)
 class Briefing:
-    """One request as its decision form shows it. Money in CURRENCY."""
+    """One request as its decision form shows it to one person. Money in CURRENCY."""
 
     pending: list[Purchase]
-    figures: selectors.Figures
-    unconfirmed: int
+    undecided: list[Purchase]  # those to which this person can say yes
+    said_yes: list[
+        Purchase
+    ]  # those that have this person's yes, or that of whom they stand in for, and lack another
+    said_it_all: bool  # whether it was this person who said yes to all of these
+    figures: selectors.Figures  # of the undecided
     principal: User | None  # for whom the person decides, where that is somebody else
-    budget: budgets.Budget
-    after: Decimal  # committed once all of it is approved
+    money: Money
     yeses_needed: int
     earlier: list[PurchaseRequest]
+    check: Check
+    seen: bool  # whether `changes` are those since this person decided or said 'seen', else since it was sent
     changes: list[str] = field(default_factory=list)
 
     @property
-    def fits(self):
-        """Whether the budget holds all of it, as far as its costs are known."""
-        return self.budget.amount is None or (not self.unconfirmed and self.after <= self.budget.amount)
+    def unconfirmed(self):
+        """How many of the undecided have a price that IdentityCall has not confirmed."""
+        return sum(not is_sure(purchase) for purchase in self.undecided)
+
+    @property
+    def is_hard(self):
+        """Whether the team has a budget beyond which nothing is approved."""
+        return self.money.budget.amount is not None and self.money.budget.hard
+
+    @property
+    def may_fit(self):
+        """Whether a yes to some of it can go through: else no button for it is offered."""
+        return not self.is_hard or any(
+            not purchase.is_blocked and cost_of(purchase) <= self.money.budget.left
+            for purchase in self.undecided
+        )
+
+    @property
+    def allowed(self):
+        """What of it the budget may allow, all in all, with what that needs."""
+        able = selectors.figures(purchase for purchase in self.undecided if not purchase.is_blocked)
+        return Money(self.money.budget, able.first_month, able.unknown)
+
+
+def cost_of(purchase):
+    """Once and for the first month, as far as it is known."""
+    return (purchase.upfront_cost or Decimal(0)) + (purchase.monthly_cost or Decimal(0))
 
 
 def with_what_waits(requests):
     """Give each request the figures of its pending numbers (`waits`), with one query for all of them."""
     requests = list(requests)
-    waiting = {asked.pk: [] for asked in requests}
-    for purchase in Purchase.objects.filter(request__in=waiting, state=State.PENDING):
-        waiting[purchase.request_id].append(purchase)
+    waiting = _pending(requests)
     for asked in requests:
         asked.waits = selectors.figures(waiting[asked.pk])
     return requests
 
 
-def brief(asked, user, *, seen_version=None):
-    """The briefing on a request for `user`, who saw `seen_version` of it last."""
-    pending = list(asked.purchases.filter(state=State.PENDING).order_by("pk"))
-    key = pauses.current_key(asked.team)
+def brief(requests, user):
+    """Give each request its `briefing` for `user`, and each pending number of it what its row shows."""
+    requests = list(requests)
+    pending, checks = _looked_up(requests)
+    given = _yeses(pending)
+    budget_of = {team.pk: budgets.of(team) for team in {asked.team for asked in requests}}
+    seen = dict(SeenVersion.objects.filter(user=user, request__in=requests).values_list("request", "version"))
+    for asked in requests:
+        numbers, budget = pending[asked.pk], budget_of[asked.team_id]
+        principals = rules.approves_as(user, asked)
+        needed = approving.yeses_needed(asked)
+        _tell_yeses(asked, numbers, given)
+        said_yes = [p for p in numbers if _has_yes_of(given[p.pk], user, principals, needed)]
+        undecided = [purchase for purchase in numbers if purchase not in said_yes]
+        for purchase in numbers:
+            purchase.is_blocked = budget.amount is not None and budget.hard and not is_sure(purchase)
+        figures = selectors.figures(undecided)
+        asked.briefing = Briefing(
+            pending=numbers,
+            undecided=undecided,
+            said_yes=said_yes,
+            said_it_all=all(user.pk in {yes.approver_id for yes in given[p.pk]} for p in said_yes),
+            figures=figures,
+            principal=principals[0] if principals and user not in principals else None,
+            money=Money(budget, figures.first_month, figures.unknown),
+            yeses_needed=needed,
+            earlier=_earlier(asked),
+            check=checks[asked.pk],
+            seen=asked.pk in seen,
+            changes=changes.since(asked, seen.get(asked.pk, 1)),
+        )
+    return requests
+
+
+def _pending(requests):
+    found = {asked.pk: [] for asked in requests}
+    requests = {asked.pk: asked for asked in requests}
+    for purchase in Purchase.objects.filter(request__in=found, state=State.PENDING).order_by("pk"):
+        purchase.request = requests[purchase.request_id]
+        found[purchase.request_id].append(purchase)
+    return found
+
+
+def is_sure(purchase):
+    """Whether IdentityCall has confirmed what it costs."""
+    return None not in (purchase.upfront_cost, purchase.monthly_cost, purchase.cost_confirmed_at)
+
+
+def _earlier(asked):
+    earlier = PurchaseRequest.objects.filter(requester=asked.requester_id, team=asked.team)
+    return selectors.with_summaries(earlier.exclude(pk=asked.pk).order_by("-pk")[:EARLIER])
+
+
+# --- Who has said yes ---------------------------------------------------------------------------------------------
+
+
+def _yeses(pending):
+    """The yeses that count, by number, oldest first, for the pending numbers of requests (by their ids).
+
+    One query for all, and one question for each pair of people.
+    """
+    by_pk = {purchase.pk: purchase for numbers in pending.values() for purchase in numbers}
+    found, counts = defaultdict(list), {}
+    rows = Approval.objects.filter(
+        purchase__request__in=pending, purchase__state=State.PENDING, superseded_at=None
+    )
+    for approval in rows.select_related("approver", "on_behalf_of").order_by("pk"):
+        purchase = by_pk.get(approval.purchase_id)
+        if purchase is None or approval.version != purchase.version:
+            continue
+        who = (purchase.request_id, approval.approver_id, approval.on_behalf_of_id)
+        if who not in counts:
+            counts[who] = rules.still_counts(approval, purchase.request)
+        if counts[who]:
+            found[approval.purchase_id].append(approval)
+    return found
+
+
+def _people(yeses):
+    """Whose yes it is: who gave it, and for whom."""
+    return {pk for yes in yeses for pk in (yes.approver_id, yes.on_behalf_of_id) if pk}
+
+
+def _has_yes_of(yeses, user, principals, needed):
+    """Whether a number has the yes of `user`, for each of whom they may speak, and waits for somebody else's."""
+    said = _people(yeses)
+    return len(yeses) < needed and bool(said) and all(said & {user.pk, one.pk} for one in principals)
+
+
+def _tell_yeses(asked, pending, given):
+    """Give each number the sentence on who said yes and who is missing; the same for all with the same yeses."""
+    told = {}
     for purchase in pending:
-        offer, seen_at = inventory.last_offer(key, purchase) if key else (None, None)
-        purchase.offered, purchase.looked_at = offer, seen_at
+        who = tuple((yes.approver_id, yes.on_behalf_of_id) for yes in given[purchase.pk])
+        if who and who not in told:
+            told[who] = approving.waits_for_second(purchase, asked)
+        purchase.second_words = told.get(who, "")
+
+
+def tell_yeses(asked, pending):
+    """Give the pending numbers of a request their `second_words`; returns who may still say yes to some of them."""
+    for purchase in pending:
         purchase.request = asked
-        purchase.second_words = approving.waits_for_second(purchase, asked)
-    figures = selectors.figures(pending)
-    budget = budgets.of(asked.team)
-    principals = rules.approves_as(user, asked)
-    earlier = PurchaseRequest.objects.filter(requester=asked.requester_id, team=asked.team).exclude(
-        pk=asked.pk
-    )
-    return Briefing(
-        pending=pending,
-        figures=figures,
-        unconfirmed=sum(purchase.cost_confirmed_at is None for purchase in pending),
-        principal=next((person for person in principals if person != user), None)
-        if user not in principals
-        else None,
-        budget=budget,
-        after=budget.committed + figures.first_month,
-        yeses_needed=approving.yeses_needed(asked),
-        earlier=selectors.with_summaries(earlier.order_by("-pk")[:EARLIER]),
-        changes=changes.since(asked, seen_version) if seen_version else [],
-    )
+    given = _yeses({asked.pk: pending})
+    _tell_yeses(asked, pending, given)
+    done = set.intersection(*(_people(given[purchase.pk]) for purchase in pending)) if pending else set()
+    return [person for person in selectors.approvers_of(asked) if person.pk not in done]
+
+
+# --- What IdentityCall showed -------------------------------------------------------------------------------------
+
+
+def checks(requests):
+    """What IdentityCall showed last of the pending numbers of some requests: a `Check` by the request's id."""
+    return _looked_up(list(requests))[1]
+
+
+def _looked_up(requests):
+    """The pending numbers of each request with what was shown of them (`offered`, `looked_at`), and its `Check`."""
+    pending, found = _pending(requests), {}
+    by_team = defaultdict(list)
+    for asked in requests:
+        by_team[asked.team].append(asked)
+    for team, of_team in by_team.items():
+        _look_up(team, [purchase for asked in of_team for purchase in pending[asked.pk]])
+    for asked in requests:
+        numbers = pending[asked.pk]
+        looks = [purchase.looked_at for purchase in numbers if purchase.looked_at]
+        prices = [(p.pk, p.upfront_cost, p.monthly_cost, p.cost_confirmed_at is None) for p in numbers]
+        offers = [(p.pk, p.offered and (p.offered.upfront_cost, p.offered.monthly_cost)) for p in numbers]
+        mark = f"{asked.version}.{len(numbers)}.{_digest(prices)}.{_digest(offers)}"
+        found[asked.pk] = Check(asked_at=min(looks, default=None), mark=mark)
+    return pending, found
+
+
+def _digest(rows):
+    return hashlib.blake2s(repr(rows).encode(), digest_size=4).hexdigest()
+
+
+def _look_up(team, purchases):
+    """Give each number the offer that the team's key showed last, and when: each None where nobody knows."""
+    key = pauses.current_key(team)
+    countries = {purchase.country_code or "US" for purchase in purchases}
+    looks = OfferLook.objects.filter(key=key, country_code__in=countries).order_by("-began_at")
+    looks = list(looks) if key and purchases else []
+    for purchase in purchases:
+        purchase.offered, purchase.looked_at = _last_offer(looks, purchase)
+        purchase.price_differs = purchase.offered is not None and (
+            (purchase.offered.upfront_cost, purchase.offered.monthly_cost)
+            != (purchase.upfront_cost, purchase.monthly_cost)
+        )
+
+
+def _last_offer(looks, purchase):
+    """As `inventory.last_offer`, of looks that were read before."""
+    looks = [
+        look
+        for look in looks
+        if look.country_code == (purchase.country_code or "US")
+        and purchase.number_type in ("", look.number_type)
+    ]
+    for look in looks:
+        fields = look.offers.get(purchase.phone_number)
+        if fields:
+            costs = {name: parse_cost(fields[name]) for name in ("upfront_cost", "monthly_cost")}
+            return Offer(purchase.phone_number, **costs), look.began_at
+    return None, looks[-1].began_at if looks else None
+
+
+# --- What a person has seen ---------------------------------------------------------------------------------------
+
+
+def note_seen(asked, user, version):
+    """Keep that a person has seen a request up to `version`, on every device: later changes are shown to them."""
+    version = min(version, asked.version)
+    with transaction.atomic():
+        row, made = SeenVersion.objects.get_or_create(user=user, request=asked, defaults={"version": version})
+        if not made:
+            SeenVersion.objects.filter(pk=row.pk, version__lt=version).update(version=version)

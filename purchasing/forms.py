@@ -170,6 +170,12 @@ class EditLineForm(LineForm):
     take_out = forms.BooleanField(label="Take out", required=False)
 
 
+class SeenForm(forms.Form):
+    """'Seen': which version the page showed."""
+
+    version = forms.IntegerField(min_value=1, max_value=2**31 - 1)
+
+
 class DecisionForm(forms.Form):
     """A yes or no to some numbers of a request, as its page showed them."""
 
@@ -204,9 +210,18 @@ class ReasonForm(forms.Form):
 
 
 class CancelForm(forms.Form):
-    """A reason that may be left out."""
+    """A reason, which the person who asked may leave out."""
 
-    reason = Text(rows=2, required=False, max_length=REASON_LENGTH)
+    reason = Text(
+        rows=2,
+        required=False,
+        max_length=REASON_LENGTH,
+        error_messages={"required": "Say why: the person who asked reads it."},
+    )
+
+    def __init__(self, *args, reason_required, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["reason"].required = reason_required
 
 
 class BoughtForm(ReasonForm):

@@ -31,6 +31,7 @@ urlpatterns = [
     path("requests/<int:pk>/edit/", edits.edit, name="request-edit"),
     path("requests/<int:pk>/approve/", approvals.approve, name="request-approve"),
     path("requests/<int:pk>/reject/", approvals.reject, name="request-reject"),
+    path("requests/<int:pk>/seen/", approvals.seen, name="request-seen"),
     path("requests/<int:pk>/cancel/", requests.cancel, name="request-cancel"),
     path("approvals/", approvals.queue, name="approvals"),
     path("approvals/news/", approvals.news, name="approvals-news"),

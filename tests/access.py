@@ -53,7 +53,8 @@ purchasing:request-edit           GET    login  404   200   403       403      2
 purchasing:request-edit           POST   login  404   done  403       403      done  403      403   403     403   login
 purchasing:request-approve        POST   login  404   403   403       done     403   done     403   403     done  login
 purchasing:request-reject         POST   login  404   403   403       done     403   done     403   403     done  login
-purchasing:request-cancel         POST   login  404   done  403       done     done  403      done  403     done  login
+purchasing:request-seen           POST   login  404   403   403       done     403   done     403   403     done  login
+purchasing:request-cancel         POST   login  404   done  403       302      done  403      302   403     302   login
 
 purchasing:approvals              GET    login  200   403   403       200      200   200      403   403     200   login
 purchasing:approvals-news         GET    login  200   403   403       200      200   200      403   403     200   login

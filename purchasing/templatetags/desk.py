@@ -4,7 +4,7 @@ from django import template
 from django.utils.html import format_html
 
 from purchasing import words
-from purchasing.states import State
+from purchasing.states import NumberType, State
 
 register = template.Library()
 register.filter("phone", words.phone)
@@ -24,6 +24,12 @@ register.filter("sentence", lambda event: words.sentence(event))
 def outcome(attempt):
     """What an attempt came to, in words."""
     return words.OUTCOMES[attempt.outcome]
+
+
+@register.filter
+def type_name(number_type):
+    """The type of a number in words: 'Toll-free'."""
+    return NumberType(number_type).label if number_type in NumberType.values else "type not known"
 
 
 @register.filter

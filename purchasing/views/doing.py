@@ -4,6 +4,8 @@ from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 
+from purchasing import budgets, words
+from purchasing.models import AuditEvent
 from purchasing.workflow import NotYours, WorkflowError
 
 
@@ -21,6 +23,17 @@ def attempted(request, action, *, done):
         return False
     messages.success(request, done(result) if callable(done) else done)
     return True
+
+
+def beyond_budget(request, purchases):
+    """Say by how much, where what this click has just approved of a team goes beyond a budget that only warns."""
+    told = AuditEvent.objects.filter(purchase__in=purchases, click=request.actor.click)
+    if not told.filter(data__over_budget=True).exists():
+        return
+    team = purchases[0].request.team
+    left = budgets.of(team).left
+    by = f": it is {words.remaining(left)}" if left is not None and left < 0 else ""
+    messages.warning(request, f"This goes beyond the budget of {team}{by}. That is recorded.")
 
 
 def submitted(request, where, form, action, *, done):
