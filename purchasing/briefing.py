@@ -12,9 +12,9 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from purchasing import approving, budgets, changes, pauses, rules, selectors
-from purchasing.identitycall.resources import Offer, parse_cost
-from purchasing.models import Approval, OfferLook, Purchase, PurchaseRequest, SeenVersion, User
+from purchasing import approving, budgets, changes, inventory, pauses, rules, selectors
+from purchasing.approving import Costs
+from purchasing.models import Approval, Purchase, PurchaseRequest, SeenVersion, User
 from purchasing.states import State
 
 EARLIER = 5  # requests of the same person that are shown
@@ -89,7 +89,7 @@ class Briefing:
     @property
     def unconfirmed(self):
         """How many of the undecided have a price that IdentityCall has not confirmed."""
-        return sum(not is_sure(purchase) for purchase in self.undecided)
+        return sum(not Costs.of(purchase).is_sure for purchase in self.undecided)
 
     @property
     def is_hard(self):
@@ -100,7 +100,7 @@ class Briefing:
     def may_fit(self):
         """Whether a yes to some of it can go through: else no button for it is offered."""
         return not self.is_hard or any(
-            not purchase.is_blocked and cost_of(purchase) <= self.money.budget.left
+            not purchase.is_blocked and Costs.of(purchase).sum <= self.money.budget.left
             for purchase in self.undecided
         )
 
@@ -109,11 +109,6 @@ class Briefing:
         """What of it the budget may allow, all in all, with what that needs."""
         able = selectors.figures(purchase for purchase in self.undecided if not purchase.is_blocked)
         return Money(self.money.budget, able.first_month, able.unknown)
-
-
-def cost_of(purchase):
-    """Once and for the first month, as far as it is known."""
-    return (purchase.upfront_cost or Decimal(0)) + (purchase.monthly_cost or Decimal(0))
 
 
 def with_what_waits(requests):
@@ -134,13 +129,12 @@ def brief(requests, user):
     seen = dict(SeenVersion.objects.filter(user=user, request__in=requests).values_list("request", "version"))
     for asked in requests:
         numbers, budget = pending[asked.pk], budget_of[asked.team_id]
-        principals = rules.approves_as(user, asked)
-        needed = approving.yeses_needed(asked)
+        voices, needed = rules.voices_of(user, asked), rules.yeses_needed(asked)
         _tell_yeses(asked, numbers, given)
-        said_yes = [p for p in numbers if _has_yes_of(given[p.pk], user, principals, needed)]
+        said_yes = [p for p in numbers if _has_yes_of(given[p.pk], voices, needed)]
         undecided = [purchase for purchase in numbers if purchase not in said_yes]
         for purchase in numbers:
-            purchase.is_blocked = budget.amount is not None and budget.hard and not is_sure(purchase)
+            purchase.is_blocked = budget.amount is not None and budget.hard and not Costs.of(purchase).is_sure
         figures = selectors.figures(undecided)
         asked.briefing = Briefing(
             pending=numbers,
@@ -148,7 +142,7 @@ def brief(requests, user):
             said_yes=said_yes,
             said_it_all=all(user.pk in {yes.approver_id for yes in given[p.pk]} for p in said_yes),
             figures=figures,
-            principal=principals[0] if principals and user not in principals else None,
+            principal=next((voice.principal for voice in voices if voice.principal != user), None),
             money=Money(budget, figures.first_month, figures.unknown),
             yeses_needed=needed,
             earlier=_earlier(asked),
@@ -166,11 +160,6 @@ def _pending(requests):
         purchase.request = requests[purchase.request_id]
         found[purchase.request_id].append(purchase)
     return found
-
-
-def is_sure(purchase):
-    """Whether IdentityCall has confirmed what it costs."""
-    return None not in (purchase.upfront_cost, purchase.monthly_cost, purchase.cost_confirmed_at)
 
 
 def _earlier(asked):
@@ -208,10 +197,10 @@ def _people(yeses):
     return {pk for yes in yeses for pk in (yes.approver_id, yes.on_behalf_of_id) if pk}
 
 
-def _has_yes_of(yeses, user, principals, needed):
-    """Whether a number has the yes of `user`, for each of whom they may speak, and waits for somebody else's."""
+def _has_yes_of(yeses, voices, needed):
+    """Whether a number has every yes that somebody with these `voices` can give, and waits for somebody else's."""
     said = _people(yeses)
-    return len(yeses) < needed and bool(said) and all(said & {user.pk, one.pk} for one in principals)
+    return len(yeses) < needed and bool(said) and all(said & voice.ids for voice in voices)
 
 
 def _tell_yeses(asked, pending, given):
@@ -231,7 +220,7 @@ def tell_yeses(asked, pending):
     given = _yeses({asked.pk: pending})
     _tell_yeses(asked, pending, given)
     done = set.intersection(*(_people(given[purchase.pk]) for purchase in pending)) if pending else set()
-    return [person for person in selectors.approvers_of(asked) if person.pk not in done]
+    return list(dict.fromkeys(str(voice) for voice in rules.voices(asked) if not voice.ids & done))
 
 
 # --- What IdentityCall showed -------------------------------------------------------------------------------------
@@ -267,31 +256,14 @@ def _digest(rows):
 def _look_up(team, purchases):
     """Give each number the offer that the team's key showed last, and when: each None where nobody knows."""
     key = pauses.current_key(team)
-    countries = {purchase.country_code or "US" for purchase in purchases}
-    looks = OfferLook.objects.filter(key=key, country_code__in=countries).order_by("-began_at")
-    looks = list(looks) if key and purchases else []
+    places = {place for purchase in purchases for place in inventory.places_of(purchase)}
+    sightings = inventory.Sightings(key, places)
     for purchase in purchases:
-        purchase.offered, purchase.looked_at = _last_offer(looks, purchase)
+        purchase.offered, purchase.looked_at = sightings.of(purchase)
         purchase.price_differs = purchase.offered is not None and (
             (purchase.offered.upfront_cost, purchase.offered.monthly_cost)
             != (purchase.upfront_cost, purchase.monthly_cost)
         )
-
-
-def _last_offer(looks, purchase):
-    """As `inventory.last_offer`, of looks that were read before."""
-    looks = [
-        look
-        for look in looks
-        if look.country_code == (purchase.country_code or "US")
-        and purchase.number_type in ("", look.number_type)
-    ]
-    for look in looks:
-        fields = look.offers.get(purchase.phone_number)
-        if fields:
-            costs = {name: parse_cost(fields[name]) for name in ("upfront_cost", "monthly_cost")}
-            return Offer(purchase.phone_number, **costs), look.began_at
-    return None, looks[-1].began_at if looks else None
 
 
 # --- What a person has seen ---------------------------------------------------------------------------------------

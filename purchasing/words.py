@@ -37,6 +37,10 @@ EVENTS = {
     "purchase.given_up": "gave up {number}; it is still watched",
     "purchase.waits_long": "{number} has waited for 20 minutes",
     "purchase.applied": "name and recording of {number} are as asked for",
+    "purchase.not_applied": "name or recording of {number} are not as asked for yet",
+    "purchase.released": "said that {number} is no longer rented",
+    "provider.redirected": "IdentityCall pointed the order of {number} to another address; that was not followed",
+    "attempt.given_up": "an order of {number} that was settled otherwise never got its answer",
     "attempt.late_answer": "a late answer came for {number}; it was written down and changed nothing",
     "team.created": "made the team {team}",
     "team.stopped": "stopped buying for {team}",
@@ -148,6 +152,11 @@ def sums(figures):
 def remaining(amount):
     """What is left of a budget, as a figure: '3.00 USD', 'already 7.20 USD over'."""
     return money(amount) if amount >= 0 else f"already {money(-amount)} over"
+
+
+def left(amount):
+    """What is left of a budget: '3.00 USD are left', or 'it is 7.20 USD over already'."""
+    return f"{money(amount)} are left" if amount >= 0 else f"it is {money(-amount)} over already"
 
 
 def plain(cost):

@@ -14,8 +14,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from purchasing import agreements, clock, evidence, invitations, procurement, stops
-from purchasing.models import Desk, Mail, Paste, Purchase, PurchaseRequest, StandIn, Team, User
+from purchasing import agreements, clock, decisions, evidence, inventory, invitations, procurement, stops
+from purchasing.models import ApiKey, Desk, Mail, Paste, Purchase, PurchaseRequest, StandIn, Team, User
 from tests import factories
 from tests.provider import offer, owned
 
@@ -62,11 +62,15 @@ purchasing:approvals-news         GET    login  200   403   403       200      2
 purchasing:held                   GET    login  200   200   200       200      200   200      200   200     200   login
 purchasing:held-give-up-several   POST   login  302   302   302       done     302   302      done  302     done  login
 purchasing:held-try-again-several POST   login  302   302   302       done     302   302      403   302     done  login
+purchasing:held-approve-again-several POST login 302 302   302       done     302   302      403   302     done  login
 purchasing:purchase               GET    login  404   200   200       200      200   200      200   200     200   login
 purchasing:purchase-bought        POST   login  404   403   403       done     403   403      done  403     done  login
 purchasing:purchase-again         POST   login  404   403   403       done     403   done     403   403     done  login
 purchasing:purchase-give-up       POST   login  404   403   403       done     403   403      done  403     done  login
 purchasing:purchase-approve-again POST   login  404   403   403       done     403   done     403   403     done  login
+
+purchasing:purchase-stop-watching POST   login  404   403   403       done     403   403      done  403     done  login
+purchasing:purchase-release       POST   login  404   403   403       403      403   403      done  403     done  login
 
 purchasing:team                   GET    login  404   200   200       200      200   200      200   200     200   login
 purchasing:team-stop              POST   login  404   403   403       403      403   403      done  403     done  login
@@ -260,6 +264,13 @@ class Scene:
         return self.purchase
 
     @cached_property
+    def unwatchable(self) -> Purchase:
+        """One that was given up, and whose key IdentityCall refuses by now."""
+        decisions.give_up(self.doubtful, reason="Because", actor=factories.actor(self.ana))
+        ApiKey.objects.update(refused_at=clock.now())
+        return self.purchase
+
+    @cached_property
     def paste(self) -> Paste:
         """What was pasted, with one number ticked."""
         return Paste.objects.create(user=self.asker, text=TEXT, picked=["+12125550142"])
@@ -295,6 +306,10 @@ class Scene:
             return reverse(address, args=[self.team.slug])
         if name == "purchase-approve-again":
             return reverse(address, args=[self.dearer.pk])
+        if name == "purchase-stop-watching":
+            return reverse(address, args=[self.unwatchable.pk])
+        if name == "purchase-release":
+            return reverse(address, args=[self.bought.pk])
         if name.startswith("purchase"):
             return reverse(address, args=[self.doubtful.pk])
         if name == "request" or (name.startswith("request-") and name != "request-new"):
@@ -311,13 +326,20 @@ class Scene:
             return {**decision, "purchase": [self.purchase.pk]}
         if name in ("purchase-again", "held-try-again-several") and self.doubtful:
             self.read_until_another_try_is_open()
-        if name.startswith("held-"):
-            return {"cause": "doubt", "purchase": [self.doubtful.pk], "reason": "Because"}
+        if name in ("purchase-approve-again", "held-approve-again-several"):
+            shown = {f"upfront-{self.dearer.pk}": "1.00", f"monthly-{self.dearer.pk}": "9.00"}
+            return shown | {"cause": "price", "purchase": [self.dearer.pk], "reason": "Still needed"}
+        if name == "purchase-release":
+            assert self.bought
+            self.provider.owned_numbers.clear()
+            inventory.read_owned(self.team.keys.get())  # the next read agrees that it is gone
+            Purchase.objects.update(purchased_at=clock.now() - timedelta(days=1))
+        if name.startswith("held-") or name == "purchase-again":
+            shown = {f"upfront-{self.doubtful.pk}": "1.00", f"monthly-{self.doubtful.pk}": "2.00"}
+            return shown | {"cause": "doubt", "purchase": [self.doubtful.pk], "reason": "Because"}
         if name == "purchase-bought":
             self.provider.owned_numbers.append(owned(NUMBER, 4711))
             return {"provider_id": "4711", "reason": "I see it"}
-        if name == "purchase-approve-again":
-            return {"upfront_cost": "1.00", "monthly_cost": "9.00", "reason": "Still needed"}
         if name == "team-go-on":
             stops.stop(self.team, actor=factories.actor(self.person("root")), reason="Too dear")
         if name == "go-on-all":

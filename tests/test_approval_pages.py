@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from purchasing import approving, costs, workflow
+from purchasing import approving, costs, versions
 from purchasing.models import Approval, OfferLook, Purchase
 from purchasing.states import State
 from tests import factories
@@ -269,7 +269,7 @@ class TestTheCheckInTheCard:
         page = client.get(address)
         self.look(asked)
         news = self.poll(client, page)
-        workflow.edit(asked.pk, actor=factories.actor(sam), version=1, reason="Other", changes={})
+        versions.edit(asked.pk, actor=factories.actor(sam), version=1, reason="Other", changes={})
         line = self.line(self.poll(client, news), asked)
         assert "The request was changed." in line and "What IdentityCall offers changed." in line
 
@@ -285,7 +285,7 @@ class TestTheCheckInTheCard:
 
     def test_an_edit_is_said(self, client, asked, address, sam):
         page = client.get(address)
-        workflow.edit(asked.pk, actor=factories.actor(sam), version=1, reason="Other", changes={})
+        versions.edit(asked.pk, actor=factories.actor(sam), version=1, reason="Other", changes={})
         assert "The request was changed." in self.line(self.poll(client, page), asked)
 
     @pytest.mark.parametrize("drawn", ["<script>alert(1)</script>", "x" * 3000, '"><b>', "1.2.3.4"])

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from purchasing import approving, audit, clock, workflow
+from purchasing import approving, audit, clock, versions
 from purchasing.identitycall.resources import Offer
 from purchasing.models import ApiKey, OfferLook, Purchase, SeenVersion, StandIn, Team
 from purchasing.states import State
@@ -91,7 +91,7 @@ def another_price(asked, monthly="3.00", number=NUMBERS[0]):
     """IdentityCall shows another price, which makes a new version."""
     purchase = asked.purchases.get(phone_number=number)
     shown = Offer(number, "US", "local", upfront_cost=Decimal("1.00"), monthly_cost=Decimal(monthly))
-    workflow.note_offers(asked.pk, {purchase.pk: shown}, seen_at=clock.now(), actor=audit.WORKER)
+    versions.note_offers(asked.pk, {purchase.pk: shown}, seen_at=clock.now(), actor=audit.WORKER)
 
 
 class TestARefusal:
@@ -379,7 +379,7 @@ class TestWhatChanged:
         asked = factories.request(team, sam, numbers)
         costs = {"upfront_cost": Decimal(1), "monthly_cost": Decimal(3)}
         shown = {p.pk: Offer(p.phone_number, "US", "local", **costs) for p in asked.purchases.all()}
-        workflow.note_offers(asked.pk, shown, seen_at=clock.now(), actor=audit.WORKER)
+        versions.note_offers(asked.pk, shown, seen_at=clock.now(), actor=audit.WORKER)
         assert "And 94 more" in text(card(client.get("/approvals/"), asked))
 
 
@@ -388,10 +388,10 @@ class TestOlderVersions:
         asked = factories.request(
             team, sam, NUMBERS[:1], requirement_group_id=12, record_calls=False, number_type="toll-free"
         )
-        change = workflow.Change(
+        change = versions.Change(
             name="Door", number_type="local", requirement_group_id=None, record_calls=True
         )
-        workflow.edit(asked.pk, actor=actor(sam), version=1, reason="Other", changes={ids(asked)[0]: change})
+        versions.edit(asked.pk, actor=actor(sam), version=1, reason="Other", changes={ids(asked)[0]: change})
         said = words(client.get(f"/requests/{asked.pk}/"))
         older = said.partition("Earlier versions (1)")[2]
         assert "Version 1 Changed by sam on" in older and "Its reason was: New desks" in older

@@ -14,7 +14,7 @@ LAYERS = """
 1  models identitycall words
 2  candidates audit rules budgets startup changes
 3  selectors workflow pauses inventory reminders invitations
-4  stops people agreements settlement approving
+4  stops people agreements settlement approving versions
 5  procurement aftercare costs briefing keys letters
 6  evidence notifications
 7  decisions tasks work forms

@@ -31,6 +31,7 @@ from purchasing import (
     notifications,
     procurement,
     reminders,
+    versions,
     workflow,
 )
 from purchasing.identitycall.resources import Offer
@@ -163,7 +164,7 @@ class TestSomethingWaits:
         assert told() == []
 
     def test_an_edit_is_told(self, asked, sam, ana):
-        workflow.edit(
+        versions.edit(
             asked.pk, actor=actor(sam), version=1, reason="For London", changes={}, taken_out=ids(asked)[:3]
         )
         assert told() == [("ana", f"sam changed request {asked.pk}: 5 numbers for Support")]
@@ -176,10 +177,10 @@ class TestSomethingWaits:
     def test_two_edits_are_one_mail_that_says_what_both_changed(self, asked, sam, ana):
         first, second, *_ = asked.purchases.order_by("pk")
         for version, purchase in enumerate((first, second), 1):
-            change = workflow.Change(
+            change = versions.Change(
                 name=f"Door {version}", number_type="local", requirement_group_id=None, record_calls=True
             )
-            workflow.edit(
+            versions.edit(
                 asked.pk, actor=actor(sam), version=version, reason="New desks", changes={purchase.pk: change}
             )
         assert len(told()) == 1
@@ -209,12 +210,12 @@ class TestSomethingWaits:
             purchase.pk: Offer(phone_number=purchase.phone_number, country_code="US", **costs)
             for purchase in request.purchases.filter(phone_number__in=numbers)
         }
-        workflow.note_offers(request.pk, shown, seen_at=clock.now(), actor=audit.WORKER)
+        versions.note_offers(request.pk, shown, seen_at=clock.now(), actor=audit.WORKER)
 
     def test_an_edit_right_after_the_request_is_one_mail(self, team, sam, ana):
         request = factories.request(team, sam, NUMBERS)
         notifications.collect()
-        workflow.edit(
+        versions.edit(
             request.pk,
             actor=actor(sam),
             version=1,
@@ -264,7 +265,7 @@ class TestSomethingWaits:
 
     def test_an_edit_brings_no_reminder_at_once(self, asked, sam):
         self.go_on(hours=30)
-        workflow.edit(asked.pk, actor=actor(sam), version=1, reason="For London", changes={})
+        versions.edit(asked.pk, actor=actor(sam), version=1, reason="For London", changes={})
         told()
         reminders.remind()
         assert told() == []
@@ -338,7 +339,7 @@ class TestTheEnd:
     def test_a_number_that_waits_for_a_key_does_not_hold_up_the_mail(self, asked, sam, ana):
         factories.approve(asked, ana)
         Purchase.objects.filter(request=asked).update(waiting_since=clock.now())
-        workflow.cancel(asked.pk, ids(asked)[:1], actor=actor(ana))
+        workflow.cancel(asked.pk, ids(asked)[:1], actor=actor(ana), reason="Not now")
         assert told() == [("sam", f"Request {asked.pk} for Support: 1 cancelled")]
 
     def test_a_rejection_brings_the_reason_and_the_name(self, asked, sam, ana):
@@ -753,7 +754,7 @@ class TestTheLinks:
         procurement.buy(ids(asked)[0])
         Purchase.objects.filter(request=asked).update(waiting_since=clock.now() - timedelta(hours=1))
         evidence.sweep()
-        workflow.cancel(asked.pk, ids(asked)[1:3], actor=actor(tom))
+        workflow.cancel(asked.pk, ids(asked)[1:3], actor=actor(tom), reason="Not now")
         factories.request(team, sam, ["+12125550142"])
         everything_told()
         assert len(mail.outbox) == 4

@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 from django.utils.html import escape
 
-from purchasing import approving, audit, clock, procurement, workflow
+from purchasing import approving, audit, clock, procurement, versions
 from purchasing.identitycall.resources import Offer
 from purchasing.models import Paste, Purchase, PurchaseRequest
 from purchasing.states import State
@@ -397,7 +397,7 @@ class TestChanging:
         """IdentityCall shows another price, which makes a new version."""
         purchase = asked.purchases.get(phone_number=number)
         shown = Offer(number, "US", "local", upfront_cost=Decimal(1), monthly_cost=Decimal(3))
-        workflow.note_offers(asked.pk, {purchase.pk: shown}, seen_at=clock.now(), actor=audit.WORKER)
+        versions.note_offers(asked.pk, {purchase.pk: shown}, seen_at=clock.now(), actor=audit.WORKER)
 
     def test_on_an_older_page_keeps_what_was_typed_says_what_changed_and_can_be_saved(self, client, pending):
         self.another_price(pending)

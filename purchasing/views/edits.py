@@ -6,7 +6,7 @@ from django.forms import formset_factory
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
-from purchasing import changes, selectors, words, workflow
+from purchasing import changes, selectors, versions, words, workflow
 from purchasing.forms import EditForm, EditLineForm
 from purchasing.states import State
 from purchasing.views.doing import attempted
@@ -116,7 +116,7 @@ def _text(value):
 def _save(request, asked, pending, form, lines):
     chosen = [(purchase.pk, line.cleaned_data) for purchase, line in zip(pending, lines.forms, strict=True)]
     wanted = {
-        pk: workflow.Change(
+        pk: versions.Change(
             name=line["name"],
             number_type=line["number_type"],
             requirement_group_id=line["requirement_group_id"],
@@ -127,7 +127,7 @@ def _save(request, asked, pending, form, lines):
     }
     return attempted(
         request,
-        lambda: workflow.edit(
+        lambda: versions.edit(
             asked.pk,
             actor=request.actor,
             version=form.cleaned_data["version"],

@@ -237,11 +237,7 @@ def cancel(request, pk):
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
     if not rules.may_cancel(request.user, asked):
         raise PermissionDenied("The person who asked, an approver or the team admin can cancel this.")
-    ids = [
-        purchase.pk
-        for purchase in _cancellable(request.user, asked, asked.purchases.order_by("pk"))
-        if not purchase.is_in_doubt
-    ]
+    ids = [purchase.pk for purchase in _cancellable(request.user, asked, asked.purchases.order_by("pk"))]
     own = request.user.pk == asked.requester_id
     form = CancelForm(request.POST, reason_required=not own)
     if not ids and own:
@@ -257,6 +253,14 @@ def cancel(request, pk):
             f"cancel-{pk}",
             form,
             lambda: workflow.cancel(pk, ids, actor=request.actor, reason=form.cleaned_data["reason"]),
-            done=lambda purchases: f"{words.numbers(len(purchases)).capitalize()} cancelled.",
+            done=_cancelled,
         )
     return redirect("purchasing:request", pk=pk)
+
+
+def _cancelled(purchases):
+    held = sum(purchase.state == State.HELD for purchase in purchases)
+    said = f"{words.numbers(len(purchases) - held).capitalize()} cancelled." if len(purchases) > held else ""
+    if held:
+        said += f" {words.numbers(held).capitalize()} may have been bought by an earlier order and needs a decision."
+    return said.strip()
