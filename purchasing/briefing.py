@@ -6,11 +6,12 @@ what belongs to a request once for all its numbers.
 
 import hashlib
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
 from django.db import transaction
+from django.db.models import Q
 
 from purchasing import approving, budgets, changes, inventory, pauses, rules, selectors
 from purchasing.approving import Costs
@@ -22,11 +23,36 @@ EARLIER = 5  # requests of the same person that are shown
 
 @dataclass(frozen=True)
 class Money:
-    """What a decision does to the budget of a team. `needs` is what it adds to what is committed, as far as known."""
+    """The money of a team, and what a decision does to it: `needs` is what it adds to what is committed.
+
+    Costs that nobody knows are in no sum; which of them lack some is told with it.
+    """
 
     budget: budgets.Budget
-    needs: Decimal
-    unknown: int = 0  # costs that nobody knows are not in `needs`
+    committed_unknown: bool
+    pending_unknown: bool
+    needs: Decimal = Decimal(0)
+    unknown: int = 0  # costs that `needs` lacks
+
+    @classmethod
+    def of(cls, team):
+        """How the team stands now."""
+        unknown = Purchase.objects.filter(Q(upfront_cost=None) | Q(monthly_cost=None), request__team=team)
+        states = set(unknown.filter(released_at=None).values_list("state", flat=True))
+        return cls(
+            budgets.of(team),
+            committed_unknown=bool(states & {*budgets.RESERVED, State.PURCHASED}),
+            pending_unknown=State.PENDING in states,
+        )
+
+    def needing(self, needs, unknown=0):
+        """The same, with what a decision needs."""
+        return replace(self, needs=needs, unknown=unknown)
+
+    @property
+    def is_hard(self):
+        """Whether there is a budget beyond which nothing is approved."""
+        return self.budget.amount is not None and self.budget.hard
 
     @property
     def committed_after(self):
@@ -44,6 +70,30 @@ class Money:
         return (
             max(Decimal(0), -self.left_after) if self.needs and self.budget.amount is not None else Decimal(0)
         )
+
+
+@dataclass(frozen=True)
+class Again:
+    """What another yes to a held purchase would be given to, and what that does to the budget."""
+
+    costs: Costs
+    money: Money
+
+    @property
+    def may_fit(self):
+        """Whether the budget lets it through: else no button for it is offered."""
+        return not self.money.is_hard or (self.costs.is_sure and not self.money.too_much)
+
+
+def again(purchase, offered, offered_at, money):
+    """What another yes to a held purchase would mean: `offered` is what IdentityCall shows for it, or None.
+
+    What is reserved for it already is committed, so it needs only what it costs more now.
+    """
+    reserved = Costs.of(purchase)
+    costs = Costs(offered.upfront_cost, offered.monthly_cost, offered_at) if offered else reserved
+    unknown = int(None in (costs.upfront, costs.monthly))
+    return Again(costs, money.needing(max(costs.sum - reserved.sum, Decimal(0)), unknown))
 
 
 @dataclass(frozen=True)
@@ -92,14 +142,9 @@ class Briefing:
         return sum(not Costs.of(purchase).is_sure for purchase in self.undecided)
 
     @property
-    def is_hard(self):
-        """Whether the team has a budget beyond which nothing is approved."""
-        return self.money.budget.amount is not None and self.money.budget.hard
-
-    @property
     def may_fit(self):
         """Whether a yes to some of it can go through: else no button for it is offered."""
-        return not self.is_hard or any(
+        return not self.money.is_hard or any(
             not purchase.is_blocked and Costs.of(purchase).sum <= self.money.budget.left
             for purchase in self.undecided
         )
@@ -108,7 +153,7 @@ class Briefing:
     def allowed(self):
         """What of it the budget may allow, all in all, with what that needs."""
         able = selectors.figures(purchase for purchase in self.undecided if not purchase.is_blocked)
-        return Money(self.money.budget, able.first_month, able.unknown)
+        return self.money.needing(able.first_month, able.unknown)
 
 
 def with_what_waits(requests):
@@ -125,16 +170,16 @@ def brief(requests, user):
     requests = list(requests)
     pending, checks = _looked_up(requests)
     given = _yeses(pending)
-    budget_of = {team.pk: budgets.of(team) for team in {asked.team for asked in requests}}
+    money_of = {team.pk: Money.of(team) for team in {asked.team for asked in requests}}
     seen = dict(SeenVersion.objects.filter(user=user, request__in=requests).values_list("request", "version"))
     for asked in requests:
-        numbers, budget = pending[asked.pk], budget_of[asked.team_id]
+        numbers, money = pending[asked.pk], money_of[asked.team_id]
         voices, needed = rules.voices_of(user, asked), rules.yeses_needed(asked)
         _tell_yeses(asked, numbers, given)
         said_yes = [p for p in numbers if _has_yes_of(given[p.pk], voices, needed)]
         undecided = [purchase for purchase in numbers if purchase not in said_yes]
         for purchase in numbers:
-            purchase.is_blocked = budget.amount is not None and budget.hard and not Costs.of(purchase).is_sure
+            purchase.is_blocked = money.is_hard and not Costs.of(purchase).is_sure
         figures = selectors.figures(undecided)
         asked.briefing = Briefing(
             pending=numbers,
@@ -143,7 +188,7 @@ def brief(requests, user):
             said_it_all=all(user.pk in {yes.approver_id for yes in given[p.pk]} for p in said_yes),
             figures=figures,
             principal=next((voice.principal for voice in voices if voice.principal != user), None),
-            money=Money(budget, figures.first_month, figures.unknown),
+            money=money.needing(figures.first_month, figures.unknown),
             yeses_needed=needed,
             earlier=_earlier(asked),
             check=checks[asked.pk],

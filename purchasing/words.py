@@ -154,6 +154,18 @@ def remaining(amount):
     return money(amount) if amount >= 0 else f"already {money(-amount)} over"
 
 
+def at_least(amount, unknown):
+    """A sum that may lack costs that nobody knows: '3.00 USD', 'at least 3.00 USD', and 'not known' instead of 0."""
+    if not unknown:
+        return money(amount)
+    return f"at least {money(amount)}" if amount else money(None)
+
+
+def at_most(amount, unknown):
+    """What is left where such costs may come on top: '3.00 USD', 'at most 3.00 USD', 'already 7.20 USD over'."""
+    return f"at most {money(amount)}" if unknown and amount >= 0 else remaining(amount)
+
+
 def left(amount):
     """What is left of a budget: '3.00 USD are left', or 'it is 7.20 USD over already'."""
     return f"{money(amount)} are left" if amount >= 0 else f"it is {money(-amount)} over already"

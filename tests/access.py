@@ -328,7 +328,7 @@ class Scene:
             self.read_until_another_try_is_open()
         if name in ("purchase-approve-again", "held-approve-again-several"):
             shown = {f"upfront-{self.dearer.pk}": "1.00", f"monthly-{self.dearer.pk}": "9.00"}
-            return shown | {"cause": "price", "purchase": [self.dearer.pk], "reason": "Still needed"}
+            return shown | {"group": "price", "purchase": [self.dearer.pk], "reason": "Still needed"}
         if name == "purchase-release":
             assert self.bought
             self.provider.owned_numbers.clear()
@@ -336,7 +336,7 @@ class Scene:
             Purchase.objects.update(purchased_at=clock.now() - timedelta(days=1))
         if name.startswith("held-") or name == "purchase-again":
             shown = {f"upfront-{self.doubtful.pk}": "1.00", f"monthly-{self.doubtful.pk}": "2.00"}
-            return shown | {"cause": "doubt", "purchase": [self.doubtful.pk], "reason": "Because"}
+            return shown | {"group": "doubt", "purchase": [self.doubtful.pk], "reason": "Because"}
         if name == "purchase-bought":
             self.provider.owned_numbers.append(owned(NUMBER, 4711))
             return {"provider_id": "4711", "reason": "I see it"}

@@ -258,7 +258,10 @@ class TestTheMoney:
         rules(team, monthly_budget=Decimal(30), budget_is_hard=True)
         shown = form(card(client.get("/approvals/"), asked), "approve")
         assert 'data-left="30.00"' in shown
-        assert 'data-tally-left="30.00" data-tally="{left} USD" data-tally-over="{over} USD over"' in shown
+        assert (
+            'data-tally-left="30.00" data-tally="{left} USD" data-tally-over="already {over} USD over"'
+            in shown
+        )
 
     def test_that_is_too_much_says_by_how_much_and_begins_with_nothing_ticked(self, client, asked, team):
         rules(team, monthly_budget=Decimal("5.36"), budget_is_hard=True)

@@ -103,7 +103,7 @@ def prepare(request, shown):
 def _take_typed(request, asked):
     """Put what was typed, and what was wrong with it, into the form of the request that it was typed into."""
     facts = asked.briefing
-    all_fit = facts.may_fit and not (facts.is_hard and facts.allowed.too_much)
+    all_fit = facts.may_fit and not (facts.money.is_hard and facts.allowed.too_much)
     asked.forms = {}
     for name, numbers in ((DECISION, facts.undecided), (SAID_YES, facts.said_yes)):
         kept = typed(request, f"{name}-{asked.pk}")

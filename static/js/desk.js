@@ -160,7 +160,8 @@
     const tally = { count: boxes.length, monthly: sumOf("monthly"), upfront: sumOf("upfront") };
     tally.known = boxes.every(({ dataset }) => DECIMAL.test(dataset.monthly || "") && (!("upfront" in dataset) || DECIMAL.test(dataset.upfront)));
     tally.blocked = boxes.some((box) => "blocked" in box.dataset);
-    tally.left = DECIMAL.test(left) ? units(left) - tally.monthly - tally.upfront : null;
+    const needs = boxes.some((box) => box.dataset.needs) ? sumOf("needs") : tally.monthly + tally.upfront;
+    tally.left = DECIMAL.test(left) ? units(left) - needs : null;
     return tally;
   }
 
