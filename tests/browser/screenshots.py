@@ -50,7 +50,12 @@ def take_all(desk, browser):
     take(ana, "screenshots/approvals.png")
     take(person("ana", width=375), "screenshots/approvals-telephone.png", "/approvals/")
 
-    approve(ana, address)
+    phone = person("ana", width=375, height=800)
+    take(phone, "screenshots/decision-phone-1-opened.png", address)
+    phone.get_by_text("Left after this").scroll_into_view_if_needed()
+    take(phone, "screenshots/decision-phone-2-money.png")
+    approve(phone, address)
+    take(phone, "screenshots/decision-phone-3-decided.png")
     for _ in range(200):  # until one is bought, one is on its way, and one is in doubt
         sam.goto(address)
         shown = sam.locator("#request-live [role=status]").inner_text()
