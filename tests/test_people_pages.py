@@ -137,6 +137,14 @@ class TestAMember:
         page = send(client, f"{member(tom)}roles/", roles=["approver"], seen="admin")
         assert "Support has no team admin now" in words(page)
 
+    def test_is_taken_out_and_switched_off_only_behind_words_that_are_opened_first(self, browser, team, sam):
+        page = browser.get(member(sam)).content.decode()
+        for step in (f"{member(sam)}remove/", f"/people/{sam.pk}/switch-off/"):
+            before = page.partition(f'action="{step}"')[0]
+            assert before.rpartition("<details")[2].count("</details>") == 0
+        assert '<details class="choice" open' not in page
+        assert "Yes, take sam out of Support" in page and "Yes, switch the account of sam off" in page
+
     def test_is_taken_out(self, browser, team, sam):
         page = send(browser, f"{member(sam)}remove/")
         assert page.redirect_chain == [(TEAM, 302)]

@@ -90,6 +90,19 @@ class TestTheForm:
         assert "That form was sent before" in words(client.post(NEW, again, follow=True))
         assert Purchase.objects.count() == 2
 
+    def test_the_approver_reads_no_warning_that_was_for_who_asks(self, client, sam, team, ana):
+        paste = Paste.objects.create(user=sam, text="+1 555 123 4567", picked=["+15551234567"])
+        assert "Choose one before you ask for it" in words(client.get(NEW, {"paste": paste.pk}))
+        sent = fields(paste, team, **{"n-0-number_type": ""})
+        client.post(NEW, sent)
+        purchase = Purchase.objects.get()
+        assert "The numbering plan does not know this number." in purchase.warning
+        client.force_login(ana)
+        for address in ("/approvals/", f"/requests/{purchase.request_id}/"):
+            said = words(client.get(address))
+            assert "Choose one" not in said and "type not known" in said
+            assert "The numbering plan does not know this number." in said
+
     def test_numbers_and_costs_come_from_the_paste_alone(self, client, pasted, team):
         forged = {
             "n-0-upfront_cost": "0.01",
