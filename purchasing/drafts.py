@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from django.db import IntegrityError, transaction
 
-from purchasing import clock, inventory, naming, pauses, words, workflow
+from purchasing import candidates, clock, inventory, naming, pauses, words, workflow
 from purchasing.identitycall.resources import Offer, parse_cost
 from purchasing.models import Draft, Purchase
 from purchasing.states import FINAL, NumberType, State
@@ -85,14 +85,14 @@ def save(draft, lines=None, **changes):
 
 
 @transaction.atomic
-def of_paste(paste, candidates):
+def of_paste(paste, picked):
     """The draft for the ticked numbers of a paste: made, or brought to other ticks with what was typed kept."""
     draft = paste.draft or Draft.objects.create(user=paste.user, team=paste.team, source=Draft.Source.PASTED)
     if paste.draft_id is None:
         paste.draft = draft
         paste.save(update_fields=["draft"])
     known = {line.phone_number: line for line in lines_of(draft)}
-    lines = [known.get(each.phone_number) or _of_candidate(each) for each in candidates]
+    lines = [known.get(each.phone_number) or _of_candidate(each) for each in picked]
     return save(draft, lines)
 
 
@@ -308,6 +308,6 @@ def _line(line, chosen):
         monthly_cost=line.monthly_cost,
         features=", ".join(line.features)[:200],
         region=line.region[:200],
-        warning=" ".join(line.warnings)[:500],
+        warning=" ".join(w for w in line.warnings if w not in candidates.FOR_WHO_ASKS)[:500],
         record_calls=chosen["record_calls"] == "yes",
     )

@@ -44,6 +44,22 @@ class Line(Text):
         return " ".join(super().to_python(value).split())
 
 
+class Amount(forms.DecimalField):
+    """An amount of money as it is typed, with a point before the cents."""
+
+    widget = forms.TextInput(attrs={"inputmode": "decimal", "class": "short"})
+    default_error_messages = {
+        "invalid": "Write an amount such as 1000.50: a point before the cents, nothing between the thousands.",
+        "min_value": "An amount is 0 or more.",
+        "max_digits": "This is too much. An amount has at most 10 digits before the point.",
+        "max_whole_digits": "This is too much. An amount has at most 10 digits before the point.",
+        "max_decimal_places": "At most two digits after the point, as in 1000.50.",
+    }
+
+    def __init__(self, **options):
+        super().__init__(min_value=0, max_digits=12, decimal_places=2, **options)
+
+
 class Pasted(forms.CharField):
     """Text as it was pasted; null characters, which no database keeps, are left out instead of refused."""
 
@@ -309,6 +325,12 @@ class EditLineForm(LineForm):
     take_out = forms.BooleanField(label="Take out", required=False)
 
 
+class SeenForm(forms.Form):
+    """'Seen': which version the page showed."""
+
+    version = forms.IntegerField(min_value=1, max_value=2**31 - 1)
+
+
 class DecisionForm(forms.Form):
     """A yes or no to some numbers of a request, as its page showed them."""
 
@@ -343,9 +365,18 @@ class ReasonForm(forms.Form):
 
 
 class CancelForm(forms.Form):
-    """A reason that may be left out."""
+    """A reason, which the person who asked may leave out."""
 
-    reason = Text(rows=2, required=False, max_length=REASON_LENGTH)
+    reason = Text(
+        rows=2,
+        required=False,
+        max_length=REASON_LENGTH,
+        error_messages={"required": "Say why: the person who asked reads it."},
+    )
+
+    def __init__(self, *args, reason_required, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["reason"].required = reason_required
 
 
 class BoughtForm(ReasonForm):
@@ -362,49 +393,3 @@ class BoughtForm(ReasonForm):
         },
     )
     field_order = ["provider_id", "reason"]
-
-
-class RulesForm(forms.Form):
-    """A team's money rules."""
-
-    monthly_budget = forms.DecimalField(
-        label="Budget a month",
-        required=False,
-        min_value=0,
-        max_digits=12,
-        decimal_places=2,
-        help_text="Leave it empty for no budget.",
-        widget=forms.TextInput(attrs={"inputmode": "decimal", "class": "short"}),
-    )
-    budget_is_hard = forms.ChoiceField(
-        label="Beyond the budget",
-        choices=[("hard", "Refuse the approval"), ("soft", "Warn, and record it")],
-    )
-    second_approver_from = forms.DecimalField(
-        label="Second approver from this monthly sum on",
-        required=False,
-        min_value=0,
-        max_digits=12,
-        decimal_places=2,
-        help_text="Counts the request and all that the same person asked for in the team within 30 days. "
-        "Leave it empty if one approver is enough.",
-        widget=forms.TextInput(attrs={"inputmode": "decimal", "class": "short"}),
-    )
-
-
-class StandInForm(forms.Form):
-    """Who stands in for whom, and when."""
-
-    approver = forms.ModelChoiceField(queryset=None, empty_label=None, label="Approver who is away")
-    stand_in = forms.ModelChoiceField(queryset=None, empty_label="Choose", label="Who decides instead")
-    from_day = forms.DateField(
-        label="First day", widget=forms.DateInput(attrs={"type": "date", "class": "short"})
-    )
-    to_day = forms.DateField(
-        label="Last day", widget=forms.DateInput(attrs={"type": "date", "class": "short"})
-    )
-
-    def __init__(self, *args, approvers, people, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.fields["approver"].queryset = approvers.distinct().order_by("username")
-        self.fields["stand_in"].queryset = people

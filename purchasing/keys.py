@@ -1,7 +1,8 @@
 """A team's API key in the hands of its admin: tested before it is stored, tested again, removed, wiped, re-encrypted.
 
 A test spends nothing: it reads the owned list (a key that cannot read could buy and never be checked, so it is not
-taken), reads the projects, and makes one call that must fail. What could not be tested is not stored either: it would
+taken), reads the projects, and makes one call that must fail (it proves that a key may not write, which is not taken
+either, or shows that it probably may). What could not be tested is not stored either: it would
 take the place of a key that works, and while IdentityCall cannot be reached nothing is bought with any key. Who has
 to store a key untested does it on the server (`manage.py set_key`).
 
@@ -30,6 +31,7 @@ REFUSED = {
     403: "This key may not read. It could buy a number and nobody could check it, so it is not used. "
     "Make one with read and write in IdentityCall.",
 }
+NO_WRITE = "This key may not write, so nothing could be bought with it. Make one with read and write in IdentityCall."
 SWEEP = audit.system("sweep")
 
 
@@ -62,7 +64,7 @@ class Findings:
         """What was found, for the page and the record."""
         writes = {
             True: "It probably may buy.",
-            False: "It probably may not buy: IdentityCall says that it has no write permission.",
+            False: "It cannot buy: IdentityCall says that it has no write permission.",
             None: "Whether it may buy could not be told.",
         }
         sees = f"It sees {self.sees}." if self.sees else "Its projects could not be read."
@@ -170,7 +172,7 @@ def store(team, secret, *, scope, actor):
     """Test a new key and store it in place of the current one; returns `(key, sentence)`.
 
     `scope` is what the admin says that the key is for ('project' or 'account'); a list of two or more projects proves
-    the second. Raises `NotTaken` for a key that is refused, cannot read, or could not be tested.
+    the second. Raises `NotTaken` for a key that is refused, cannot read or write, or could not be tested.
     """
     _require_admin(team, actor)
     if not people.KEY_SHAPE.fullmatch(secret):
@@ -187,6 +189,8 @@ def store(team, secret, *, scope, actor):
         raise _not_taken(
             team, actor, f"{error} The key could not be tested and is not stored. Try again in a few minutes."
         ) from None
+    if findings.may_write is False:
+        raise _not_taken(team, actor, NO_WRITE)
     with transaction.atomic():
         team = people.locked_by_admin(team, actor)
         key = people.set_key(team, secret, actor=actor)

@@ -5,9 +5,10 @@ import re
 from django.conf import settings
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import timezone
 
-from purchasing import approving, audit, selectors, words
-from purchasing.models import AuditEvent
+from purchasing import approving, audit, changes, invitations, selectors, words
+from purchasing.models import AuditEvent, StandIn, Team
 from purchasing.redaction import redact
 from purchasing.states import NEXT, State
 
@@ -20,9 +21,16 @@ TITLES = {  # every kind of mail, as it is called where it has no subject yet
     "after_all": "A number that was given up was bought",
     "waits_long": "Approved numbers wait",
     "key_refused": "IdentityCall refused an API key",
+    "stand_in": "You stand in for an approver",
+    "invitation": "A link to choose a password",
 }
-PAGES = {"held": ["purchasing:held"], "after_all": ["purchasing:numbers"]}  # else the request, or the team
-SHOWN = 30  # numbers that a mail lists
+PAGES = {  # else the request, or the team
+    "held": ["purchasing:held"],
+    "after_all": ["purchasing:numbers"],
+    "stand_in": ["purchasing:approvals"],
+}
+NEW_VERSION = ("request.edited", "purchase.price_changed")  # events that say which one they made
+SHOWN = 30  # numbers, changes or requests that a mail lists
 
 
 def compose(mail):
@@ -35,6 +43,22 @@ def compose(mail):
     facts["subject"] = subject = one_line(subject)[:200]
     html = render_to_string(f"mail/{mail.kind}.html", facts)
     return subject, redact(re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"), redact(html)
+
+
+def with_link(text, link):
+    """What was written of an invitation, with its link in the place that is left for it."""
+    return text.replace(_place_of_link(), link) if link else text
+
+
+def _place_of_link():
+    """What stands instead of the link in all that is kept: it leads to the log-in, and opens nothing."""
+    return _url("login") + "#the-link-stands-only-in-the-mail"
+
+
+def stand_ins_of(events):
+    """The stand-ins that these events tell of and that have not ended."""
+    rows = StandIn.objects.filter(pk__in=[event.data.get("entry") for event in events], ended_at=None)
+    return rows.filter(to_day__gte=timezone.localdate()).select_related("approver", "stand_in", "team")
 
 
 def one_line(text):
@@ -55,24 +79,81 @@ def _facts(mail):
         "settings_url": _url("mail-settings"),
         "url": _url(*PAGES.get(mail.kind, ("purchasing:team", mail.team.slug))),
     }
-    if mail.request:
-        pending = list(mail.request.purchases.filter(state=State.PENDING).order_by("pk"))
-        figures = selectors.figures(pending)
-        facts |= {
-            "asked": mail.request,
-            "who": one_line(mail.request.requester),
-            "reason": mail.request.reason.splitlines(),
-            "pending": pending,
-            "first_month": _sum(figures.first_month, figures),
-            "monthly": _sum(figures.monthly, figures),
-            "edited": events[0].action == "request.edited",
-            "yeses": sorted(
-                {approving.waits_for_second(purchase, mail.request) for purchase in pending} - {""}
-            ),
-            "goes_on": [pair for pair in selectors.summary(mail.request) if pair[0] in NEXT],
-            "url": _url("purchasing:request", mail.request_id),
-        }
+    if mail.kind == "invitation":
+        facts |= _invitation(mail.user, events)
+    elif mail.kind == "stand_in":
+        facts |= _standing_in(events)
+    elif mail.request:
+        facts |= _request(mail.request, events)
     return facts
+
+
+def _request(asked, events):
+    """What a mail says about a request: as it stands now, and what changed where it tells of a new version."""
+    pending = list(asked.purchases.filter(state=State.PENDING).order_by("pk"))
+    figures = selectors.figures(pending)
+    first = events[0].action
+    return {
+        "asked": asked,
+        "who": one_line(asked.requester),
+        "reason": asked.reason.splitlines(),
+        "purpose": one_line(asked.purpose),
+        "pending": pending,
+        "first_month": _sum(figures.first_month, figures),
+        "monthly": _sum(figures.monthly, figures),
+        "edited": first == "request.edited",
+        "repriced": first == "purchase.price_changed",
+        "changes": [one_line(change) for change in changes.since(asked, _version_before(events))]
+        if first in NEW_VERSION
+        else [],
+        "yeses": sorted({approving.waits_for_second(purchase, asked) for purchase in pending} - {""}),
+        "goes_on": [pair for pair in selectors.summary(asked) if pair[0] in NEXT],
+        "url": _url("purchasing:request", asked.pk),
+    }
+
+
+def _version_before(events):
+    return min(event.data["version"] for event in events if event.action in NEW_VERSION) - 1
+
+
+def _invitation(user, events):
+    return {
+        "user": one_line(user),
+        "username": user.get_username(),
+        "is_new": not user.has_usable_password(),
+        "invited_by": one_line(events[-1].actor_name),
+        "teams": [one_line(team) for team in Team.objects.filter(memberships__user=user).distinct()],
+        "life": invitations.life_of_a_link(),
+        "site": settings.SITE_URL,
+        "url": _place_of_link(),
+    }
+
+
+def _standing_in(events):
+    """For whom and when somebody stands in, and what waits for those approvers already."""
+    rows = list(stand_ins_of(events))
+    waiting = {
+        asked.pk: asked
+        for row in rows
+        for asked in selectors.requests_to_decide(row.approver).filter(team=row.team)
+        if asked.requester_id != row.stand_in_id
+    }
+    requests = selectors.with_summaries(waiting.values())
+    return {
+        "rows": [
+            {"approver": one_line(row.approver), "from": row.from_day, "to": row.to_day} for row in rows
+        ],
+        "named_by": one_line(events[-1].actor_name),
+        "waiting": [
+            {
+                "asked": one_line(f"{asked} of {asked.requester}"),
+                "reason": one_line(asked.reason),
+                "numbers": sum(count for state, count in asked.states if state == State.PENDING),
+                "url": _url("purchasing:request", asked.pk),
+            }
+            for asked in requests
+        ],
+    }
 
 
 def _url(name, *arguments):
@@ -105,9 +186,7 @@ def _results(ends):
     """What came of the numbers of a request, those of the same end, words and person together."""
     results = {}
     for event in sorted(ends, key=lambda event: (list(State).index(event.became), event.seq)):
-        who = event.actor_name if event.actor_id else ""
-        if who and event.on_behalf_of:
-            who = f"{who}, standing in for {event.on_behalf_of}"
+        who = words.who(event) if event.actor_id else ""
         # What IdentityCall says to a purchase that went well is no news.
         note = "" if event.became == State.PURCHASED and not who else event.note
         result = results.setdefault(

@@ -17,8 +17,8 @@ from django.db.models import F
 from django_tasks import TaskResultStatus
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, clock, letters, rules, selectors, wake
-from purchasing.models import ApiKey, AuditEvent, AuditHead, Mail, MailCursor, Purchase, User
+from purchasing import audit, clock, invitations, letters, rules, selectors, wake
+from purchasing.models import ApiKey, Approval, AuditEvent, AuditHead, Mail, MailCursor, Purchase, User
 from purchasing.states import State
 from purchasing.workflow import WorkflowError
 
@@ -70,7 +70,7 @@ def _collect():
         for kind, people in _told(event):
             request_id = event.request_id if kind in ABOUT_A_REQUEST else None
             for person in people:
-                if _may_get_mail(person) and person.pk != event.actor_id:
+                if _may_get_mail(person, kind) and (person.pk != event.actor_id or kind == "invitation"):
                     mails.setdefault((person.pk, kind, event.team_id, request_id), []).append(event.seq)
     for (user_id, kind, team_id, request_id), numbers in mails.items():
         about = {"user_id": user_id, "kind": kind, "team_id": team_id, "request_id": request_id}
@@ -81,7 +81,7 @@ def _collect():
 
 def _told(event):
     """As which kinds of mail an event is told, and to whom: `(kind, people)`. An actor hears nothing of themselves."""
-    if event.action in ("request.submitted", "request.edited"):
+    if event.action in ("request.submitted", "request.edited") or _voids_a_yes(event):
         yield "waiting", _deciders(event.request)
     elif event.action == "request.reminded":
         yield "reminder", _deciders(event.request)
@@ -93,10 +93,26 @@ def _told(event):
         yield "waits_long", selectors.admins_of(event.team)
     elif event.action == "key.refused":
         yield "key_refused", selectors.admins_of(event.team)
+    elif event.action == "stand_in.named":
+        yield "stand_in", User.objects.filter(stands_in_for__in=letters.stand_ins_of([event]))
+    elif event.action in invitations.ACTIONS:
+        yield "invitation", User.objects.filter(pk=event.data["member_id"])
     elif event.action in ENDS:
         yield "outcome", [event.request.requester]
         if (event.was, event.became) == (State.GIVEN_UP, State.PURCHASED):
             yield "after_all", _responsible(event.request)
+
+
+def _voids_a_yes(event):
+    """Whether another price made a new version to which a yes has to be said again; told once for each version."""
+    if event.action != "purchase.price_changed":
+        return False
+    version = event.data["version"]
+    earlier = AuditEvent.objects.filter(request=event.request_id, action=event.action, seq__lt=event.seq)
+    if earlier.filter(data__version=version).exists():
+        return False
+    void = Approval.objects.filter(version=version - 1, superseded_at__isnull=False)
+    return void.filter(purchase__request=event.request_id, purchase__version__gte=version).exists()
 
 
 def _deciders(request):
@@ -117,8 +133,9 @@ def _responsible(request):
     return people.values()
 
 
-def _may_get_mail(person):
-    return person.is_active and person.wants_mail and bool(person.email)
+def _may_get_mail(person, kind):
+    """Who does not want mails gets those alone with which they come in."""
+    return person.is_active and bool(person.email) and (person.wants_mail or kind == "invitation")
 
 
 def _queue(about, numbers):
@@ -218,14 +235,19 @@ def _deliver(mail, connection):
 
 
 def _message(mail):
-    """The mail for the wire. Sent again, it carries the same id, so that a mailbox can tell."""
+    """The mail for the wire. Sent again, it carries the same id, so that a mailbox can tell.
+
+    The link of an invitation opens an account: it is made here, and stands in nothing that is kept.
+    """
+    link = invitations.link_for(mail.user) if mail.kind == "invitation" else ""
     domain = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].strip(" >")
     headers = {
         "Message-ID": f"<mail-{mail.pk}.{mail.created_at:%Y%m%d%H%M%S%f}@{domain}>",
         "Auto-Submitted": "auto-generated",  # no 'I am on holiday' in return
     }
-    message = EmailMultiAlternatives(mail.subject, mail.text, to=[mail.address], headers=headers)
-    message.attach_alternative(mail.html, "text/html")
+    text, html = (letters.with_link(part, link) for part in (mail.text, mail.html))
+    message = EmailMultiAlternatives(mail.subject, text, to=[mail.address], headers=headers)
+    message.attach_alternative(html, "text/html")
     return message
 
 
@@ -272,11 +294,12 @@ def _in_words(problem):
 
 def _not_needed(mail):
     """Why a mail is no longer sent, '' where it is: switched off, not theirs to read any more, or settled."""
-    if not _may_get_mail(mail.user):
+    if not _may_get_mail(mail.user, mail.kind):
         return "Not sent: this person gets no mails."
     if not rules.teams_seen_by(mail.user).filter(pk=mail.team_id).exists():
         return "Not sent: this person has left the team."
     purchases = Purchase.objects.filter(events__in=mail.events)
+    events = AuditEvent.objects.filter(seq__in=mail.events)
     still = {
         "waiting": lambda: _waits_for(mail.user, mail.request),
         "reminder": lambda: _waits_for(mail.user, mail.request),
@@ -286,6 +309,10 @@ def _not_needed(mail):
         "key_refused": lambda: ApiKey.objects.filter(
             team=mail.team_id, retired_at=None, refused_at__isnull=False
         ).exists(),
+        "stand_in": lambda: letters.stand_ins_of(events).exists(),
+        "invitation": lambda: (
+            not mail.user.has_usable_password() or any(event.action == "member.link_sent" for event in events)
+        ),
     }.get(mail.kind)
     return "Not sent: it was settled meanwhile." if still and not still() else ""
 

@@ -18,7 +18,9 @@ class Register:
     """One team's register as it stands now, read once for many numbers."""
 
     def __init__(self, team):
-        self.entries = list(RequirementGroup.objects.filter(team=team, removed_at=None)) if team else []
+        known = list(RequirementGroup.objects.filter(team=team).order_by("pk")) if team else []
+        self.entries = [entry for entry in known if entry.removed_at is None]
+        self.names = {entry.provider_id: str(entry) for entry in known}  # also of what was taken out
         self.today = timezone.localdate(clock.now())
 
     def is_over(self, entry):
@@ -37,6 +39,18 @@ class Register:
     def of_id(self, provider_id):
         """The entry with this id of IdentityCall's, or None."""
         return next((entry for entry in self.entries if entry.provider_id == provider_id), None)
+
+    def name_of(self, provider_id):
+        """What to call a group of this id, '' for None."""
+        if provider_id is None:
+            return ""
+        name = self.names.get(provider_id)
+        return f"{name} (requirement group {provider_id})" if name else f"requirement group {provider_id}"
+
+    def problem(self, country_code, number_type, provider_id):
+        """What is missing or wrong with a number's papers, '' where nothing is."""
+        number = (country_code, number_type, provider_id)
+        return self.refusal(*number) or self.advice(*number)
 
     def advice(self, country_code, number_type, provider_id=None):
         """What to tell about a number before it is asked for, '' where nothing is missing."""
@@ -63,6 +77,15 @@ class Register:
                 f"not for {words.kind_of_numbers(country_code, number_type)}."
             )
         return ""
+
+
+def tell(team, purchases):
+    """Give each purchase of a team the name of its papers (`papers`) and what is wrong with them (`papers_problem`)."""
+    register = Register(team)
+    for purchase in purchases:
+        number = (purchase.country_code, purchase.number_type, purchase.requirement_group_id)
+        purchase.papers = register.name_of(purchase.requirement_group_id)
+        purchase.papers_problem = register.problem(*number)
 
 
 def fits(entry, country_code, number_type):

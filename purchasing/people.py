@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
-from purchasing import audit, clock, pauses, rules, wake
+from purchasing import audit, clock, invitations, pauses, rules
 from purchasing.encryption import Secret
 from purchasing.models import ApiKey, Membership, Purchase, Team, User
 from purchasing.redaction import holds_secret
@@ -172,8 +172,8 @@ def set_member(username, *, role, password, actor, team=None, email=""):
 def invite(team, *, username, email, roles, actor):
     """Give somebody roles in the team; returns `(user, made)`.
 
-    Who has no account gets one without a password, and a mail with a link to choose one. Who has one (the same user
-    name or address) is added. Raises `WrongField` or `WorkflowError`.
+    Who has no account gets one without a password, and is told by mail with a link to choose one (the event is what the
+    mail tells of). Who has one (the same user name or address) is added. Raises `WrongField` or `WorkflowError`.
     """
     team = locked_by_admin(team, actor)
     roles = _checked(roles)
@@ -195,8 +195,6 @@ def invite(team, *, username, email, roles, actor):
         role=", ".join(missing),
         **({"email": user.email} if made else {}),
     )
-    if made:
-        wake.soon("invite", user.pk)
     return user, made
 
 
@@ -234,6 +232,21 @@ def _new_account(username, email):
     except IntegrityError:
         raise WrongField("username", "This account was made just now. Send the form again.") from None
     return user
+
+
+@transaction.atomic
+def send_link(team, user, *, actor):
+    """Have a mail with a new link sent to a member. One that was used, or one for an older password, opens nothing."""
+    team = locked_by_admin(team, actor)
+    if not roles_in(team, user):
+        raise AlreadyMoved(f"{user} is not in {team} any more.")
+    if not user.is_active:
+        raise WorkflowError(f"The account of {user} is switched off. Switch it on first.")
+    if not user.email:
+        raise WorkflowError(f"There is no address to send a link to {user}.")
+    if invitations.is_too_soon(user):
+        raise WorkflowError("A mail was sent less than a minute ago. It may take a moment to arrive.")
+    audit.record("member.link_sent", actor=actor, team=team, **_named(user))
 
 
 @transaction.atomic

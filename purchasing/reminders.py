@@ -1,9 +1,14 @@
-"""Requests that nobody decides: the approvers are reminded, then the team admins, then they expire."""
+"""Requests that nobody decides: the approvers are reminded, then the team admins, then they expire.
+
+The time runs from when a request was sent, or from its newest version: what was edited, or got another price, is as
+good as new, and a reminder of an older version does not count for it.
+"""
 
 from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F, Max, Q
 
 from purchasing import audit, clock
 from purchasing.models import Purchase, PurchaseRequest
@@ -24,9 +29,23 @@ def remind():
 
 @transaction.atomic
 def _remind(before, column, action):
-    pending = Purchase.objects.filter(state=State.PENDING, state_changed_at__lt=before)
-    waiting = PurchaseRequest.objects.filter(pk__in=pending.values("request"), **{column: None})
-    waiting = list(waiting.select_for_update(no_key=True, of=("self",)).select_related("team").order_by("pk"))
+    due = dict(_due(before, column))
+    waiting = PurchaseRequest.objects.filter(pk__in=due).select_related("team").order_by("pk")
+    waiting = [
+        request
+        for request in waiting.select_for_update(no_key=True, of=("self",))
+        if getattr(request, column) == due[request.pk]  # else another sweep was quicker
+    ]
     PurchaseRequest.objects.filter(pk__in=[request.pk for request in waiting]).update(**{column: clock.now()})
     for request in waiting:
         audit.record(action, actor=SYSTEM, request=request)
+
+
+def _due(before, column):
+    """Requests with a pending number that were not reminded of as they stand, nor changed, since `before`."""
+    pending = Purchase.objects.filter(state=State.PENDING, state_changed_at__lt=before)
+    requests = PurchaseRequest.objects.filter(pk__in=pending.values("request"))
+    requests = requests.annotate(changed_at=Max("versions__replaced_at"))
+    requests = requests.filter(Q(changed_at=None) | Q(changed_at__lt=before))
+    requests = requests.filter(Q(**{column: None}) | Q(**{f"{column}__lt": F("changed_at")}))
+    return requests.values_list("pk", column)

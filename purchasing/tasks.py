@@ -2,7 +2,7 @@
 
 from django_tasks import task
 
-from purchasing import aftercare, costs, evidence, finding, invitations, notifications, procurement
+from purchasing import aftercare, costs, evidence, finding, notifications, procurement
 
 
 @task(queue_name="purchases", priority=50)
@@ -39,12 +39,6 @@ def look_again(purchase_id):
 def look_up(paste_id):
     """Ask IdentityCall for the lists in which pasted numbers may stand."""
     finding.look_up(paste_id)
-
-
-@task(priority=10)
-def invite(user_id):
-    """Send a person the link with which they choose a password."""
-    invitations.send(user_id)
 
 
 @task(priority=-50)

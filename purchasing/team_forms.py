@@ -5,7 +5,7 @@ from django.contrib.auth.forms import SetPasswordForm
 from django.core.validators import EmailValidator
 
 from purchasing.encryption import Secret
-from purchasing.forms import INCOMPLETE, CountryField, Line, ReasonForm
+from purchasing.forms import INCOMPLETE, Amount, CountryField, Line, ReasonForm
 from purchasing.keys import SCOPES
 from purchasing.people import KEY_SHAPE
 from purchasing.states import NumberType, Role
@@ -128,7 +128,7 @@ class InviteForm(RolesForm):
         label="E-mail address",
         required=False,
         max_length=254,
-        help_text="The invitation goes to it. Who has an account already needs none.",
+        help_text="The invitation goes there. Not needed for a person who has an account already.",
         validators=[EmailValidator(message="An address looks like tom@example.com.")],
         widget=forms.EmailInput(attrs={"autocomplete": "off"}),
     )
@@ -144,6 +144,45 @@ class TeamForm(forms.Form):
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
         error_messages={"required": "Type a name."},
     )
+
+
+class RulesForm(forms.Form):
+    """A team's money rules; `seen` are those that the page showed."""
+
+    seen = forms.CharField(widget=forms.HiddenInput, error_messages={"required": INCOMPLETE})
+    monthly_budget = Amount(
+        label="Budget a month",
+        required=False,
+        help_text="Such as 1000.50. Leave it empty for no budget.",
+    )
+    budget_is_hard = forms.ChoiceField(
+        label="Beyond the budget",
+        choices=[("hard", "Refuse the approval"), ("soft", "Warn, and record it")],
+    )
+    second_approver_from = Amount(
+        label="Second approver from this monthly sum on",
+        required=False,
+        help_text="Counts the request and all that the same person asked for in the team within 30 days. "
+        "Leave it empty if one approver is enough.",
+    )
+
+
+class StandInForm(forms.Form):
+    """Who stands in for whom, and when."""
+
+    approver = forms.ModelChoiceField(queryset=None, empty_label=None, label="Approver who is away")
+    stand_in = forms.ModelChoiceField(queryset=None, empty_label="Choose", label="Who decides instead")
+    from_day = forms.DateField(
+        label="First day", widget=forms.DateInput(attrs={"type": "date", "class": "short"})
+    )
+    to_day = forms.DateField(
+        label="Last day", widget=forms.DateInput(attrs={"type": "date", "class": "short"})
+    )
+
+    def __init__(self, *args, approvers, people, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["approver"].queryset = approvers.distinct().order_by("username")
+        self.fields["stand_in"].queryset = people
 
 
 class ChoosePasswordForm(SetPasswordForm):

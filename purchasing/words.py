@@ -89,11 +89,15 @@ class Entry:
 def grouped(events):
     """Events as timeline entries, in their order; neighbours of one click that say the same become one."""
     entries = []
-    for _, group in groupby(events, key=lambda e: (e.click or e.seq, e.action, e.was, e.note)):
+    for _, group in groupby(events, key=_as_one):
         group = list(group)
         many = None if len(group) == 1 else numbers(len(group))
         entries.append(Entry(group[0], sentence(group[0], number=many)))
     return entries
+
+
+def _as_one(event):
+    return (event.click or event.seq, event.action, event.was, event.note, event.on_behalf_of)
 
 
 def sentence(event, number=None):
@@ -104,9 +108,28 @@ def sentence(event, number=None):
             State.PURCHASING: "{number} was surely not bought; it waits in line again",
             State.HELD: "approved {number} again",
         }.get(event.was, words)
+    if event.data.get("over_budget"):
+        done, *rest = words.partition(";")
+        words = f"{done}, beyond the budget{''.join(rest)}"
     known = defaultdict(lambda: "?", {name: str(value) for name, value in event.data.items()})
     known |= {"number": number or phone(event.phone_number), "team": event.team or "a team"}
     return words.format_map(known)
+
+
+def who(event):
+    """Who did it: 'bob', or 'bob, standing in for ana'."""
+    return in_place_of(event.actor_name, event.on_behalf_of)
+
+
+def in_place_of(person, principal):
+    """A person, with whom they stood in for where they did: 'bob, standing in for ana'."""
+    return f"{person}, standing in for {principal}" if principal else str(person)
+
+
+def listed(names):
+    """Names as a sentence holds them: 'ana', 'ana and eve', 'ana, bob and eve'."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def phone(number):
@@ -136,6 +159,31 @@ def day(date):
 def money(cost):
     """A cost with its currency, or 'not known': never 0 for one that nobody knows."""
     return "not known" if cost is None else f"{plain(cost)} {settings.CURRENCY}"
+
+
+def sums(figures):
+    """What some numbers cost, in a few words: '3.00 USD once and 6.00 USD a month, 1 number of unknown price'."""
+    if figures.unknown == figures.count:
+        return "price not known"
+    known = f"{money(figures.upfront)} once and {money(figures.monthly)} a month"
+    return f"at least {known}; {numbers(figures.unknown)} of unknown price" if figures.unknown else known
+
+
+def remaining(amount):
+    """What is left of a budget, as a figure: '3.00 USD', 'already 7.20 USD over'."""
+    return money(amount) if amount >= 0 else f"already {money(-amount)} over"
+
+
+def at_least(amount, unknown):
+    """A sum that may lack costs that nobody knows: '3.00 USD', 'at least 3.00 USD', and 'not known' instead of 0."""
+    if not unknown:
+        return money(amount)
+    return f"at least {money(amount)}" if amount else money(None)
+
+
+def at_most(amount, unknown):
+    """What is left where such costs may come on top: '3.00 USD', 'at most 3.00 USD', 'already 7.20 USD over'."""
+    return f"at most {money(amount)}" if unknown and amount >= 0 else remaining(amount)
 
 
 def left(amount):

@@ -85,7 +85,8 @@ purchasing:request-edit           GET    login  404   200   403       403      2
 purchasing:request-edit           POST   login  404   done  403       403      done  403      403   403     403   login
 purchasing:request-approve        POST   login  404   403   403       done     403   done     403   403     done  login
 purchasing:request-reject         POST   login  404   403   403       done     403   done     403   403     done  login
-purchasing:request-cancel         POST   login  404   done  403       done     done  403      done  403     done  login
+purchasing:request-seen           POST   login  404   403   403       done     403   done     403   403     done  login
+purchasing:request-cancel         POST   login  404   done  403       302      done  403      302   403     302   login
 
 purchasing:approvals              GET    login  200   403   403       200      200   200      403   403     200   login
 purchasing:approvals-news         GET    login  200   403   403       200      200   200      403   403     200   login
@@ -153,6 +154,7 @@ mail-settings                     GET    login  200   200   200       200      2
 mail-settings                     POST   login  done  done  done      done     done  done     done  done    done  login
 purchasing:mails                  GET    login  200   200   200       200      200   200      200   200     200   login
 purchasing:mail                   GET    login  404   200   404       404      200   404      404   404     404   login
+purchasing:mail-html              GET    login  404   200   404       404      200   404      404   404     404   login
 
 healthz                           GET    200    200   200   200       200      200   200      200   200     200   200
 readyz                            GET    200    200   200   200       200      200   200      200   200     200   200
@@ -373,7 +375,7 @@ class Scene:
             return reverse(address, args=[self.team.slug])
         if name.startswith("papers-"):
             return reverse(address, args=[self.team.slug, self.papers.pk])
-        if name == "mail":
+        if name in ("mail", "mail-html"):
             return reverse(address, args=[self.mail.pk])
         if name == "team-stand-in-end":
             return reverse(address, args=[self.team.slug, self.stand_in.pk])
@@ -413,7 +415,7 @@ class Scene:
             self.read_until_another_try_is_open()
         if name in ("purchase-approve-again", "held-approve-again-several"):
             shown = {f"upfront-{self.dearer.pk}": "1.00", f"monthly-{self.dearer.pk}": "9.00"}
-            return shown | {"cause": "price", "purchase": [self.dearer.pk], "reason": "Still needed"}
+            return shown | {"group": "price", "purchase": [self.dearer.pk], "reason": "Still needed"}
         if name == "purchase-release":
             assert self.bought
             self.provider.owned_numbers.clear()
@@ -421,7 +423,7 @@ class Scene:
             Purchase.objects.update(purchased_at=clock.now() - timedelta(days=1))
         if name.startswith("held-") or name == "purchase-again":
             shown = {f"upfront-{self.doubtful.pk}": "1.00", f"monthly-{self.doubtful.pk}": "2.00"}
-            return shown | {"cause": "doubt", "purchase": [self.doubtful.pk], "reason": "Because"}
+            return shown | {"group": "doubt", "purchase": [self.doubtful.pk], "reason": "Because"}
         if name == "purchase-bought":
             self.provider.owned_numbers.append(owned(NUMBER, 4711))
             return {"provider_id": "4711", "reason": "I see it"}
@@ -444,7 +446,12 @@ class Scene:
             "paste-verdicts": {"page": "1", "pick": ["+12125550143"]},
             "request-new": self.request_fields if name == "request-new" else {},
             "request-edit": {"version": 1, "reason": "New desks", **self.line_fields(NUMBER, "Door")},
-            "team-rules": {"monthly_budget": "100", "budget_is_hard": "hard", "second_approver_from": "50"},
+            "team-rules": {
+                "monthly_budget": "100",
+                "budget_is_hard": "hard",
+                "second_approver_from": "50",
+                "seen": agreements.mark(self.team),
+            },
             "team-stand-in": {
                 "approver": self.ana.pk,
                 "stand_in": self.sam.pk,

@@ -7,6 +7,8 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 from django.template.loader import render_to_string
 
+from purchasing import versions
+from purchasing.models import Team
 from tests import factories
 from tests.access import Scene
 
@@ -142,8 +144,39 @@ PAGES = {
     "team of an approver, wrong": ("approver", "/teams/support/stand-ins/", {"from_day": "x"}),
     "team of its admin, wrong rules": ("admin", "/teams/support/rules/", {"monthly_budget": "x"}),
     "team of its admin, wrong": ("admin", "/teams/support/stop/", {"reason": ""}),
+    "key": ("admin", "/teams/support/key/"),
+    "key, wrong": ("admin", "/teams/support/key/", {"key": "idc_x", "scope": "", "password": ""}),
+    "key, not removed": ("admin", "/teams/support/key/remove/", {"reason": ""}),
+    "member": ("admin", "{member}"),
+    "team of its admin, not invited": ("admin", "/teams/support/invite/", {"username": "", "email": "x"}),
+    "mail settings": ("asker", "/accounts/mail/"),
+    "mail settings, wrong": ("asker", "/accounts/mail/", {"address": "x"}),
+    "mails": ("asker", "{mails}"),
+    "mail": ("asker", "{mail}"),
+    "purchase that the budget does not allow": ("approver", "{purchase}", "dearer", "budget"),
+    "decisions that the budget does not allow": ("approver", "/decisions/", "dearer", "budget"),
+    "request that the budget does not allow": ("approver", "{request}", "budget"),
+    "request with a yes": ("approver", "{request}", "yes"),
+    "request with a yes, not rejected": (
+        "approver",
+        "{request}reject/",
+        "yes",
+        {"form": "said-yes", "version": "1"},
+    ),
+    "request that was changed": ("approver", "{request}", "changed"),
     "too much": ("asker", "/paste/", {f"x{n}": "" for n in range(1001)}),
 }
+
+
+def sent_mail(scene):
+    """A mail as it was sent."""
+    scene.mail.subject, scene.mail.text, scene.mail.html = (
+        "S",
+        "Hello",
+        "<html><head></head></html>",
+    )
+    scene.mail.save()
+    return scene.mail
 
 
 @pytest.fixture(params=PAGES.values(), ids=PAGES.keys())
@@ -155,6 +188,17 @@ def shown(request, provider):
     for state, make in made.items():
         if state in rest:
             getattr(scene, make)
+    if "yes" in rest:
+        Team.objects.update(second_approver_from=0)
+        factories.approve(scene.request, scene.ana)
+    if "changed" in rest:
+        versions.edit(
+            scene.request.pk, actor=factories.actor(scene.sam), version=1, reason="Other desks", changes={}
+        )
+    if "budget" in rest:
+        Team.objects.filter(pk=scene.request.team_id).update(monthly_budget=1)
+    address = address.replace("{member}", f"/teams/support/members/{scene.member.pk}/")
+    address = address.replace("{mails}", "/mails/").replace("{mail}", f"/mails/{sent_mail(scene).pk}/")
     address = address.replace("{request}", f"/requests/{scene.request.pk}/")
     address = address.replace("{purchase}", f"/purchases/{scene.purchase.pk}/")
     address = address.replace("{paste}", f"/paste/{scene.paste.pk}/")
@@ -230,14 +274,16 @@ def labels(page):
         assert inside or field["aria-label"] or (field["id"] and field["id"] in labelled), field
         assert field["name"] or field["data-select-all"] or field["aria-label"], field
         if field["aria-invalid"]:
-            assert any(f"{field['id']}{end}" in field["aria-describedby"] for end in ("_error", "-error")), (
-                field
-            )
+            group = next((one for one in field.above if one.tag == "fieldset"), field)
+            said = f"{field['aria-describedby']} {group['aria-describedby']}".split()
+            assert any(one.endswith(("_error", "-error")) for one in said), field
 
 
 def named(page):
     for one in page.tags(*NAMED_BY_TEXT):
         assert one.words or one["aria-label"], one
+    for one in page.tags("iframe"):
+        assert one["title"] and "allow-scripts" not in one["sandbox"], one
 
 
 def nothing_inline(page):

@@ -1,14 +1,16 @@
 """The queue of approvals and the decision: what is forged, late or wrong gets a sentence, and decides nothing."""
 
+import html
 import re
 
 import pytest
 
-from purchasing import approving
-from purchasing.models import Approval, Purchase
+from purchasing import approving, costs, versions
+from purchasing.models import Approval, OfferLook, Purchase
 from purchasing.states import State
 from tests import factories
 from tests.access import words
+from tests.provider import offer
 
 pytestmark = pytest.mark.django_db
 NUMBERS = ["+12125550101", "+12125550102", "+12125550103"]
@@ -49,14 +51,28 @@ class TestDeciding:
         client.force_login(sam)
         assert "Use the old ones" in words(client.get(f"/requests/{asked.pk}/"))
 
-    def test_the_button_says_how_many_and_how_much(self, client, asked):
-        assert "Approve 3 numbers, 6.00 USD a month" in words(client.get("/approvals/"))
-
-    def test_the_button_never_says_0_for_a_price_that_nobody_knows(self, client, team, sam):
-        factories.request(team, sam, NUMBERS, upfront_cost=None, monthly_cost=None)
+    def test_the_button_speaks_of_the_ticked_numbers_and_of_all_stands_beside_it(self, client, asked):
         said = words(client.get("/approvals/"))
-        assert "Approve 3 numbers, price not known" in said
+        assert (
+            "Approve the ticked numbers 3 numbers in all: 3.00 USD once and 6.00 USD a month "
+            "Reject the ticked numbers" in said
+        )
+
+    def test_with_javascript_it_says_how_many_and_how_much(self, client, asked):
+        """What desk.js makes of it is seen in the browser tests."""
+        page = client.get("/approvals/").content.decode()
+        assert 'data-tally="Approve {numbers}, {monthly} USD a month"' in page
+        assert 'data-tally="and {upfront} USD once"' in page
+        assert page.count('data-monthly="2.00" data-upfront="1.00"') == 3
+
+    def test_a_price_that_nobody_knows_is_never_0(self, client, team, sam):
+        factories.request(team, sam, NUMBERS, upfront_cost=None, monthly_cost=None)
+        page = client.get("/approvals/")
+        said = words(page).replace("Committed 0.00 USD", "")  # nothing is
         assert "0.00" not in said
+        assert "Waiting for approval not known" in said and "Committed after this not known" in said
+        assert "3 numbers in all: price not known" in words(page)
+        assert 'data-tally-unknown="Approve {numbers}, price not known"' in page.content.decode()
 
     @pytest.mark.parametrize(
         "target, there",
@@ -164,38 +180,122 @@ class TestWhatIsDecidedAlready:
 
 
 class TestNews:
-    def seen(self, response):
-        return re.search(r"news/\?seen=([^\"]*)", response.content.decode())[1]
-
-    def news(self, client, seen):
-        return client.get("/approvals/news/", {"seen": seen})
+    def poll(self, client, page):
+        """Ask as the page does that was drawn, or polled, last."""
+        return client.get(html.unescape(re.search(r'hx-get="([^"]*)"', page.content.decode())[1]))
 
     def test_is_204_while_the_queue_is_as_it_was(self, client, asked):
-        assert self.news(client, self.seen(client.get("/approvals/"))).status_code == 204
+        assert self.poll(client, client.get("/approvals/")).status_code == 204
 
     def test_of_an_empty_queue_is_204(self, client):
-        assert self.news(client, self.seen(client.get("/approvals/"))).status_code == 204
+        assert self.poll(client, client.get("/approvals/")).status_code == 204
 
     def test_says_once_that_something_came(self, client, asked, team, sam):
-        seen = self.seen(client.get("/approvals/"))
+        page = client.get("/approvals/")
         factories.request(team, sam, ["+12125550109"])
-        response = self.news(client, seen)
-        assert words(response) == "The queue has changed: 2 requests wait now. Show it"
-        assert self.news(client, self.seen(response)).status_code == 204
+        news = self.poll(client, page)
+        assert words(news).startswith("The queue has changed: 2 requests wait now. Show it")
+        assert self.poll(client, news).status_code == 204
 
     def test_tells_when_one_number_was_decided_elsewhere(self, client, asked, ana):
-        seen = self.seen(client.get("/approvals/"))
+        page = client.get("/approvals/")
         first, *_ = asked.purchases.order_by("pk")
         approving.approve(asked.pk, [first.pk], approver=factories.actor(ana), version=1)
-        assert self.news(client, seen).status_code == 200
+        said = words(self.poll(client, page))
+        assert "The queue has changed: 1 request waits now." in said
+        assert "Numbers of it were decided." in said
 
-    @pytest.mark.parametrize("seen", ["<script>alert(1)</script>", "x" * 5000, "\x00", '"><b>'])
-    def test_shows_nothing_of_a_forged_mark(self, client, asked, seen):
-        page = self.news(client, seen).content.decode()
-        assert "<script>" not in page and "<b>" not in page and "xxx" not in page
+    @pytest.mark.parametrize(
+        "text", ["<script>alert(1)</script>", "x" * 3000, "\x00", '"><b>', "1:1.1.1.1-" * 300]
+    )
+    def test_shows_nothing_of_a_forged_mark(self, client, asked, text):
+        page = client.get("/approvals/news/", {"seen": text, "drawn": text})
+        assert page.status_code == 200
+        assert "<script>" not in page.content.decode() and "<b>" not in page.content.decode()
+        assert "xxx" not in words(page)
 
     def test_nothing_that_is_typed_lies_in_what_is_polled(self, client, asked):
         page = client.get("/approvals/").content.decode()
         polled = re.search(r'<div id="approvals-news"[^>]*hx-get[^>]*>(.*?)</div>', page, re.DOTALL)[1]
         assert polled.strip() == ""
         assert len(re.findall("hx-get", page)) == 1
+        line = re.search(r'<div class="small muted" id="check-\d+">(.*?)</div>', page, re.DOTALL)[1]
+        assert "input" not in line and "textarea" not in line
+
+
+class TestTheCheckInTheCard:
+    """The line that says when IdentityCall was asked last, and what changed since the card was drawn."""
+
+    poll = TestNews.poll
+    LISTED = "Since this page was drawn: "
+
+    @pytest.fixture(params=["/approvals/", "/requests/{}/"], ids=["queue", "request"])
+    def address(self, request, asked):
+        return request.param.format(asked.pk)
+
+    def look(self, asked):
+        """What the worker does when the page was opened."""
+        costs.confirm(asked.pk)
+
+    def line(self, page, asked):
+        found = re.search(rf'id="check-{asked.pk}"[^>]*>(.*?)</div>', page.content.decode(), re.DOTALL)
+        return " ".join(html.unescape(re.sub("<[^>]*>", "", found[1])).split())
+
+    def test_says_that_nobody_was_asked_yet_and_then_when(self, client, asked, address, provider):
+        page = client.get(address)
+        assert self.line(page, asked) == "IdentityCall has not been asked yet."
+        self.look(asked)
+        line = self.line(self.poll(client, page), asked)
+        assert re.match(r"IdentityCall was last asked at \d\d:\d\d:\d\d\. Since this page was drawn: ", line)
+        assert "A price changed, or IdentityCall has confirmed it. What IdentityCall offers changed." in line
+        assert self.line(client.get(address), asked).startswith("IdentityCall was last asked at ")
+        assert self.LISTED not in self.line(client.get(address), asked)
+
+    def test_says_that_a_price_changed_with_a_link_that_redraws(self, client, asked, address, provider):
+        self.look(asked)
+        page = client.get(address)
+        assert self.poll(client, page).status_code == 204
+        provider.offers = [offer(number, monthly="3.00") for number in NUMBERS]
+        OfferLook.objects.all().delete()
+        self.look(asked)
+        news = self.poll(client, page)
+        line = self.line(news, asked)
+        assert "The request was changed. A price changed, or IdentityCall has confirmed it." in line
+        assert line.endswith("Show it as it is now")
+        link = re.search(r'href="([^"]*)#request-', news.content.decode())[1]
+        assert link.startswith(f"{address}?now=")
+        assert self.LISTED not in self.line(client.get(html.unescape(link)), asked)
+
+    def test_keeps_saying_it_until_the_page_is_drawn_anew(self, client, asked, address, sam, provider):
+        page = client.get(address)
+        self.look(asked)
+        news = self.poll(client, page)
+        versions.edit(asked.pk, actor=factories.actor(sam), version=1, reason="Other", changes={})
+        line = self.line(self.poll(client, news), asked)
+        assert "The request was changed." in line and "What IdentityCall offers changed." in line
+
+    def test_says_that_a_number_is_not_on_offer_any_more(self, client, asked, address, provider):
+        self.look(asked)
+        page = client.get(address)
+        assert "Still offered at this price" in words(page)
+        provider.offers = []
+        OfferLook.objects.all().delete()
+        self.look(asked)
+        assert "What IdentityCall offers changed." in self.line(self.poll(client, page), asked)
+        assert "Not seen in the list just now" in words(client.get(address))
+
+    def test_an_edit_is_said(self, client, asked, address, sam):
+        page = client.get(address)
+        versions.edit(asked.pk, actor=factories.actor(sam), version=1, reason="Other", changes={})
+        assert "The request was changed." in self.line(self.poll(client, page), asked)
+
+    @pytest.mark.parametrize("drawn", ["<script>alert(1)</script>", "x" * 3000, '"><b>', "1.2.3.4"])
+    def test_of_a_forged_mark_nothing_is_shown(self, client, asked, drawn):
+        page = client.get(f"/requests/{asked.pk}/live/", {"drawn": drawn}).content.decode()
+        assert "<script>" not in page and "<b>" not in page
+
+    def test_who_cannot_decide_reads_when_it_was_asked(self, client, asked, sam, provider):
+        client.force_login(sam)
+        assert "IdentityCall has not been asked yet." in words(client.get(f"/requests/{asked.pk}/"))
+        self.look(asked)
+        assert "IdentityCall was last asked at" in words(client.get(f"/requests/{asked.pk}/"))

@@ -1,5 +1,7 @@
 """Purchases that need a decision: their page, the list of them, and every wrong click."""
 
+from decimal import Decimal
+
 import pytest
 
 from purchasing import clock, decisions, procurement
@@ -7,7 +9,7 @@ from purchasing.models import Purchase, VirtualNumber
 from purchasing.states import State
 from tests import factories
 from tests.access import NUMBER, Scene, words
-from tests.provider import owned
+from tests.provider import offer, owned
 
 pytestmark = pytest.mark.django_db
 STEPS = ("it-was-bought", "try-again", "give-up", "approve-again")
@@ -160,7 +162,7 @@ class TestWhatIsWrong:
 class TestSeveral:
     def post(self, client, step, **fields):
         return client.post(
-            f"/decisions/{step}/", {"cause": "doubt", "reason": "No longer needed"} | fields, follow=True
+            f"/decisions/{step}/", {"group": "doubt", "reason": "No longer needed"} | fields, follow=True
         )
 
     def test_are_given_up_for_one_reason(self, scene, approver):
@@ -177,16 +179,98 @@ class TestSeveral:
         assert scene.purchase.state == State.HELD
 
     def test_no_reason_is_a_sentence(self, scene, approver):
-        for cause in ("doubt", "", "<script>alert(1)</script>", "x" * 5000):
-            response = self.post(approver, "give-up", purchase=[scene.doubtful.pk], reason=" ", cause=cause)
-            assert "Say why: the reason stays in the record." in words(response)
+        for group in ("doubt", "", "<script>alert(1)</script>", "x" * 5000):
+            response = self.post(approver, "give-up", purchase=[scene.doubtful.pk], reason=" ", group=group)
+            assert "Reason: Say why: the reason stays in the record." in words(response)
             assert "<script>alert" not in response.content.decode()
         assert scene.purchase.state == State.HELD
+
+    def test_no_reason_is_said_at_its_place_too(self, scene, approver):
+        fields = {"purchase": [scene.doubtful.pk], "reason": " ", "group": f"doubt-{scene.team.pk}"}
+        page = self.post(approver, "give-up", **fields).content.decode()
+        assert f'id="several-doubt-{scene.team.pk}_reason_error"' in page
 
     def test_other_peoples_are_not_decided(self, scene):
         for role in ("other", "asker", "auditor"):
             self.post(scene.client(role), "give-up", purchase=[scene.doubtful.pk])
         assert scene.purchase.state == State.HELD
+
+
+class TestTheMoney:
+    """What another yes costs, and what it does to the budget, stands where it is said."""
+
+    SOLD = "+12125550102"
+
+    def rules(self, scene, **fields):
+        type(scene.team).objects.filter(pk=scene.team.pk).update(**fields)
+
+    def both(self, client, purchase):
+        """What the page of the number and that of all decisions say."""
+        return [words(client.get(address)) for address in (f"/purchases/{purchase.pk}/", "/decisions/")]
+
+    def test_stands_on_both_pages(self, scene, approver):
+        purchase = scene.dearer
+        self.rules(scene, monthly_budget=Decimal(20))
+        for said in self.both(approver, purchase):
+            assert (
+                "Budget a month 20.00 USD Committed 3.00 USD Waiting for approval 0.00 USD "
+                "Left now 17.00 USD Left after this 10.00 USD" in said
+            )
+
+    def test_of_what_is_tried_again_nothing_comes_on_top(self, scene, approver):
+        purchase = scene.doubtful
+        self.rules(scene, monthly_budget=Decimal(20))
+        scene.read_until_another_try_is_open()
+        for said in self.both(approver, purchase):
+            assert "Left now 17.00 USD Left after this 17.00 USD" in said
+
+    def test_the_buttons_say_what_and_how_much(self, scene, approver):
+        page = approver.get(f"/purchases/{scene.dearer.pk}/")
+        assert "Approve again, 9.00 USD a month and 1.00 USD once" in words(page)
+        page = approver.get("/decisions/")
+        assert "Give up the ticked numbers Approve the ticked numbers again" in words(page)
+        html = page.content.decode()
+        assert 'data-tally="Approve {numbers} again, {monthly} USD a month"' in html
+        assert 'data-monthly="9.00" data-needs="7.00"' in html
+
+    def test_what_a_hard_budget_does_not_allow_is_a_sentence_and_no_button(self, scene, approver):
+        purchase = scene.dearer
+        self.rules(scene, monthly_budget=Decimal(8))
+        one, all_of_them = self.both(approver, purchase)
+        assert "This is 2.00 USD more than the budget of Support allows." in one
+        assert "Approve again, 9.00" not in one and "Give up" in one
+        assert "Left after this already 2.00 USD over" in one
+        assert "Approve the ticked numbers again" not in all_of_them
+
+    def test_beyond_a_soft_budget_is_said_afterwards(self, scene, approver):
+        purchase = scene.dearer
+        self.rules(scene, monthly_budget=Decimal(8), budget_is_hard=False)
+        said = words(decide(approver, purchase, "approve-again"))
+        assert "Approved again: it is in line." in said
+        assert "This goes beyond the budget of Support: it is already 2.00 USD over." in said
+        assert "ana: approved +1 212-555-0101 again, beyond the budget" in said
+
+    def test_a_first_yes_names_who_has_to_say_it_too(self, scene, approver):
+        purchase = scene.dearer
+        factories.member("eve", scene.team, "approver")
+        self.rules(scene, second_approver_from=Decimal(1))
+        said = words(decide(approver, purchase, "approve-again"))
+        assert "Your yes is kept. ana said yes; eve has to say it too." in said
+
+    def test_each_team_has_its_own(self, scene, provider):
+        """What is held in two teams is decided apart: each has a budget of its own."""
+        purchase = scene.dearer
+        factories.member("ana", scene.sales, "approver")
+        bea = factories.member("bea", scene.sales, "requester")
+        provider.offers.append(offer(self.SOLD, monthly="9.00"))
+        for other in factories.approve(factories.request(scene.sales, bea, [self.SOLD]), scene.ana):
+            procurement.buy(other.pk)
+        self.rules(scene, monthly_budget=Decimal(20))
+        said = words(scene.client("approver").get("/decisions/"))
+        assert "Support: IdentityCall now asks more than was approved" in said
+        assert "Sales: IdentityCall now asks more than was approved" in said
+        assert said.count("Budget a month 20.00 USD") == said.count("Budget a month none") == 1
+        assert purchase.state == State.HELD
 
 
 def test_a_cost_that_nobody_knows_is_never_0(provider, team, sam, client):
@@ -205,4 +289,5 @@ def test_a_cost_that_nobody_knows_is_never_0(provider, team, sam, client):
         f"/requests/{purchase.request_id}/",
         "/requests/",
     ):
-        assert "0.00" not in words(client.get(address)), address
+        said = words(client.get(address)).replace("Waiting for approval 0.00 USD", "")  # nothing does
+        assert "0.00" not in said, address

@@ -114,6 +114,12 @@ class TestStoring:
         assert "scope" in store(browser, scope=scope).context["store_form"].errors
         assert provider.calls == []
 
+    def test_a_key_that_may_not_write_is_said_at_the_field(self, browser, team, provider):
+        provider.tells_of_the_key(write=403)
+        page = store(browser)
+        assert "may not write" in page.context["store_form"].errors["key"][0]
+        assert ApiKey.objects.count() == 1
+
     @pytest.mark.parametrize(
         "answer, part",
         [
@@ -195,6 +201,22 @@ class TestTesting:
         assert "What waits for the key is bought now." in words(send(browser, TEST))
         procurement.buy(approved.pk)
         assert factories.state_of(approved) == "purchased"
+
+    def test_one_that_cannot_write_says_that_it_cannot_buy(self, browser, client, team, provider, sam):
+        provider.tells_of_the_key(write=403)
+        page = send(browser, TEST)
+        assert "It cannot buy: IdentityCall says that it has no write permission." in words(page)
+        assert "Cannot buy" in words(page) and "Probably" not in words(page)
+        client.force_login(sam)
+        assert "API key Cannot buy" in words(client.get("/teams/support/"))
+
+    def test_a_refused_one_is_not_said_to_buy_probably(self, browser, team, provider):
+        provider.tells_of_the_key()
+        assert "Probably" in words(send(browser, TEST))
+        refuse(team)
+        said = words(browser.get(PAGE))
+        assert "Refused by IdentityCall" in said and "No, as long as IdentityCall refuses it" in said
+        assert "Probably" not in said
 
     @pytest.mark.parametrize("answer", [REFUSED, requests.ReadTimeout(), (429, {}, "")])
     def test_one_that_does_not_pass_is_a_warning(self, browser, team, provider, answer):

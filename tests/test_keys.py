@@ -119,19 +119,23 @@ class TestStoring:
         assert not keys.is_account_wide(key)
         assert (key.said_scope, keys.who_said(key).actor_name) == ("account", "tom")
 
-    @pytest.mark.parametrize(
-        "status, may", [(422, True), (400, True), (403, False), (500, None), (201, None)]
-    )
+    @pytest.mark.parametrize("status, may", [(422, True), (400, True), (500, None), (201, None)])
     def test_the_call_that_must_fail_tells_whether_it_probably_may_buy(
         self, team, tom, provider, status, may
     ):
         provider.tells_of_the_key(write=status)
         key, sentence = store(team, tom)
         assert key.may_write is may
-        assert (
-            sentence.count("It probably may buy." if may else "may not buy" if may is False else "could not")
-            == 1
-        )
+        assert sentence.count("It probably may buy." if may else "could not") == 1
+
+    def test_a_key_that_proves_that_it_may_not_write_is_not_stored(self, team, tom, provider):
+        provider.tells_of_the_key(write=403)
+        with pytest.raises(keys.NotTaken, match="may not write, so nothing could be bought") as refusal:
+            store(team, tom)
+        assert refusal.value.field == "key"
+        assert str(pauses.current_key(team)) == "…1234"
+        assert ApiKey.objects.count() == 1
+        assert last_event("key.not_stored").note == str(refusal.value)
 
     def test_projects_that_cannot_be_read_leave_it_unknown(self, team, tom, provider):
         provider.http.add("GET", PROJECTS, status=500)

@@ -13,9 +13,9 @@ LAYERS = """
 0  states clock naming recording redaction encryption guard draining wake countries
 1  models identitycall words
 2  candidates audit rules budgets papers startup
-3  selectors workflow pauses inventory reminders
+3  selectors workflow pauses inventory reminders invitations changes
 4  stops people agreements settlement approving versions verdicts drafts
-5  register procurement aftercare costs invitations briefing keys letters
+5  register procurement aftercare costs briefing keys letters
 6  evidence notifications finding
 7  decisions tasks work forms
 8  team_forms views urls account_urls admin middleware context_processors templatetags management apps migrations

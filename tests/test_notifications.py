@@ -14,6 +14,7 @@ import requests
 from django.conf import settings
 from django.core import mail
 from django.core.management import CommandError, call_command
+from django.db.models import F
 from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
 from django.urls import reverse
@@ -33,6 +34,7 @@ from purchasing import (
     versions,
     workflow,
 )
+from purchasing.identitycall.resources import Offer
 from purchasing.models import (
     AuditEvent,
     AuditHead,
@@ -40,6 +42,8 @@ from purchasing.models import (
     MailCursor,
     Membership,
     Purchase,
+    PurchaseRequest,
+    RequestVersion,
     StandIn,
     Team,
     User,
@@ -164,7 +168,49 @@ class TestSomethingWaits:
             asked.pk, actor=actor(sam), version=1, reason="For London", changes={}, taken_out=ids(asked)[:3]
         )
         assert told() == [("ana", f"sam changed request {asked.pk}: 5 numbers for Support")]
-        assert "> For London\n" in mail.outbox[0].body
+        [message] = mail.outbox
+        assert "> For London\n" in message.body
+        for content in (message.body, html_of(message)):
+            assert "The reason was: New desks" in content
+            assert "+1 212-555-0101 is now: Cancelled." in content
+
+    def test_two_edits_are_one_mail_that_says_what_both_changed(self, asked, sam, ana):
+        first, second, *_ = asked.purchases.order_by("pk")
+        for version, purchase in enumerate((first, second), 1):
+            change = versions.Change(
+                name=f"Door {version}", number_type="local", requirement_group_id=None, record_calls=True
+            )
+            versions.edit(
+                asked.pk, actor=actor(sam), version=version, reason="New desks", changes={purchase.pk: change}
+            )
+        assert len(told()) == 1
+        assert "- +1 212-555-0101: name was Desk, is Door 1.\n" in mail.outbox[0].body
+        assert "- +1 212-555-0102: name was Desk, is Door 2.\n" in mail.outbox[0].body
+
+    def test_a_price_that_voids_a_first_yes_is_told_to_who_has_to_decide_again(self, team, sam, ana):
+        Team.objects.update(second_approver_from=Decimal("1"))
+        member("ida", team, "approver")
+        request = factories.request(team, sam, NUMBERS)
+        told()
+        self.cost_more(request, NUMBERS[:2])
+        assert told() == []  # nobody has said yes yet
+        approving.approve(request.pk, ids(request)[:1], approver=actor(ana), version=2)
+        self.cost_more(request, NUMBERS[1:4], "4.00")
+        subject = f"Another price in request {request.pk}: 8 numbers for Support"
+        assert told() == [("ana", subject), ("ida", subject)]
+        for content in (mail.outbox[0].body, html_of(mail.outbox[0])):
+            assert "+1 212-555-0102: cost a month was 3.00 USD, is 4.00 USD." in content
+            assert "0101: cost" not in content
+        assert told() == []
+
+    def cost_more(self, request, numbers, monthly="3.00"):
+        """IdentityCall shows other prices for these numbers of a request."""
+        costs = {"upfront_cost": Decimal("1.00"), "monthly_cost": Decimal(monthly), "number_type": "local"}
+        shown = {
+            purchase.pk: Offer(phone_number=purchase.phone_number, country_code="US", **costs)
+            for purchase in request.purchases.filter(phone_number__in=numbers)
+        }
+        versions.note_offers(request.pk, shown, seen_at=clock.now(), actor=audit.WORKER)
 
     def test_an_edit_right_after_the_request_is_one_mail(self, team, sam, ana):
         request = factories.request(team, sam, NUMBERS)
@@ -201,6 +247,35 @@ class TestSomethingWaits:
             assert told() == [expected]
             reminders.remind()
             assert told() == []
+
+    def test_reminders_begin_anew_with_a_new_version(self, asked, sam, settings):
+        settings.REMIND_APPROVERS_AFTER_HOURS = 24
+        still = [("ana", f"Still waiting for you: 8 numbers for Support (request {asked.pk})")]
+        self.go_on(hours=25)
+        reminders.remind()
+        assert told() == still
+        self.cost_more(asked, NUMBERS[:1])
+        self.go_on(hours=23)
+        reminders.remind()
+        assert told() == []  # although its numbers are 48 hours old
+        self.go_on(hours=2)
+        reminders.remind()
+        reminders.remind()
+        assert told() == still
+
+    def test_an_edit_brings_no_reminder_at_once(self, asked, sam):
+        self.go_on(hours=30)
+        versions.edit(asked.pk, actor=actor(sam), version=1, reason="For London", changes={})
+        told()
+        reminders.remind()
+        assert told() == []
+
+    def go_on(self, *, hours):
+        """Let time go by for what is kept of requests."""
+        past = timedelta(hours=hours)
+        Purchase.objects.update(state_changed_at=F("state_changed_at") - past)
+        RequestVersion.objects.update(replaced_at=F("replaced_at") - past)
+        PurchaseRequest.objects.update(reminded_at=F("reminded_at") - past)
 
 
 class TestStandIns:

@@ -21,7 +21,9 @@ class TestHome:
 
     def test_shows_what_waits_for_whom(self, client, pending, sam, ana):
         client.force_login(ana)
-        assert "Approve or reject 1 number for Support" in words(client.get("/"))
+        said = words(client.get("/"))
+        assert f"Request {pending.pk}: approve or reject 1 number for Support" in said
+        assert "New desks 1.00 USD once and 2.00 USD a month" in said
         client.force_login(sam)
         assert "Nothing waits for you." in words(client.get("/"))
 
@@ -34,9 +36,12 @@ class TestHome:
     def test_tells_the_team_admin_alone_about_a_refused_key(self, client, team, tom, sam):
         team.keys.update(refused_at=clock.now())
         client.force_login(tom)
-        assert "IdentityCall refuses the API key …1234" in words(client.get("/"))
+        page = client.get("/")
+        waits = words(page).partition("What waits for me")[2].partition("My requests")[0]
+        assert "Store a new API key for Support IdentityCall refuses …1234 since" in waits
+        assert 'href="/teams/support/key/"' in page.content.decode()
         client.force_login(sam)
-        assert "refuses the API key" not in words(client.get("/"))
+        assert "IdentityCall refuses" not in words(client.get("/"))
 
 
 class TestNumbers:

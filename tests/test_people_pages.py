@@ -2,8 +2,8 @@
 
 import pytest
 
-from purchasing import invitations, people
-from purchasing.models import Membership, Team, User
+from purchasing import clock, notifications, people
+from purchasing.models import Mail, Membership, Team, User
 from tests import factories
 from tests.access import snapshot, words
 
@@ -137,6 +137,14 @@ class TestAMember:
         page = send(client, f"{member(tom)}roles/", roles=["approver"], seen="admin")
         assert "Support has no team admin now" in words(page)
 
+    def test_is_taken_out_and_switched_off_only_behind_words_that_are_opened_first(self, browser, team, sam):
+        page = browser.get(member(sam)).content.decode()
+        for step in (f"{member(sam)}remove/", f"/people/{sam.pk}/switch-off/"):
+            before = page.partition(f'action="{step}"')[0]
+            assert before.rpartition("<details")[2].count("</details>") == 0
+        assert '<details class="choice" open' not in page
+        assert "Yes, take sam out of Support" in page and "Yes, switch the account of sam off" in page
+
     def test_is_taken_out(self, browser, team, sam):
         page = send(browser, f"{member(sam)}remove/")
         assert page.redirect_chain == [(TEAM, 302)]
@@ -161,12 +169,17 @@ class TestAMember:
     def test_gets_another_link(self, browser, team):
         send(browser, INVITE, **BEA)
         bea = User.objects.get(username="bea")
-        row = invitations.last_mail(bea)
-        type(row).objects.update(status="FAILED")
-        assert "could not be sent" in words(browser.get(member(bea)))
+        assert "asked for by tom" in words(browser.get(member(bea)))
+        notifications.collect()
+        assert "waits to be sent" in words(browser.get(member(bea)))
+        assert "less than a minute ago" in words(send(browser, f"{member(bea)}link/"))
+        Mail.objects.update(given_up_at=clock.now(), problem="The mail server said: 550 No such person")
+        assert "could not be sent. The mail server said: 550" in words(browser.get(member(bea)))
         page = send(browser, f"{member(bea)}link/")
         assert "A mail with a link is on its way to bea@example.com." in words(page)
-        assert "less than a minute ago" in words(send(browser, f"{member(bea)}link/"))
+        notifications.collect()
+        notifications.send()
+        assert "Last link by mail," in words(browser.get(member(bea)))
 
     def test_other_teams_are_shown_to_superusers_alone(self, browser, team, sam):
         factories.member("sam", factories.team("Sales", key=None), "requester")

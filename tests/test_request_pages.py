@@ -9,8 +9,9 @@ import pytest
 from django.urls import reverse
 from django.utils.html import escape
 
-from purchasing import approving, clock, drafts, procurement
-from purchasing.models import Draft, Purchase, PurchaseRequest, RequirementGroup
+from purchasing import approving, audit, candidates, clock, drafts, procurement, versions
+from purchasing.identitycall.resources import Offer
+from purchasing.models import Draft, Paste, Purchase, PurchaseRequest, RequirementGroup
 from purchasing.states import State
 from tests import factories
 from tests.access import words
@@ -106,6 +107,39 @@ class TestTheForm:
     def test_the_way_back_leads_to_the_request_that_was_made(self, client, draft, team):
         client.post(NEW, fields(draft, team))
         assert "That form was sent before" in words(client.get(NEW, {"draft": draft.pk}, follow=True))
+
+    def test_the_approver_reads_no_warning_that_was_for_who_asks(self, client, sam, team, ana):
+        [candidate] = candidates.read("+1 555 123 4567").candidates
+        draft = drafts.of_paste(Paste.objects.create(user=sam, team=team), [candidate])
+        assert "Choose one before you ask for it" in words(client.get(NEW, {"draft": draft.pk}))
+        client.post(NEW, fields(draft, team, **{"n-0-number_type": ""}))
+        purchase = Purchase.objects.get()
+        assert "The numbering plan does not know this number." in purchase.warning
+        client.force_login(ana)
+        for address in ("/approvals/", f"/requests/{purchase.request_id}/"):
+            said = words(client.get(address))
+            assert "Choose one" not in said and "type not known" in said
+            assert "The numbering plan does not know this number." in said
+
+    def test_the_approver_reads_the_purpose_and_the_papers(self, client, sam, team, ana):
+        entry = group(team)
+        draft = factories.draft(sam, NUMBERS, number_type="local", monthly_cost=Decimal(2))
+        chosen = {"purpose": "Hotline", "n-0-requirement_group_id": "12"}
+        client.post(NEW, fields(draft, team, **chosen))
+        asked = PurchaseRequest.objects.get()
+        client.force_login(ana)
+        for address in ("/approvals/", f"/requests/{asked.pk}/"):
+            said = words(client.get(address))
+            assert "For: Hotline" in said and "Papers: Company register (requirement group 12)" in said
+            assert "Choose the requirement group." in said  # of the other number
+        first = asked.purchases.order_by("pk")[0]
+        assert "Papers Company register (requirement group 12)" in words(
+            client.get(f"/purchases/{first.pk}/")
+        )
+        entry.removed_at = clock.now()
+        entry.save()
+        said = words(client.get("/approvals/"))
+        assert "The requirement group 12 is not in the team's register." in said
 
     def test_numbers_and_costs_come_from_the_draft_alone(self, client, draft, team):
         forged = {
@@ -497,6 +531,67 @@ class TestChanging:
         assert "Changed. The approvers see the new version" in words(self.change(client, pending))
         purchase = pending.purchases.get()
         assert (purchase.version, purchase.name, purchase.record_calls) == (2, "Door", False)
+
+    def sent_again(self, client, asked, response):
+        """Save once more what the page that came back holds."""
+        form, lines = response.context["form"], response.context["lines"]
+        fields = {name: form[name].value() for name in form.fields}
+        fields |= {"n-TOTAL_FORMS": len(lines.forms), "n-INITIAL_FORMS": len(lines.forms)}
+        for line in lines.forms:
+            fields |= {line.add_prefix(name): line[name].value() or "" for name in line.fields}
+        return client.post(f"/requests/{asked.pk}/edit/", fields, follow=True)
+
+    def another_price(self, asked, number=NUMBERS[0]):
+        """IdentityCall shows another price, which makes a new version."""
+        purchase = asked.purchases.get(phone_number=number)
+        shown = Offer(number, "US", "local", upfront_cost=Decimal(1), monthly_cost=Decimal(3))
+        versions.note_offers(asked.pk, {purchase.pk: shown}, seen_at=clock.now(), actor=audit.WORKER)
+
+    def test_on_an_older_page_keeps_what_was_typed_says_what_changed_and_can_be_saved(self, client, pending):
+        self.another_price(pending)
+        response = self.change(client, pending)
+        said = words(response)
+        assert "This request has changed since you opened the page, so nothing is saved yet." in said
+        assert "+1 212-555-0101: cost a month was 2.00 USD, is 3.00 USD." in said
+        assert pending.purchases.get().name == "Desk"
+        form, [line] = response.context["form"], response.context["lines"].forms
+        assert (form["version"].value(), form["reason"].value()) == (2, "Fewer desks")
+        assert (line["name"].value(), line["record_calls"].value()) == ("Door", "no")
+        assert "Changed. The approvers see the new version" in words(
+            self.sent_again(client, pending, response)
+        )
+        purchase = pending.purchases.get()
+        assert (purchase.version, purchase.name, purchase.record_calls) == (3, "Door", False)
+
+    def test_on_an_older_page_takes_over_what_the_person_has_not_touched(self, client, pending, team):
+        group(team)
+        self.change(client, pending, **{"n-0-name": "Back door", "n-0-requirement_group_id": "12"})
+        response = self.change(client, pending, reason="New desks", **{"n-0-name": "Desk"})
+        form, [line] = response.context["form"], response.context["lines"].forms
+        assert form["reason"].value() == "Fewer desks"
+        assert (line["name"].value(), line["requirement_group_id"].value()) == ("Back door", "12")
+
+    def test_of_numbers_that_were_decided_meanwhile_keeps_the_others(self, client, team, sam, ana):
+        asked = factories.request(team, sam, NUMBERS)
+        first, second = asked.purchases.order_by("pk")
+        approving.reject(asked.pk, [first.pk], approver=factories.actor(ana), version=1, reason="No")
+        fields = {"n-TOTAL_FORMS": 2, "n-INITIAL_FORMS": 2, "n-1-phone_number": NUMBERS[1]}
+        fields |= {"n-1-name": "Back door", "n-1-record_calls": "yes", "n-1-take_out": "on"}
+        response = self.change(client, asked, **fields)
+        assert "+1 212-555-0101 is now: Rejected." in words(response)
+        [line] = response.context["lines"].forms
+        assert (line["phone_number"].value(), line["name"].value(), line["take_out"].value()) == (
+            NUMBERS[1],
+            "Back door",
+            True,
+        )
+        assert "Back door" not in second.__class__.objects.get(pk=second.pk).name
+
+    def test_of_what_was_decided_altogether_is_a_sentence(self, client, pending, ana):
+        factories.approve(pending, ana)
+        response = self.change(client, pending)
+        assert response.redirect_chain == [(f"/requests/{pending.pk}/", 302)]
+        assert "nothing can be changed any more" in words(response)
 
     @pytest.mark.parametrize(
         "name", ["version", "reason", "n-0-phone_number", "n-0-record_calls", "n-TOTAL_FORMS"]

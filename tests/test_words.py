@@ -31,6 +31,29 @@ class TestMoney:
     def test_has_two_to_four_places_and_never_0_for_the_unknown(self, cost, said):
         assert words.money(cost) == said
 
+    def test_sums_in_one_line_say_what_they_leave_out(self):
+        known = factories.line("+1", upfront_cost=Decimal(1), monthly_cost=Decimal(2))
+        unknown = factories.line("+1", upfront_cost=None, monthly_cost=None)
+        said = [words.sums(figures(lines)) for lines in ([known], [known, unknown], [unknown])]
+        assert said == [
+            "1.00 USD once and 2.00 USD a month",
+            "at least 1.00 USD once and 2.00 USD a month; 1 number of unknown price",
+            "price not known",
+        ]
+
+    @pytest.mark.parametrize(
+        "left, said", [("3", "3.00 USD"), ("0", "0.00 USD"), ("-7.2", "already 7.20 USD over")]
+    )
+    def test_what_remains_is_never_a_negative_sum(self, left, said):
+        assert words.remaining(Decimal(left)) == said
+
+    def test_names_are_listed_as_in_a_sentence(self):
+        assert [words.listed(names.split()) for names in ("ana", "ana eve", "ana bob eve")] == [
+            "ana",
+            "ana and eve",
+            "ana, bob and eve",
+        ]
+
     @pytest.mark.parametrize(
         "costs, first, after",
         [
@@ -109,6 +132,27 @@ class TestSentences:
         assert (
             words.sentence(self.event("purchase.approved", was=State.PENDING)) == "approved +44 20 7946 0018"
         )
+
+    @pytest.mark.parametrize(
+        "action, was, said",
+        [
+            ("purchase.approved", State.PENDING, "approved +44 20 7946 0018, beyond the budget"),
+            ("purchase.approved", State.HELD, "approved +44 20 7946 0018 again, beyond the budget"),
+            (
+                "purchase.approved_first",
+                "",
+                "said yes to +44 20 7946 0018, beyond the budget; a second approver has to say it too",
+            ),
+        ],
+    )
+    def test_what_went_beyond_a_soft_budget_says_so(self, action, was, said):
+        assert words.sentence(self.event(action, was=was, data={"over_budget": True})) == said
+        assert "budget" not in words.sentence(self.event(action, was=was))
+
+    def test_both_names_of_a_stand_in_are_told(self):
+        assert words.who(self.event("purchase.approved", actor_name="bob")) == "bob"
+        by_both = self.event("purchase.approved", actor_name="bob", on_behalf_of="ana")
+        assert words.who(by_both) == "bob, standing in for ana"
 
     def test_an_action_that_is_new_is_still_readable(self):
         assert words.sentence(self.event("purchase.put_aside")) == "purchase put aside"

@@ -15,6 +15,7 @@ Limits: MAX_CHARACTERS in all; MAX_LINES lines that are not blank (of JSON its e
 numbers. Beyond them `read` raises TooLarge, whose text is written for staff, and it raises nothing else.
 """
 
+from purchasing.candidates.fields import FOR_WHO_ASKS
 from purchasing.candidates.reading import number, read
 from purchasing.candidates.results import (
     MAX_CHARACTERS,
@@ -31,6 +32,7 @@ from purchasing.candidates.results import (
 from purchasing.candidates.text import clean
 
 __all__ = [
+    "FOR_WHO_ASKS",
     "MAX_CHARACTERS",
     "MAX_LINES",
     "Candidate",

@@ -25,6 +25,7 @@ _NOTHING = ("", "null", "none", "nil", "n/a", "-", "–")
 UNKNOWN_NUMBER = "The numbering plan does not know this number. Check it with care."
 UNKNOWN_COUNTRY = "The country of this number is not known. Choose one before you ask for it."
 UNKNOWN_TYPE = "The type of this number is not known. Choose one before you ask for it."
+FOR_WHO_ASKS = (UNKNOWN_COUNTRY, UNKNOWN_TYPE)  # says what to do on the form; nobody else can do it
 NAME_CUT = f"The name is longer than {MAX_WRITTEN} characters. Its end was cut off."
 
 

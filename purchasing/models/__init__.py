@@ -5,7 +5,14 @@ from purchasing.models.drafts import Draft, Paste
 from purchasing.models.mail import Mail, MailCursor
 from purchasing.models.papers import RequirementGroup
 from purchasing.models.provider import OfferLook, OwnedRead, VirtualNumber
-from purchasing.models.purchases import Approval, Attempt, Purchase, PurchaseRequest, RequestVersion
+from purchasing.models.purchases import (
+    Approval,
+    Attempt,
+    Purchase,
+    PurchaseRequest,
+    RequestVersion,
+    SeenVersion,
+)
 from purchasing.models.teams import ApiKey, Desk, Membership, StandIn, Team, User
 
 __all__ = [
@@ -26,6 +33,7 @@ __all__ = [
     "PurchaseRequest",
     "RequestVersion",
     "RequirementGroup",
+    "SeenVersion",
     "StandIn",
     "Team",
     "User",

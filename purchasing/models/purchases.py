@@ -55,6 +55,19 @@ class RequestVersion(models.Model):
         constraints = [models.UniqueConstraint(fields=["request", "version"], name="one_row_a_version")]
 
 
+class SeenVersion(models.Model):
+    """The version of a request that a person decided about, or said 'seen' to: later changes are shown to them."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="+")
+    request = models.ForeignKey(PurchaseRequest, models.CASCADE, related_name="+")
+    version = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "request"], name="one_seen_version_a_person"),
+        ]
+
+
 class Purchase(models.Model):
     """One phone number on its way. `workflow` alone writes its state; `due_at` says when the sweep looks again."""
 

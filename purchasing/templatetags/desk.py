@@ -4,15 +4,21 @@ from django import template
 from django.utils.html import format_html
 
 from purchasing import words
-from purchasing.states import State
+from purchasing.states import NumberType, State
 
 register = template.Library()
 register.filter("phone", words.phone)
 register.filter("money", words.money)
 register.filter("plain", words.plain)
+register.filter("remaining", words.remaining)
+register.filter("sums", words.sums)
+register.filter("at_least", words.at_least)
+register.filter("at_most", words.at_most)
 register.filter("numbers", words.numbers)
 register.filter("ago", words.ago)
 register.filter("grouped", words.grouped)
+register.filter("who", words.who)
+register.filter("in_place_of", words.in_place_of)
 register.filter("sentence", lambda event: words.sentence(event))
 
 
@@ -29,6 +35,12 @@ def paper_kind(entry):
 def outcome(attempt):
     """What an attempt came to, in words."""
     return words.OUTCOMES[attempt.outcome]
+
+
+@register.filter
+def type_name(number_type):
+    """The type of a number in words: 'Toll-free'."""
+    return NumberType(number_type).label if number_type in NumberType.values else "type not known"
 
 
 @register.filter

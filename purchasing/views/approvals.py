@@ -1,5 +1,8 @@
 """Approve or reject, number by number, before anything is bought."""
 
+import hashlib
+
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -8,12 +11,15 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from purchasing import approving, briefing, costs, rules, selectors, words
-from purchasing.forms import DecisionForm
+from purchasing.forms import DecisionForm, SeenForm
 from purchasing.states import State
-from purchasing.views.doing import submitted, typed
+from purchasing.views.doing import beyond_budget, keep, typed
+from purchasing.workflow import NotYours, WorkflowError
 
 SHOWN = 20
-SEEN = 200  # requests whose last version seen is remembered
+MOST_MARKS = 100  # requests that a page of the queue can tell changes of
+# Where what was typed is kept for: the form of what is not decided, and that of what this person said yes to.
+DECISION, SAID_YES = "decision", "said-yes"
 
 
 @require_safe
@@ -22,45 +28,105 @@ def queue(request):
     _only_approvers(request.user)
     waiting = list(selectors.requests_to_decide(request.user))
     shown = waiting[:SHOWN]
-    for asked in shown:
-        prepare(request, asked)
-    context = {"shown": shown, "more": len(waiting) - len(shown), "seen": _mark(waiting)}
+    prepare(request, shown)
+    say_the_rest(request)
+    checks = {asked.pk: asked.briefing.check for asked in shown}
+    context = {"shown": shown, "more": len(waiting) - len(shown), **_news(waiting, checks, drawn=None)}
     return render(request, "purchasing/approvals.html", context)
 
 
 @require_safe
 def news(request):
-    """What changed in the queue since its page was drawn, above the forms: nothing typed there is lost. Else 204."""
+    """What changed since the page of the queue was drawn: above the forms, and in the line of each about its check.
+
+    Nothing typed lies in any of it. 204 while the page tells all of it already.
+    """
     _only_approvers(request.user)
     waiting = list(selectors.requests_to_decide(request.user))
-    if request.GET.get("seen") == _mark(waiting):
+    drawn = request.GET.get("drawn", "")
+    cards = [asked for asked in waiting if _drawn_mark(drawn, asked.pk)]
+    context = _news(waiting, briefing.checks(cards[:SHOWN]), drawn=drawn)
+    if request.GET.get("seen") == context["seen"]:
         return HttpResponse(status=204)
-    return render(
-        request, "purchasing/partials/approval_news.html", {"waiting": len(waiting), "seen": _mark(waiting)}
-    )
+    return render(request, "purchasing/partials/approval_news.html", context | {"polled": True})
 
 
-def prepare(request, asked):
-    """Give a request what its decision form shows: the briefing, and what was typed before."""
-    costs.ask_again(asked)
-    seen = request.session.get("seen_versions", {})
-    asked.briefing = briefing.brief(asked, request.user, seen_version=seen.get(str(asked.pk)))
-    if seen.get(str(asked.pk)) != asked.version:
-        request.session["seen_versions"] = dict([*seen.items()][-SEEN:]) | {str(asked.pk): asked.version}
-    kept = typed(request, f"decision-{asked.pk}")
-    ticked = kept["values"].get("purchase")
-    for purchase in asked.briefing.pending:
-        purchase.ticked = ticked is None or str(purchase.pk) in ticked
-    asked.typed_reason = (kept["values"].get("reason") or [""])[-1]
-    asked.reason_errors = kept["errors"].get("reason", [])
-    asked.purchase_errors = kept["errors"].get("purchase", [])
+def _news(waiting, checks, *, drawn):
+    """What tells the page of the queue from how it was drawn: with the marks `drawn`, None where it is drawn now."""
+    marks = _marks(waiting, checks)
+    drawn = marks if drawn is None else drawn
+    cards = [
+        {"pk": pk, "check": check, "changes": check.changes(_drawn_mark(drawn, pk))}
+        for pk, check in checks.items()
+    ]
+    changed = _in_queue(marks) != _in_queue(drawn)
+    told = [len(waiting) if changed else None, [(c["pk"], c["check"].asked_at, c["changes"]) for c in cards]]
+    return {
+        "waiting": len(waiting),
+        "changed": changed,
+        "cards": cards,
+        "drawn": drawn,
+        "seen": hashlib.blake2s(repr(told).encode(), digest_size=8).hexdigest(),
+    }
 
 
-def _mark(waiting):
+def _marks(waiting, checks):
+    """One text that tells the queue from any other: '12:1.3-13:2.1', and more of the requests that are shown."""
+    waiting = briefing.with_what_waits(waiting[:MOST_MARKS])
     return "-".join(
-        f"{asked.pk}.{asked.version}.{dict(asked.states).get(State.PENDING, 0)}"
-        for asked in selectors.with_summaries(waiting[:100])
+        f"{asked.pk}:{checks[asked.pk].mark if asked.pk in checks else f'{asked.version}.{asked.waits.count}'}"
+        for asked in waiting
     )
+
+
+def _in_queue(marks):
+    return [mark.split(".")[:2] for mark in marks.split("-")]
+
+
+def _drawn_mark(drawn, pk):
+    """The mark with which the card of a request was drawn, '' for one that was not shown."""
+    for mark in drawn.split("-")[:MOST_MARKS]:
+        number, _, rest = mark.partition(":")
+        if number == str(pk) and rest.count(".") == 3:
+            return rest
+    return ""
+
+
+def prepare(request, shown):
+    """Give requests what their decision forms show: the briefing, and what was typed before."""
+    for asked in shown:
+        costs.ask_again(asked)
+    for asked in briefing.brief(shown, request.user):
+        _take_typed(request, asked)
+
+
+def _take_typed(request, asked):
+    """Put what was typed, and what was wrong with it, into the form of the request that it was typed into."""
+    facts = asked.briefing
+    all_fit = facts.may_fit and not (facts.money.is_hard and facts.allowed.too_much)
+    asked.forms = {}
+    for name, numbers in ((DECISION, facts.undecided), (SAID_YES, facts.said_yes)):
+        kept = typed(request, f"{name}-{asked.pk}")
+        ticked = kept["values"].get("purchase")
+        for purchase in numbers:
+            start = name == DECISION and all_fit and not purchase.is_blocked
+            purchase.ticked = start if ticked is None else str(purchase.pk) in ticked
+        asked.forms[name.replace("-", "_")] = {
+            "reason": (kept["values"].get("reason") or [""])[-1],
+            "unconfirmed_cost_ok": bool(kept["values"].get("unconfirmed_cost_ok")),
+            "problem": kept["problem"],
+            "errors": kept["errors"],
+        }
+
+
+def say_the_rest(request):
+    """Say above the page what became of a decision whose card is not on it any more."""
+    kept = request.session.get("typed")
+    if kept and kept["where"].startswith((f"{DECISION}-", f"{SAID_YES}-")):
+        del request.session["typed"]
+        for sentence in [kept["problem"], *(error for errors in kept["errors"].values() for error in errors)]:
+            if sentence:
+                messages.warning(request, sentence)
 
 
 def _only_approvers(user):
@@ -81,7 +147,7 @@ def approve(request, pk):
             unconfirmed_cost_ok=form.cleaned_data["unconfirmed_cost_ok"],
         )
 
-    return _decide(request, pk, decide, "approved")
+    return _decide(request, pk, decide, _say_approved)
 
 
 @require_POST
@@ -97,30 +163,69 @@ def reject(request, pk):
             reason=form.cleaned_data["reason"],
         )
 
-    return _decide(request, pk, decide, "rejected", reason_required=True)
+    return _decide(request, pk, decide, _say_rejected, reason_required=True)
 
 
-def _done(purchases, word):
-    count = words.numbers(len(purchases)).capitalize()
-    if any(purchase.state == State.PENDING for purchase in purchases):
-        return f"Your yes to {count.lower()} is kept. A second approver has to say it too."
-    return f"{count} {word}."
+@require_POST
+def seen(request, pk):
+    """Keep that this person has seen what changed in a request."""
+    asked = _asked_for_decision(request, pk)
+    form = SeenForm(request.POST)
+    if form.is_valid():
+        briefing.note_seen(asked, request.user, form.cleaned_data["version"])
+    return redirect(f"{_back(request, pk)}#request-{pk}")
 
 
-def _decide(request, pk, decide, word, *, reason_required=False):
-    asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
+def _say_approved(request, asked, purchases):
+    count = words.numbers(len(purchases))
+    first = [purchase for purchase in purchases if purchase.state == State.PENDING]
+    if first:
+        missing = approving.waits_for_second(first[0], asked)
+        messages.success(request, f"Your yes to {count} is kept. {missing}")
+    else:
+        messages.success(request, f"{count.capitalize()} approved.")
+    beyond_budget(request, purchases)
+
+
+def _say_rejected(request, asked, purchases):
+    messages.success(request, f"{words.numbers(len(purchases)).capitalize()} rejected.")
+
+
+def _decide(request, pk, decide, say, *, reason_required=False):
+    """Do what the form says; where that cannot be, keep it with the sentence until its card is drawn again."""
+    asked = _asked_for_decision(request, pk)
     form = DecisionForm(request.POST, purchases=asked.purchases.all(), reason_required=reason_required)
+    where = f"{SAID_YES if request.POST.get('form') == SAID_YES else DECISION}-{pk}"
+    problem = ""
+    if form.is_valid():
+        try:
+            purchases = decide(form)
+        except NotYours as refusal:
+            raise PermissionDenied(str(refusal)) from None
+        except WorkflowError as refusal:
+            problem = str(refusal)
+        else:
+            briefing.note_seen(asked, request.user, form.cleaned_data["version"])
+            say(request, asked, purchases)
+            return redirect(_back(request, pk))
+    keep(request, where, form, problem)
+    return redirect(f"{_back(request, pk)}#request-{pk}")
+
+
+def _asked_for_decision(request, pk):
+    """The request, for who may decide it; 404 for who does not see it, else 403."""
+    asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
     if not rules.may_approve(request.user, asked):
-        names = (
-            ", ".join(str(person) for person in selectors.approvers_of(asked))
-            or "nobody yet: ask the team admin"
+        names = ", ".join(str(person) for person in selectors.approvers_of(asked))
+        raise PermissionDenied(
+            f"You cannot decide this request. Who can: {names or 'nobody yet: ask the team admin'}."
         )
-        raise PermissionDenied(f"You cannot decide this request. Who can: {names}.")
+    return asked
+
+
+def _back(request, pk):
+    """Where the form was: a page of this site, else that of the request."""
     target = request.POST.get("next", "")
-    if not url_has_allowed_host_and_scheme(target, allowed_hosts=None) or not target.startswith("/"):
-        target = reverse("purchasing:request", args=[pk])
-    if not submitted(
-        request, f"decision-{pk}", form, lambda: decide(form), done=lambda them: _done(them, word)
-    ):
-        target += f"#request-{pk}"
-    return redirect(target)
+    if url_has_allowed_host_and_scheme(target, allowed_hosts=None) and target.startswith("/"):
+        return target
+    return reverse("purchasing:request", args=[pk])

@@ -1,8 +1,11 @@
 """What views share: doing something through the layers below and saying what came of it."""
 
+from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 
+from purchasing import budgets, words
+from purchasing.models import AuditEvent
 from purchasing.workflow import NotYours, WorkflowError
 
 
@@ -22,6 +25,17 @@ def attempted(request, action, *, done):
     return True
 
 
+def beyond_budget(request, purchases):
+    """Say by how much, where what this click has just approved of a team goes beyond a budget that only warns."""
+    told = AuditEvent.objects.filter(purchase__in=purchases, click=request.actor.click)
+    if not told.filter(data__over_budget=True).exists():
+        return
+    team = purchases[0].request.team
+    left = budgets.of(team).left
+    by = f": it is {words.remaining(left)}" if left is not None and left < 0 else ""
+    messages.warning(request, f"This goes beyond the budget of {team}{by}. That is recorded.")
+
+
 def submitted(request, where, form, action, *, done):
     """Do what a form asks for, or keep what was typed into it (`where` names it) until its page is drawn again."""
     if form.is_valid() and attempted(request, action, done=done):
@@ -31,24 +45,43 @@ def submitted(request, where, form, action, *, done):
 
 
 def keep_typed(request, where, form):
-    """Keep what was typed into a form that is wrong, until its page (`where` names the form) is drawn again."""
+    """Keep what was typed into a form that is wrong, until its page (`where` names the form) is drawn again.
+
+    What is secret is not kept: it is typed anew.
+    """
+    keep(request, where, form)
+    for name, errors in form.errors.items():
+        for error in errors:
+            messages.error(request, f"{_label(form, name)}{error}")
+
+
+def keep(request, where, form, problem=""):
+    """The same without a word: its page says what is wrong in the form itself, and `problem` above it."""
+    kept = [name for name, field in form.fields.items() if not isinstance(field.widget, forms.PasswordInput)]
     request.session["typed"] = {
         "where": where,
-        "values": {name: request.POST.getlist(name)[:1000] for name in form.fields if name in request.POST},
+        "values": {name: request.POST.getlist(name)[:1000] for name in kept if name in request.POST},
         "errors": {name: list(errors) for name, errors in form.errors.items()},
+        "problem": problem,
     }
-    for errors in form.errors.values():
-        for error in errors:
-            messages.error(request, error)
+
+
+def _label(form, name):
+    if name not in form.fields or form[name].is_hidden:
+        return ""
+    return f"{form[name].label}: "
 
 
 def typed(request, where):
-    """What was typed before into the form `where`, once: `{"values": {name: [text]}, "errors": {name: [text]}}`."""
+    """What was typed before into the form `where`, once.
+
+    `{"values": {name: [text]}, "errors": {name: [text]}, "problem": text}`
+    """
     kept = request.session.get("typed")
     if kept and kept["where"] == where:
         del request.session["typed"]
         return kept
-    return {"values": {}, "errors": {}}
+    return {"values": {}, "errors": {}, "problem": ""}
 
 
 def rebound(request, where, form_class, **options):

@@ -1,48 +1,55 @@
 """Purchases that need a person's decision: the evidence, and what can be done."""
 
+from decimal import Decimal
+
 from django.contrib import messages
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import costs, decisions, evidence, rules, selectors, words
+from purchasing import approving, briefing, costs, decisions, evidence, papers, rules, selectors, words
 from purchasing.forms import BoughtForm, ReasonForm
 from purchasing.identitycall.resources import parse_cost
 from purchasing.models import OwnedRead
 from purchasing.states import State
-from purchasing.views.doing import attempted, keep_typed, rebound, submitted
+from purchasing.views.doing import attempted, beyond_budget, keep_typed, rebound, submitted
 
 MOST = 100
 
 
 @require_safe
 def listing(request):
-    """Everything that waits for this person's decision, by cause, each with its evidence."""
-    held = list(selectors.held_for(request.user)[:MOST])
-    causes = {}
-    for purchase in held:
+    """Everything that waits for this person's decision, by team and cause, each with its evidence."""
+    groups = {}
+    for purchase in selectors.held_for(request.user)[:MOST]:
         purchase.findings = evidence.findings(purchase)
         costs.ask_again_for_held(purchase)
         purchase.offered, purchase.offered_at = decisions.offer_now(purchase)
-        causes.setdefault(purchase.held_cause if purchase.findings is None else "doubt", []).append(purchase)
-    context = {
-        "groups": [
-            {
-                "cause": cause,
-                "purchases": purchases,
-                "in_doubt": cause == "doubt",
-                "may_try_again": any(
-                    p.findings and p.findings.may_try_again and rules.may_approve(request.user, p.request)
-                    for p in purchases
-                ),
-                "may_approve_again": any(
-                    p.findings is None and rules.may_approve(request.user, p.request) for p in purchases
-                ),
-                "form": rebound(request, f"several-{cause}", ReasonForm, auto_id=f"several-{cause}_%s"),
-            }
-            for cause, purchases in causes.items()
-        ]
-    }
+        cause = purchase.held_cause if purchase.findings is None else "doubt"
+        groups.setdefault((purchase.request.team, cause), []).append(purchase)
+    context = {"groups": [_group(request, *about, purchases) for about, purchases in groups.items()]}
     return render(request, "purchasing/held.html", context)
+
+
+def _group(request, team, cause, purchases):
+    """Held purchases of one team and one cause, with what can be done about them and what that costs."""
+    money, name = briefing.Money.of(team), f"{cause}-{team.pk}"
+    for purchase in purchases:
+        purchase.again = briefing.again(purchase, purchase.offered, purchase.offered_at, money)
+        purchase.may_approve = rules.may_approve(request.user, purchase.request)
+    return {
+        "name": name,
+        "team": team,
+        "cause": cause,
+        "purchases": purchases,
+        "in_doubt": cause == "doubt",
+        "may_try_again": any(p.findings and p.findings.may_try_again and p.may_approve for p in purchases),
+        "may_approve_again": any(p.findings is None and p.may_approve and p.again.may_fit for p in purchases),
+        "money": money.needing(
+            sum((p.again.money.needs for p in purchases), Decimal(0)),
+            sum(p.again.money.unknown for p in purchases),
+        ),
+        "form": rebound(request, f"several-{name}", ReasonForm, auto_id=f"several-{name}_%s"),
+    }
 
 
 @require_safe
@@ -61,15 +68,19 @@ def detail(request, pk):
     if held:
         costs.ask_again_for_held(purchase)
         offered, offered_at = decisions.offer_now(purchase)
+    money = briefing.Money.of(purchase.request.team) if held else None
+    papers.tell(purchase.request.team, [purchase])
     context = {
+        "again": briefing.again(purchase, offered, offered_at, money) if held else None,
         "offered": offered,
         "offered_at": offered_at,
         "purchase": purchase,
         "asked": purchase.request,
+        "papers_problem": purchase.papers_problem if held or purchase.state == State.PENDING else "",
         "findings": found,
         "reads": reads,
         "attempts": purchase.attempts.select_related("key").defer("key__secret").order_by("pk"),
-        "approvals": purchase.approvals.select_related("approver"),
+        "approvals": purchase.approvals.select_related("approver", "on_behalf_of"),
         "events": purchase.events.select_related("team").order_by("-seq")[:300],
         "held": held,
         "may_decide": held and rules.may_decide_doubt(request.user, purchase.request),
@@ -132,20 +143,22 @@ def give_up(request, pk):
 def _approved_again(purchase):
     purchase.refresh_from_db()
     if purchase.state == State.HELD:
-        return "Your yes is kept. A second approver has to say it too."
+        return f"Your yes is kept. {approving.waits_for_second(purchase, purchase.request)}"
     return "Approved again: it is in line."
 
 
 def _decide(request, pk, name, form_class, decide, done):
     purchase = get_object_or_404(selectors.purchases_seen_by(request.user), pk=pk)
     form = form_class(request.POST)
-    submitted(
+    decided = submitted(
         request,
         f"{name}-{pk}",
         form,
         lambda: decide(purchase, actor=request.actor, **form.cleaned_data),
         done=done,
     )
+    if decided:
+        beyond_budget(request, [purchase])
     return redirect("purchasing:purchase", pk=pk)
 
 
@@ -187,7 +200,7 @@ def _decide_several(request, decide, word):
     ids = [int(pk) for pk in request.POST.getlist("purchase")[:MOST] if pk.isdecimal() and len(pk) < 19]
     chosen = list(selectors.held_for(request.user).filter(pk__in=ids))
     if not form.is_valid():
-        keep_typed(request, f"several-{request.POST.get('cause', '')[:20]}", form)
+        keep_typed(request, f"several-{request.POST.get('group', '')[:40]}", form)
     elif not chosen:
         messages.warning(request, "Tick at least one number that still needs a decision.")
     for purchase in chosen if form.is_valid() else []:
@@ -196,6 +209,17 @@ def _decide_several(request, decide, word):
             lambda purchase=purchase: decide(
                 purchase, actor=request.actor, reason=form.cleaned_data["reason"]
             ),
-            done=f"{words.phone(purchase.phone_number)}: {word}.",
+            done=lambda after, purchase=purchase: (
+                f"{words.phone(purchase.phone_number)}: {_came_of(after, word)}"
+            ),
         )
+    if chosen:
+        beyond_budget(request, chosen)
     return redirect("purchasing:held")
+
+
+def _came_of(purchase, word):
+    purchase.refresh_from_db()
+    if purchase.state == State.HELD:
+        return f"your yes is kept. {approving.waits_for_second(purchase, purchase.request)}"
+    return f"{word}."

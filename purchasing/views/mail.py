@@ -1,13 +1,17 @@
 """The mails that were sent, and whether a person wants any."""
 
+from csp.decorators import csp
 from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_http_methods, require_safe
 
-from purchasing import letters, notifications
+from purchasing import invitations, letters, notifications
 from purchasing.models import Mail
 from purchasing.workflow import WorkflowError
 
@@ -49,11 +53,38 @@ def listing(request):
 
 
 @require_safe
+@never_cache
 def detail(request, pk):
-    """One mail, as text."""
+    """One mail: as text, and as it looks in a mailbox."""
+    mail = _shown(request, pk)
+    return render(request, "purchasing/mail.html", {"mail": mail, "is_invitation": mail.kind == "invitation"})
+
+
+@require_safe
+@never_cache
+@xframe_options_sameorigin
+@csp(
+    {
+        "default-src": ["'none'"],
+        "style-src": ["'unsafe-inline'"],  # mail programs know no other styles; nothing else is allowed here
+        "form-action": ["'none'"],
+        "frame-ancestors": ["'self'"],
+        "sandbox": ["allow-popups", "allow-popups-to-escape-sandbox"],
+    }
+)
+def as_html(request, pk):
+    """The HTML of a mail, for the frame of its page: it runs nothing, loads nothing, and its links open a new tab."""
+    return HttpResponse(_shown(request, pk).html.replace("<head>", '<head><base target="_blank">', 1))
+
+
+def _shown(request, pk):
+    """The mail as this person may see it: with the link of an invitation only where no mailbox is read."""
     mail = get_object_or_404(_mails_shown_to(request.user), pk=pk)
     mail.title = mail.subject or letters.TITLES[mail.kind]
-    return render(request, "purchasing/mail.html", {"mail": mail})
+    if mail.kind == "invitation":
+        link = invitations.link_shown_for(mail.user)
+        mail.text, mail.html = letters.with_link(mail.text, link), letters.with_link(mail.html, link)
+    return mail
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -1,6 +1,5 @@
 """The people of a team: invite, change roles, take out, switch off and on; and the page behind an invitation."""
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.views import PasswordResetConfirmView
 from django.core.exceptions import PermissionDenied
@@ -11,7 +10,6 @@ from django.urls import reverse_lazy
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django_tasks import TaskResultStatus
 
 from purchasing import invitations, people, rules
 from purchasing.models import Membership, User
@@ -65,7 +63,6 @@ def member(request, slug, pk):
     person = _member(team, pk)
     roles = people.roles_in(team, person)
     others = person.memberships.exclude(team=team).values_list("team__name", flat=True)
-    mail = invitations.last_mail(person)
     context = {
         "team": team,
         "person": person,
@@ -78,14 +75,11 @@ def member(request, slug, pk):
             initial={"roles": roles, "seen": ",".join(roles)},
         ),
         "is_new": not person.has_usable_password(),
-        "mail": mail,
-        "mail_failed": mail is not None and mail.status == TaskResultStatus.FAILED,
+        "asked": invitations.last_asked(person),
+        "mail": invitations.last_mail(person),
         "life": invitations.life_of_a_link(),
         "may_switch": people.may_switch(request.user, person),
-        # Mail of the sandbox goes to a terminal. In earnest the link is for the person's own mailbox alone.
-        "link": invitations.link_for(person)
-        if settings.SANDBOX and person.is_active and not person.has_usable_password()
-        else "",
+        "link": invitations.link_shown_for(person),
     }
     return render(request, "purchasing/member.html", context)
 
@@ -138,7 +132,7 @@ def send_link(request, slug, pk):
     person = _member(team, pk)
     attempted(
         request,
-        lambda: invitations.send_again(person, actor=request.actor, team=team),
+        lambda: people.send_link(team, person, actor=request.actor),
         done=f"A mail with a link is on its way to {person.email}.",
     )
     return redirect("purchasing:member", slug=slug, pk=pk)

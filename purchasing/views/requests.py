@@ -9,10 +9,10 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import approving, drafts, evidence, rules, selectors, words, workflow
+from purchasing import briefing, changes, drafts, evidence, rules, selectors, words, workflow
 from purchasing.forms import CancelForm
 from purchasing.states import State
-from purchasing.views.approvals import prepare
+from purchasing.views.approvals import prepare, say_the_rest
 from purchasing.views.doing import rebound, submitted
 from purchasing.views.home import poll_seconds
 
@@ -39,9 +39,13 @@ def detail(request, pk):
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
     context = _live_context(request, asked)
     if context["may_approve"]:
-        prepare(request, asked)
-    context["versions"] = asked.versions.select_related("replaced_by")
-    context["cancel_form"] = rebound(request, f"cancel-{pk}", CancelForm, auto_id="cancel_%s")
+        prepare(request, [asked])
+        context["drawn"] = asked.briefing.check.mark
+    say_the_rest(request)
+    context["versions"] = changes.earlier(asked)
+    context["cancel_form"] = rebound(
+        request, f"cancel-{pk}", CancelForm, auto_id="cancel_%s", reason_required=not context["is_own"]
+    )
     return render(request, "purchasing/request.html", context)
 
 
@@ -49,9 +53,14 @@ def detail(request, pk):
 def live(request, pk):
     """The live part of a request's page; 204 while nothing has changed since the page was drawn."""
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
-    context = _live_context(request, asked) | {"polled": True}
+    context = _live_context(request, asked)
     if request.GET.get("seen") == context["seen"]:
         return HttpResponse(status=204)
+    # What stands in the card above, which is drawn anew only when the person asks, is as old as the page.
+    drawn = request.GET.get("drawn", "")[:100]
+    context |= {"polled": True, "drawn": drawn}
+    if context["check"] and drawn:
+        context["news"] = context["check"].changes(drawn)
     return render(request, "purchasing/partials/request_live.html", context)
 
 
@@ -68,24 +77,24 @@ def _live_context(request, asked):
     seconds = poll_seconds(states)
     if any(purchase.state == State.PURCHASED and purchase.applied_at is None for purchase in purchases):
         seconds = seconds or 5
-    marks = [events[0].seq if events else 0]
+    pending = [purchase for purchase in purchases if purchase.state == State.PENDING]
+    check = briefing.checks([asked])[asked.pk] if pending else None
+    marks = [events[0].seq if events else 0, check]
     marks += [f"{p.waiting_for}{p.checks}{p.applied_words}{p.cost_confirmed_at}" for p in purchases]
-    pending = any(purchase.state == State.PENDING for purchase in purchases)
-    may_cancel = rules.may_cancel(request.user, asked)
-    for purchase in purchases:
-        if purchase.state == State.PENDING:
-            purchase.second_words = approving.waits_for_second(purchase, asked)
+    own = request.user.pk == asked.requester_id
+    may_approve = bool(pending) and rules.may_approve(request.user, asked)
     return {
         "asked": asked,
-        "pending": pending,
+        "pending": bool(pending),
+        "check": check,
         "may_ask_again": rules.may_ask(request.user, asked.team) and drafts.may_ask_again(asked),
-        "may_edit": pending
-        and request.user.pk == asked.requester_id
-        and rules.may_ask(request.user, asked.team),
-        "may_approve": pending and rules.may_approve(request.user, asked),
-        "approvers": selectors.approvers_of(asked) if pending else [],
-        "cancellable": [p for p in purchases if may_cancel and p.state in (State.PENDING, State.APPROVED)],
+        "is_own": own,
+        "may_edit": bool(pending) and own and rules.may_ask(request.user, asked.team),
+        "may_approve": may_approve,
+        "approvers": briefing.tell_yeses(asked, pending) if pending else [],
+        "cancellable": _cancellable(request.user, asked, purchases),
         "purchases": purchases,
+        "listed": [p for p in purchases if p.state != State.PENDING] if may_approve else purchases,
         "events": events,
         "figures": selectors.figures(purchases),
         "states": selectors.summary(asked),
@@ -95,16 +104,33 @@ def _live_context(request, asked):
     }
 
 
+def _cancellable(user, asked, purchases):
+    """What `user` can take back here: one's own as long as it is not being bought, of others what is approved.
+
+    Who did not ask rejects what is pending instead.
+    """
+    if not rules.may_cancel(user, asked):
+        return []
+    states = (State.PENDING, State.APPROVED) if user.pk == asked.requester_id else (State.APPROVED,)
+    return [purchase for purchase in purchases if purchase.state in states]
+
+
 @require_POST
 def cancel(request, pk):
     """Take back what is not claimed yet."""
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
     if not rules.may_cancel(request.user, asked):
         raise PermissionDenied("The person who asked, an approver or the team admin can cancel this.")
-    ids = list(asked.purchases.filter(state__in=[State.PENDING, State.APPROVED]).values_list("pk", flat=True))
-    form = CancelForm(request.POST)
-    if not ids:
+    ids = [purchase.pk for purchase in _cancellable(request.user, asked, asked.purchases.order_by("pk"))]
+    own = request.user.pk == asked.requester_id
+    form = CancelForm(request.POST, reason_required=not own)
+    if not ids and own:
         messages.warning(request, "There is nothing left to cancel. What became of the numbers stands below.")
+    elif not ids:
+        messages.warning(
+            request,
+            "There is nothing approved that could still be cancelled. What waits is rejected instead.",
+        )
     else:
         submitted(
             request,

@@ -1,19 +1,22 @@
 """What a team has agreed on: rules and budget for its admin to set, stand-ins for approvers to name."""
 
+from django.contrib import messages
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
 
-from purchasing import agreements, budgets, rules
-from purchasing.forms import RulesForm, StandInForm
+from purchasing import agreements, budgets, rules, words
 from purchasing.models import StandIn, User
-from purchasing.states import Role
+from purchasing.team_forms import RulesForm, StandInForm
 from purchasing.views.doing import attempted, rebound, submitted
+from purchasing.views.kept import drawn, tried
+
+OTHERS_YES = "Until it has, the second yes has to come from a superuser: make somebody else an approver."
 
 
 def context_for(request, team):
     """What the team's page shows of its rules, its money and its stand-ins."""
     may_manage = rules.may_manage(request.user, team)
-    approvers = User.objects.filter(memberships__team=team, memberships__role=Role.APPROVER, is_active=True)
+    approvers = agreements.approvers(team)
     if not may_manage:
         approvers = approvers.filter(pk=request.user.pk)
     people = _people(team)
@@ -23,19 +26,7 @@ def context_for(request, team):
     return {
         "rules_in_words": agreements.in_words(team),
         "budget": budgets.of(team),
-        "rules_form": rebound(
-            request,
-            f"rules-{team.pk}",
-            RulesForm,
-            auto_id="rules_%s",
-            initial={
-                "monthly_budget": team.monthly_budget,
-                "budget_is_hard": "hard" if team.budget_is_hard else "soft",
-                "second_approver_from": team.second_approver_from,
-            },
-        )
-        if may_manage
-        else None,
+        "rules_form": _rules_form(request, team) if may_manage else None,
         "stand_ins": stand_ins,
         "stand_in_form": rebound(
             request,
@@ -50,6 +41,25 @@ def context_for(request, team):
     }
 
 
+def _rules_form(request, team):
+    return drawn(
+        request,
+        f"rules-{team.pk}",
+        RulesForm,
+        auto_id="rules_%s",
+        fresh={"seen": agreements.mark(team)},
+        initial={
+            "monthly_budget": _as_typed(team.monthly_budget),
+            "budget_is_hard": "hard" if team.budget_is_hard else "soft",
+            "second_approver_from": _as_typed(team.second_approver_from),
+        },
+    )
+
+
+def _as_typed(amount):
+    return "" if amount is None else words.plain(amount)
+
+
 def _people(team):
     return User.objects.filter(memberships__team=team, is_active=True).distinct().order_by("username")
 
@@ -59,19 +69,24 @@ def set_rules(request, slug):
     """Set budget and limits."""
     team = get_object_or_404(rules.teams_seen_by(request.user), slug=slug)
     form = RulesForm(request.POST)
-    submitted(
-        request,
-        f"rules-{team.pk}",
-        form,
-        lambda: agreements.set_rules(
+
+    def save():
+        return agreements.set_rules(
             team,
             actor=request.actor,
+            seen=form.cleaned_data["seen"],
             monthly_budget=form.cleaned_data["monthly_budget"],
             budget_is_hard=form.cleaned_data["budget_is_hard"] == "hard",
             second_approver_from=form.cleaned_data["second_approver_from"],
-        ),
-        done="The rules are changed.",
-    )
+        )
+
+    done = lambda changed: "The rules are changed." if changed else ""  # noqa: E731
+    changed = tried(request, f"rules-{team.pk}", form, save, done=done)
+    if changed is False:
+        messages.info(request, "The rules are as they were: nothing in the form was different.")
+    team.refresh_from_db()
+    if changed and agreements.lacks_second_approver(team):
+        messages.warning(request, f"{team} has not two approvers who could say yes. {OTHERS_YES}")
     return redirect("purchasing:team", slug=slug)
 
 

@@ -1,5 +1,5 @@
 /* Number Desk works without this file. It adds: a word when an htmx request fails, boxes that tick all others, a sum on
-   a button that follows the ticks, and a guard against the second click. Everything listens on the document, so
+   buttons and figures that follows the ticks, and a guard against the second click. Everything listens on the document, so
    fragments that htmx swaps in need no set-up. */
 "use strict";
 
@@ -159,31 +159,58 @@
     all.indeterminate = ticked > 0 && ticked < boxes.length;
   }
 
-  /* Decimal text is added digit by digit as whole numbers: no float ever stands on a button. */
-  function sum(texts) {
-    const places = Math.max(2, ...texts.map((text) => (text.split(".")[1] || "").length));
-    const total = texts.reduce((soFar, text) => {
-      const [whole, part = ""] = text.split(".");
-      return soFar + BigInt(whole + part.padEnd(places, "0"));
-    }, 0n);
-    const digits = total.toString().padStart(places + 1, "0");
-    return `${digits.slice(0, -places)}.${digits.slice(-places)}`;
+  /* Money is counted in whole ten-thousandths: no float ever stands on a button. */
+  const PLACES = 4;
+  const DECIMAL = /^-?\d+(\.\d{1,4})?$/;
+
+  function units(text) {
+    const [whole, part = ""] = text.replace("-", "").split(".");
+    const size = BigInt(whole + part.padEnd(PLACES, "0"));
+    return text.startsWith("-") ? -size : size;
   }
 
-  const DECIMAL = /^\d+(\.\d+)?$/;
+  function plain(size) {
+    const digits = (size < 0n ? -size : size).toString().padStart(PLACES + 1, "0");
+    const part = digits.slice(-PLACES).replace(/0{1,2}$/, "");
+    return `${size < 0n ? "-" : ""}${digits.slice(0, -PLACES)}.${part}`;
+  }
 
-  function showTally(button) {
-    const { tallyOf, tally, tallyOne, tallyNone, tallyUnknown } = button.dataset;
-    const form = button.form || button.closest("form");
-    const boxes = form ? [...form.querySelectorAll('input[type="checkbox"]')].filter((box) => box.name === tallyOf && box.checked) : [];
-    const monthly = boxes.map((box) => box.dataset.monthly || "");
-    const known = monthly.every((text) => DECIMAL.test(text));
+  /* What is ticked in the form of an element: how many, what it costs as far as that is known, and what is left then. */
+  function tallyOf(element) {
+    const form = element.form || element.closest("form");
+    const boxes = form ? [...form.querySelectorAll('input[type="checkbox"]')].filter((box) => box.name === element.dataset.tallyOf && box.checked) : [];
+    const sumOf = (name) => boxes.map((box) => box.dataset[name] || "").filter((text) => DECIMAL.test(text)).reduce((sum, text) => sum + units(text), 0n);
+    const left = element.dataset.tallyLeft || (form && form.dataset.left) || "";
+    const tally = { count: boxes.length, monthly: sumOf("monthly"), upfront: sumOf("upfront") };
+    tally.known = boxes.every(({ dataset }) => DECIMAL.test(dataset.monthly || "") && (!("upfront" in dataset) || DECIMAL.test(dataset.upfront)));
+    tally.blocked = boxes.some((box) => "blocked" in box.dataset);
+    const needs = boxes.some((box) => box.dataset.needs) ? sumOf("needs") : tally.monthly + tally.upfront;
+    tally.left = DECIMAL.test(left) ? units(left) - needs : null;
+    return tally;
+  }
+
+  /* The words of an element that follows the ticks: data-tally, or those for a special case where it has some. */
+  function showTally(element) {
+    const { tally, tallyOne, tallyNone, tallyUnknown, tallyBlocked, tallyOver } = element.dataset;
+    const ticked = tallyOf(element);
+    const over = ticked.left !== null && ticked.left < 0n;
     let words = tally;
-    if (boxes.length === 0) words = tallyNone || tally;
-    else if (!known && tallyUnknown) words = tallyUnknown;
-    else if (boxes.length === 1) words = tallyOne || tally;
-    button.textContent = words.replace("{count}", String(boxes.length)).replace("{monthly}", known ? sum(monthly) : "?");
-    button.disabled = boxes.length === 0;
+    if (ticked.count === 0 && tallyNone !== undefined) words = tallyNone;
+    else if (ticked.blocked && tallyBlocked) words = tallyBlocked;
+    else if (over && tallyOver) words = tallyOver;
+    else if (!ticked.known && tallyUnknown !== undefined) words = tallyUnknown;
+    else if (ticked.count === 1 && tallyOne) words = tallyOne;
+    element.textContent = words
+      .replace("{numbers}", "{count} numbers")
+      .replace("{count} numbers", ticked.count === 1 ? "1 number" : "{count} numbers")
+      .replace("{count}", String(ticked.count))
+      .replace("{monthly}", ticked.known ? plain(ticked.monthly) : "?")
+      .replace("{upfront}", plain(ticked.upfront))
+      .replace("{left}", plain(ticked.left || 0n))
+      .replace("{over}", plain(-(ticked.left || 0n)));
+    if (element instanceof HTMLButtonElement) {
+      element.disabled = ticked.count === 0 || Boolean((ticked.blocked && tallyBlocked) || (over && tallyOver));
+    }
   }
 
   function refresh(root) {

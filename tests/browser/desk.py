@@ -82,6 +82,10 @@ class Desk:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def seed(self, code):
+        """Run Python in the shell of `manage.py`; what it prints."""
+        return self.manage("shell", "-v0", "-c", code)
+
     def log_in(self, page, username, password=PASSWORD):
         """Log a person in on `page`: by the form, or (demo people) with the cookies of an earlier time."""
         if (username, password) in self._cookies:
@@ -130,6 +134,14 @@ class Provider:
     def set_cost(self, phone_number, **costs):
         """Change what an offer costs."""
         return self._control("POST", "costs", phone_number=phone_number, **costs)
+
+    def add_key(self, name, **fields):
+        """A new API key of IdentityCall, read and write unless `permissions` say otherwise; returns it."""
+        return self._control("POST", "keys", name=name, **fields)["secret"]
+
+    def revoke_key(self, name):
+        """End a key for good."""
+        return self._control("DELETE", f"keys/{name}")
 
     def available(self, country="US", number_type="local", *, ends=None, count=None):
         """The answer of the inventory search, as it is: all of it, or `count` of the numbers with this ending.

@@ -14,6 +14,10 @@ from tests.browser.steps import approve, ask_for
 
 DOCS = BASE_DIR / "docs"
 SETTINGS = {"RATE_LIMIT_PER_MINUTE": "600"}
+BUDGET = """
+from purchasing.models import Team
+Team.objects.filter(name="Support").update(monthly_budget=60)
+"""
 REASON = "The help desk in Vienna opens on Monday: one line for each desk, one for the night shift."
 
 
@@ -43,14 +47,22 @@ def take_all(desk, browser):
         context = browser.new_context(base_url=desk.url, viewport=viewport, color_scheme=color_scheme)
         return desk.log_in(context.new_page(), username)
 
+    desk.seed(BUDGET)
     sam, ana = person("sam", height=1040), person("ana", height=900)
     address = ask_for(sam, mixed(desk), reason=REASON, name="Vienna")
     ana.goto("/approvals/")
-    ana.get_by_text("IdentityCall, ").first.wait_for()
+    ana.locator("article", has_text=REASON).locator(".verdict.ok").nth(
+        5
+    ).wait_for()  # all prices are confirmed
     take(ana, "screenshots/approvals.png")
     take(person("ana", width=375), "screenshots/approvals-telephone.png", "/approvals/")
 
-    approve(ana, address)
+    phone = person("ana", width=375, height=800)
+    take(phone, "screenshots/decision-phone-1-opened.png", address)
+    phone.get_by_text("Left after this").scroll_into_view_if_needed()
+    take(phone, "screenshots/decision-phone-2-money.png")
+    approve(phone, address)
+    take(phone, "screenshots/decision-phone-3-decided.png")
     for _ in range(200):  # until one is bought, one is on its way, and one is in doubt
         sam.goto(address)
         shown = sam.locator("#request-live [role=status]").inner_text()

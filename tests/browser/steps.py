@@ -5,6 +5,8 @@ import re
 
 from playwright.sync_api import expect
 
+from purchasing.words import phone
+
 
 def paste(page, text):
     """Paste a text and let it be checked; the page with the verdicts, or with what is wrong, is open then."""
@@ -38,6 +40,24 @@ def ask_for(page, body, **form):
     paste(page, json.dumps(body))
     pick(page, [offer["phone_number"] for offer in body["data"]])
     return fill_request(page, **form)
+
+
+def comes_to(page, address, words):
+    """Load the page of a request again until its status says so: quicker than to wait for its next poll."""
+    for _ in range(200):
+        page.goto(address)
+        if page.locator("#request-live [role=status]").first.inner_text().split() == words.split():
+            return
+        page.wait_for_timeout(100)
+    expect(page.locator("#request-live [role=status]").first).to_have_text(words)
+
+
+def tick(page, phone_numbers):
+    """Tick exactly these in the decision form of the page."""
+    for row in page.locator("form[id^=decision] tbody tr").all():
+        row.locator("input[name=purchase]").set_checked(
+            any(phone(number) in row.inner_text() for number in phone_numbers)
+        )
 
 
 def approve(page, address):

@@ -58,10 +58,21 @@ def sams_pages(page, desk):
     pick(page, [number])
     yield None
     page.get_by_role("button", name="Request purchase").click()  # a reason is missing
+    page.wait_for_load_state()
     yield None
     yield from ("/numbers/", "/audit/", "/teams/", "/teams/support/", "/accounts/password/", "/requests/")
     yield from links(page, r"/requests/\d+/$")
     yield page.url  # the last request
+    page.goto("/requests/")
+    page.locator("tr", has_text="Waiting for approval").first.locator("th a").click()
+    page.get_by_role("link", name="Change this request").click()
+    yield None
+    page.get_by_label(re.compile("^Name of")).first.fill("n" * 500)
+    page.get_by_role("button", name="Save changes").click()  # the name is too long
+    expect(page.locator(".errorlist").first).to_be_visible()
+    yield None
+    yield from ("/mails/", "/accounts/mail/", "/requests/")
+    yield page.url
     yield from links(page, r"/purchases/\d+/$")
     yield "/requests/999999/"  # not found
     yield "/approvals/"  # not allowed
@@ -75,9 +86,47 @@ def anas_pages(page, desk):
     yield links(page, r"/requests/\d+/$")[0]
 
 
+def toms_pages(page, desk):
+    """Every page of a team admin, with something wrong in the forms of two."""
+    yield from ("/", "/teams/", "/teams/support/", "/teams/support/key/", "/decisions/")
+    yield from links(page, r"/purchases/\d+/$")
+    page.goto("/teams/support/key/")
+    page.get_by_role("button", name="Test the key").click()
+    expect(page.locator("#messages")).to_contain_text("It can read.")
+    yield None
+    page.get_by_role("button", name="Remove the key").evaluate("button => button.form.noValidate = true")
+    page.get_by_role("button", name="Remove the key").click()  # reason and password are missing
+    expect(page.locator(".errorlist").first).to_be_visible()
+    yield None
+    yield "/teams/support/"
+    members = links(page, r"/members/\d+/$")
+    page.get_by_label("Budget a month").fill("1.000,50")
+    page.get_by_role("button", name="Save rules").click()
+    expect(page.locator(".errorlist").first).to_be_visible()
+    yield None
+    page.get_by_text("If buying for Support has to stop").click()
+    yield None
+    yield members[0]
+    for summary in page.locator("details summary").all():
+        summary.click()
+    yield None
+    yield "/mails/"
+    yield from links(page, r"/mails/\d+/$")[:2]
+    yield "/accounts/mail/"
+
+
 def others_pages(page, desk):
     """What only a superuser sees."""
-    yield from ("/", "/teams/", "/teams/sales/", "/audit/", "/approvals/", "/admin/")
+    yield from (
+        "/",
+        "/teams/",
+        "/teams/sales/",
+        "/teams/new/",
+        "/audit/",
+        "/approvals/",
+        "/admin/",
+        "/mails/",
+    )
 
 
 def links(page, pattern):
@@ -87,7 +136,7 @@ def links(page, pattern):
 
 
 EXPECTED = ("status of 404", "status of 403")
-PEOPLE = [("sam", sams_pages), ("ana", anas_pages), ("root", others_pages)]
+PEOPLE = [("sam", sams_pages), ("ana", anas_pages), ("tom", toms_pages), ("root", others_pages)]
 LOOKS = [(375, "light"), (1280, "dark")]
 
 

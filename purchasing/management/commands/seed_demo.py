@@ -60,8 +60,15 @@ def make_people():
     Desk.objects.filter(pk=Desk.ONLY).update(held_demo_people=True)
     teams = {name: people.create_team(name, actor=ACTOR) for name in KEYS}
     for username, role, team in ROLES:
-        people.set_member(username, role=role, password=PASSWORD, team=teams.get(team), actor=ACTOR)
-    User.objects.create_superuser("root", password=PASSWORD)
+        people.set_member(
+            username,
+            role=role,
+            password=PASSWORD,
+            team=teams.get(team),
+            email=f"{username}@example.com",
+            actor=ACTOR,
+        )
+    User.objects.create_superuser("root", email="root@example.com", password=PASSWORD)
     audit.record("member.added", actor=ACTOR, member="root", role="superuser")
 
 
