@@ -20,6 +20,7 @@ TITLES = {  # every kind of mail, as it is called where it has no subject yet
     "held": "Numbers need a decision",
     "after_all": "A number that was given up was bought",
     "waits_long": "Approved numbers wait",
+    "look_into": "Something to look into",
     "key_refused": "IdentityCall refused an API key",
     "stand_in": "You stand in for an approver",
     "invitation": "A link to choose a password",
