@@ -5,6 +5,7 @@ moment sees the roles from before or from after, and the next request of the per
 """
 
 import re
+from itertools import chain, count
 
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
@@ -43,7 +44,7 @@ def create_team(name, *, actor, monthly_budget=None):
     name = _free_name(name)
     slug = slugify(name) or "team"
     taken = set(Team.objects.filter(slug__startswith=slug).values_list("slug", flat=True)) | RESERVED
-    slug = next(s for s in (slug, *(f"{slug}-{n}" for n in range(2, 10_000))) if s not in taken)
+    slug = next(s for s in chain([slug], (f"{slug}-{n}" for n in count(2))) if s not in taken)
     try:
         with transaction.atomic():
             team = Team.objects.create(name=name, slug=slug, monthly_budget=monthly_budget)
