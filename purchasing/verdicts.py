@@ -111,7 +111,7 @@ def _offered(candidate, sightings):
     if seen_at is None:
         return NOT_LOOKED_UP
     if offer is None:
-        return Offered("warn", "Not seen in IdentityCall's list just now", seen_at)
+        return Offered("warn", "Not seen in IdentityCall's list", seen_at)
     now = f"{words.money(offer.upfront_cost)} once, {words.money(offer.monthly_cost)} a month"
     pasted, asked = (candidate.upfront_cost, candidate.monthly_cost), (offer.upfront_cost, offer.monthly_cost)
     if None in asked:

@@ -282,7 +282,7 @@ class TestTheCheckInTheCard:
         OfferLook.objects.all().delete()
         self.look(asked)
         assert "What IdentityCall offers changed." in self.line(self.poll(client, page), asked)
-        assert "Not seen in the list just now" in words(client.get(address))
+        assert "Not seen in the list (just now)" in words(client.get(address))
 
     def test_an_edit_is_said(self, client, asked, address, sam):
         page = client.get(address)

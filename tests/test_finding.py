@@ -320,7 +320,7 @@ class TestWhatWasPasted:
     def test_not_seen_in_the_list_just_now(self, client, provider):
         provider.offers = []
         row = self.said(client, '[{"phone_number": "+12125550101", "number_type": "local"}]')
-        assert (row.tone, row.offered.words) == ("warn", "Not seen in IdentityCall's list just now")
+        assert (row.tone, row.offered.words) == ("warn", "Not seen in IdentityCall's list")
 
     def test_a_number_of_unknown_type_is_looked_for_in_every_list(self, client, provider):
         row = self.said(client, "+1 212 555 0101")
@@ -370,7 +370,7 @@ class TestWhatWasPasted:
         client.post(f"/paste/{paste.pk}/look-up/", {"page": "1", "pick": "+12125550101"})
         self.look_up()
         [row] = client.get(f"/paste/{paste.pk}/").context["page"]
-        assert row.offered.words == "Not seen in IdentityCall's list just now"
+        assert row.offered.words == "Not seen in IdentityCall's list"
 
     def test_owned_elsewhere_is_told_without_where(self, client, provider, sam):
         sales = factories.team("Sales", key="idc_" + "s" * 32)
