@@ -54,6 +54,7 @@ def approve(request_id, purchase_ids, *, approver, version, unconfirmed_cost_ok=
     for purchase in purchases:
         if purchase.state != State.PENDING or purchase.version != version:
             raise AlreadyMoved(workflow.what_happened(purchase))
+    workflow.refuse_papers(request.team, purchases)
     over = _check_budget(request.team, [(purchase, Costs.of(purchase), Decimal(0)) for purchase in purchases])
     needed = rules.yeses_needed(request)
     for purchase in purchases:
@@ -80,6 +81,7 @@ def approve_again(purchase, approver, *, reason, unconfirmed_cost_ok, costs=None
     """
     request = purchase.request
     voices = _voices(approver, request)
+    workflow.refuse_papers(request.team, [purchase])
     costs = costs or Costs.of(purchase)
     over = _check_budget(request.team, [(purchase, costs, Costs.of(purchase).sum)])
     instead = {purchase.pk: costs.monthly} if costs.is_sure else None

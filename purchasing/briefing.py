@@ -13,7 +13,7 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import Q
 
-from purchasing import approving, budgets, changes, inventory, pauses, rules, selectors
+from purchasing import approving, budgets, changes, inventory, papers, pauses, rules, selectors
 from purchasing.approving import Costs
 from purchasing.models import Approval, Purchase, PurchaseRequest, SeenVersion, User
 from purchasing.states import State
@@ -299,7 +299,11 @@ def _digest(rows):
 
 
 def _look_up(team, purchases):
-    """Give each number the offer that the team's key showed last, and when: each None where nobody knows."""
+    """Give each number what is known of its papers, the offer that the team's key showed last, and when.
+
+    Offer and time are None where nobody knows.
+    """
+    papers.tell(team, purchases)
     key = pauses.current_key(team)
     places = {place for purchase in purchases for place in inventory.places_of(purchase)}
     sightings = inventory.Sightings(key, places)

@@ -31,7 +31,7 @@ def confirm(request_id):
     missing = [place for place in places if place not in sightings.seen and place not in sightings.failed]
     if missing:
         try:
-            _search(key, missing[0])
+            search(key, missing[0])
         except inventory.Busy as busy:
             wake.at(busy.until, "confirm_costs", request_id)
             return
@@ -43,8 +43,8 @@ def confirm(request_id):
         wake.soon("confirm_costs", request_id)
 
 
-def _search(key, place):
-    """Ask for one list; that it failed is kept with it."""
+def search(key, place):
+    """Ask for one list of offers, a pair of country and type; that it failed is kept with it. Raises `Busy`."""
     country_code, number_type = place
     try:
         inventory.offers(key, country_code=country_code, number_type=number_type, max_age=0, behind=True)

@@ -183,6 +183,11 @@ def listed(key, phone_number):
 # --- Offers -------------------------------------------------------------------------------------------------------
 
 
+def shelf(key, *, country_code, number_type):
+    """What is kept of the searches for a country and a type with this key (an `OfferLook`), or None."""
+    return OfferLook.objects.filter(key=key, country_code=country_code, number_type=number_type).first()
+
+
 def offers(key, *, country_code, number_type, max_age=FRESH, patience=PATIENCE, behind=False, longest=None):
     """What is on offer for a country and a type, by phone number, and when that was asked: `(offers, began_at)`.
 

@@ -91,6 +91,8 @@ def _told(event):
         yield "held", _responsible(event.request)
     elif event.action == "purchase.waits_long":
         yield "waits_long", selectors.admins_of(event.team)
+    elif event.action in ("purchase.not_applied", "provider.redirected"):
+        yield "look_into", selectors.admins_of(event.team)
     elif event.action == "key.refused":
         yield "key_refused", selectors.admins_of(event.team)
     elif event.action == "stand_in.named":
@@ -306,6 +308,7 @@ def _not_needed(mail):
         "overdue": lambda: mail.request.purchases.filter(state=State.PENDING).exists(),
         "held": lambda: purchases.filter(state=State.HELD).exists(),
         "waits_long": lambda: purchases.filter(state=State.APPROVED).exists(),
+        "look_into": lambda: _is_to_look_into(events),
         "key_refused": lambda: ApiKey.objects.filter(
             team=mail.team_id, retired_at=None, refused_at__isnull=False
         ).exists(),
@@ -315,6 +318,12 @@ def _not_needed(mail):
         ),
     }.get(mail.kind)
     return "Not sent: it was settled meanwhile." if still and not still() else ""
+
+
+def _is_to_look_into(events):
+    """Whether a name or a recording of these is still not as asked; where an order was sent elsewhere, it always is."""
+    unapplied = Purchase.objects.filter(events__in=events, applied_at=None, released_at=None)
+    return events.filter(action="provider.redirected").exists() or unapplied.exists()
 
 
 # --- What a person chooses ----------------------------------------------------------------------------------------

@@ -5,10 +5,10 @@ from django.contrib.auth.forms import SetPasswordForm
 from django.core.validators import EmailValidator
 
 from purchasing.encryption import Secret
-from purchasing.forms import INCOMPLETE, Line, ReasonForm
+from purchasing.forms import INCOMPLETE, Amount, CountryField, Line, ReasonForm
 from purchasing.keys import SCOPES
 from purchasing.people import KEY_SHAPE
-from purchasing.states import Role
+from purchasing.states import NumberType, Role
 
 SCOPE_CHOICES = [(scope, words.capitalize()) for scope, words in SCOPES.items()]
 ROLE_CHOICES = [
@@ -146,7 +146,85 @@ class TeamForm(forms.Form):
     )
 
 
+class RulesForm(forms.Form):
+    """A team's money rules; `seen` are those that the page showed."""
+
+    seen = forms.CharField(widget=forms.HiddenInput, error_messages={"required": INCOMPLETE})
+    monthly_budget = Amount(
+        label="Budget a month",
+        required=False,
+        help_text="Such as 1000.50. Leave it empty for no budget.",
+    )
+    budget_is_hard = forms.ChoiceField(
+        label="Beyond the budget",
+        choices=[("hard", "Refuse the approval"), ("soft", "Warn, and record it")],
+    )
+    second_approver_from = Amount(
+        label="Second approver from this monthly sum on",
+        required=False,
+        help_text="Counts the request and all that the same person asked for in the team within 30 days. "
+        "Leave it empty if one approver is enough.",
+    )
+
+
+class StandInForm(forms.Form):
+    """Who stands in for whom, and when."""
+
+    approver = forms.ModelChoiceField(queryset=None, empty_label=None, label="Approver who is away")
+    stand_in = forms.ModelChoiceField(queryset=None, empty_label="Choose", label="Who decides instead")
+    from_day = forms.DateField(
+        label="First day", widget=forms.DateInput(attrs={"type": "date", "class": "short"})
+    )
+    to_day = forms.DateField(
+        label="Last day", widget=forms.DateInput(attrs={"type": "date", "class": "short"})
+    )
+
+    def __init__(self, *args, approvers, people, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["approver"].queryset = approvers.distinct().order_by("username")
+        self.fields["stand_in"].queryset = people
+
+
 class ChoosePasswordForm(SetPasswordForm):
     """Django's, in the words of this place."""
 
     error_messages = {"password_mismatch": "The two passwords are not the same."}
+
+
+class PapersForm(forms.Form):
+    """An entry of the register of requirement groups."""
+
+    name = Line(
+        label="What the papers are",
+        max_length=100,
+        help_text="As staff will read it, such as “Company register, Berlin office”.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": "Type a name that staff recognise."},
+    )
+    country_code = CountryField(
+        label="Country", error_messages={"required": "Choose the country whose numbers need the papers."}
+    )
+    number_type = forms.ChoiceField(
+        label="Type of number", required=False, choices=[("", "Every type"), *NumberType.choices]
+    )
+    provider_id = forms.IntegerField(
+        label="Requirement group in IdentityCall",
+        required=False,
+        min_value=1,
+        max_value=2**63 - 1,
+        help_text="The whole number that IdentityCall shows for the approved group. Leave it empty while there is "
+        "none: then everybody who asks for such a number is told that papers are missing.",
+        widget=forms.TextInput(attrs={"inputmode": "numeric", "class": "short", "autocomplete": "off"}),
+        error_messages={"invalid": "A whole number, such as 12."},
+    )
+    valid_until = forms.DateField(
+        label="Last day on which they are valid",
+        required=False,
+        help_text="Leave it empty if they do not end.",
+        widget=forms.DateInput(attrs={"type": "date", "class": "short"}, format="%Y-%m-%d"),
+        error_messages={"invalid": "A day such as 2027-05-31."},
+    )
+
+    def entry(self):
+        """The fields of the entry."""
+        return dict(self.cleaned_data)

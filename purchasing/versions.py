@@ -74,6 +74,7 @@ def _new_version(request, pending, before, actor):
         request=request,
         version=request.version,
         reason=request.reason,
+        purpose=request.purpose,
         lines=before,
         replaced_by=actor.user,
         replaced_at=clock.now(),
@@ -96,7 +97,7 @@ class Change:
 
 
 @transaction.atomic
-def edit(request_id, *, actor, version, reason, changes, taken_out=()):
+def edit(request_id, *, actor, version, reason, changes, purpose=None, taken_out=()):
     """Change a request while nobody has decided: a new version, which voids a click on a page of the old one.
 
     `changes` maps ids of pending purchases to a `Change`; those in `taken_out` are cancelled. Numbers are not
@@ -117,11 +118,13 @@ def edit(request_id, *, actor, version, reason, changes, taken_out=()):
     staying = [purchase for purchase in pending if purchase.pk not in taken_out]
     before = [workflow.terms(purchase) for purchase in pending]
     edited = [purchase for purchase in staying if _apply(purchase, changes.get(purchase.pk))]
-    if not edited and not taken_out and reason == request.reason:
+    purpose = request.purpose if purpose is None else audit.clean(purpose).strip()
+    if not edited and not taken_out and (reason, purpose) == (request.reason, request.purpose):
         raise WorkflowError("Nothing was changed.")
+    workflow.refuse_papers(request.team, staying)
     new_version = _new_version(request, pending, before, actor)
     PurchaseRequest.objects.filter(pk=request.pk).update(
-        reason=reason, reminded_at=None, admins_reminded_at=None
+        reason=reason, purpose=purpose, reminded_at=None, admins_reminded_at=None
     )
     request.refresh_from_db()
     audit.record(
@@ -129,6 +132,7 @@ def edit(request_id, *, actor, version, reason, changes, taken_out=()):
         actor=actor,
         request=request,
         note=reason,
+        purpose=purpose,
         version=new_version,
         before=before,
         after=[workflow.terms(purchase) | {"version": new_version} for purchase in staying],

@@ -21,11 +21,16 @@ def soon(task, *arguments):
 
 
 def at(moment, task, *arguments):
-    """The same at a planned time, where the sweep would be late for it; one further ahead is left to the sweep."""
+    """The same at a planned time, where the sweep would be late for it; whether it was.
+
+    One further ahead is left to the sweep.
+    """
     wait = (moment - timezone.now()).total_seconds()
-    if wait < SWEEP_EVERY:
-        planned = import_string(f"purchasing.tasks.{task}")
-        _enqueue(planned.using(run_after=moment) if wait > 0 else planned, arguments)
+    if wait >= SWEEP_EVERY:
+        return False
+    planned = import_string(f"purchasing.tasks.{task}")
+    _enqueue(planned.using(run_after=moment) if wait > 0 else planned, arguments)
+    return True
 
 
 def in_line(task=None, *arguments):

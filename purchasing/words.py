@@ -12,7 +12,8 @@ from django.utils import timezone
 from django.utils.timesince import timesince
 from phonenumbers import PhoneNumberFormat
 
-from purchasing.states import Outcome, State
+from purchasing.countries import country_name
+from purchasing.states import NumberType, Outcome, State
 
 EVENTS = {
     "request.submitted": "sent this request",
@@ -70,6 +71,9 @@ EVENTS = {
     "member.removed": "took {member} out of {team}",
     "member.deactivated": "switched the account of {member} off",
     "member.activated": "switched the account of {member} on",
+    "papers.added": "added the papers “{papers}” for {what} to the register of {team}",
+    "papers.changed": "changed the papers “{papers}” for {what} in the register of {team}",
+    "papers.removed": "took the papers “{papers}” for {what} out of the register of {team}",
     "member.mail_changed": "changed the mail settings of {member}",
 }
 
@@ -134,6 +138,22 @@ def phone(number):
         return phonenumbers.format_number(phonenumbers.parse(number), PhoneNumberFormat.INTERNATIONAL)
     except phonenumbers.NumberParseException:
         return number
+
+
+def country(code):
+    """The English name of a country, or that nobody knows it."""
+    return country_name(code) if code else "an unknown country"
+
+
+def kind_of_numbers(country_code, number_type):
+    """'local numbers of Germany', or 'numbers of Germany' where the type does not matter or is not known."""
+    kind = f"{NumberType(number_type).label.lower()} numbers" if number_type in NumberType else "numbers"
+    return f"{kind} of {country(country_code)}"
+
+
+def day(date):
+    """A day as people read it: 3 May 2027."""
+    return f"{date.day} {date:%B %Y}"
 
 
 def money(cost):

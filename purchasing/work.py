@@ -24,12 +24,14 @@ from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
 from purchasing import draining, evidence, keys, notifications, wake
+from purchasing.models import Draft, Paste
 
 log = logging.getLogger(__name__)
 INTERVAL = 5  # seconds that a wake-up may come late
 GRACE = 5  # seconds beyond the deadline of a call that draining may take
 LONGEST_BACKOFF = 30  # seconds before a process that keeps failing is started again
-PRUNE_EVERY, KEPT_TASKS = 3600, 14  # seconds; days that ended queue rows are kept
+PRUNE_EVERY = 3600  # seconds
+KEPT_TASKS, KEPT_PASTES, KEPT_DRAFTS = 14, 30, 180  # days
 
 
 # --- One process --------------------------------------------------------------------------------------------------
@@ -135,9 +137,14 @@ class Sweeper(threading.Thread):
 
 
 def prune():
-    """Remove queue rows that ended long ago; purchases and their events are never removed."""
-    old = timezone.now() - timedelta(days=KEPT_TASKS)
-    DBTaskResult.objects.finished().filter(finished_at__lt=old).delete()
+    """Remove what only served the moment: ended queue rows, pastes, drafts that nobody came back to.
+
+    Purchases and their events are never removed.
+    """
+    now = timezone.now()
+    DBTaskResult.objects.finished().filter(finished_at__lt=now - timedelta(days=KEPT_TASKS)).delete()
+    Draft.objects.filter(updated_at__lt=now - timedelta(days=KEPT_DRAFTS)).delete()
+    Paste.objects.filter(created_at__lt=now - timedelta(days=KEPT_PASTES), draft=None).delete()
 
 
 class SqliteEar:

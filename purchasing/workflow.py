@@ -12,7 +12,7 @@ from decimal import Decimal
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from purchasing import audit, clock, rules, wake
+from purchasing import audit, clock, papers, rules, wake
 from purchasing.models import Approval, Purchase, PurchaseRequest, Team
 from purchasing.states import FINAL, NEXT, OPEN, Cause, State
 
@@ -152,12 +152,12 @@ def locked(request_id, purchase_ids=None):
 # --- Asking -------------------------------------------------------------------------------------------------------
 
 
-def submit(*, team, requester, reason, lines, form_token=None):
+def submit(*, team, requester, reason, lines, purpose="", form_token=None):
     """Put a request for `lines` before the approvers of `team`; the same form sent twice gives the first request.
 
     `requester` is an `audit.Actor` with a user. Raises `NotYours`, `AlreadyAsked` or `WorkflowError`.
     """
-    reason, form_token = reason.strip(), form_token or uuid.uuid4()
+    reason, purpose, form_token = reason.strip(), purpose.strip(), form_token or uuid.uuid4()
     if not rules.may_ask(requester.user, team):
         raise NotYours(f"Only requesters of {team} ask for numbers there. Its team admin can make you one.")
     sent = PurchaseRequest.objects.filter(requester=requester.user, form_token=form_token).first()
@@ -167,16 +167,26 @@ def submit(*, team, requester, reason, lines, form_token=None):
         raise WorkflowError(f"A request holds 1 to {MOST_NUMBERS} numbers; this one has {len(lines)}.")
     if not reason:
         raise WorkflowError("Say why these numbers are needed: the approver decides by it.")
+    refuse_papers(team, lines)
     lines = sorted(lines, key=lambda line: line.phone_number)
     numbers = [line.phone_number for line in lines]
     try:
-        return _submit(team, requester, reason, lines, form_token)
+        return _submit(team, requester, reason, purpose, lines, form_token)
     except IntegrityError:
         sent = PurchaseRequest.objects.filter(requester=requester.user, form_token=form_token).first()
         if sent:
             return sent  # the same form, sent twice at once
         twice = {number for number in numbers if numbers.count(number) > 1}
         raise AlreadyAsked(twice or taken(numbers) or numbers) from None
+
+
+def refuse_papers(team, numbers):
+    """Raise `WorkflowError` for the first of these numbers whose requirement group is not, or not any more, good."""
+    register = papers.Register(team)
+    for number in numbers:
+        refusal = register.refusal(number.country_code, number.number_type, number.requirement_group_id)
+        if refusal:
+            raise WorkflowError(f"{number.phone_number}: {refusal}")
 
 
 def taken(phone_numbers):
@@ -191,11 +201,16 @@ def taken(phone_numbers):
 
 
 @transaction.atomic
-def _submit(team, requester, reason, lines, form_token):
+def _submit(team, requester, reason, purpose, lines, form_token):
     now = clock.now()
     expires_at = now + timedelta(days=settings.REQUEST_EXPIRY_DAYS)
     request = PurchaseRequest.objects.create(
-        team=team, requester=requester.user, reason=audit.clean(reason), form_token=form_token, created_at=now
+        team=team,
+        requester=requester.user,
+        reason=audit.clean(reason),
+        purpose=audit.clean(purpose)[:200],
+        form_token=form_token,
+        created_at=now,
     )
     purchases = Purchase.objects.bulk_create(
         Purchase(

@@ -443,6 +443,41 @@ class TestWhatWentWrong:
         assert told() == [("tom", "8 numbers of Support wait to be bought")]
         assert "> IdentityCall cannot be reached.\n" in mail.outbox[0].body
 
+    def bought(self, request, ana, provider):
+        """One number of a request, bought; its name and its recording are not as asked for yet."""
+        reject(request, ana, ids(request)[1:])
+        [purchase] = factories.approve(request, ana)
+        provider.sells(purchase.phone_number)
+        procurement.buy(purchase.pk)
+        everything_told()
+        Purchase.objects.filter(pk=purchase.pk).update(
+            applied_at=None,
+            applied_words="IdentityCall did not take over the name yet.",
+            purchased_at=clock.now() - timedelta(minutes=21),
+        )
+        evidence.sweep()
+        assert "purchase.not_applied" in factories.actions(purchase)
+        return purchase
+
+    def test_a_bought_number_that_is_not_as_asked_is_told_to_the_team_admins_once(self, asked, ana, provider):
+        self.bought(asked, ana, provider)
+        assert told() == [("tom", "1 number of Support to look into")]
+        assert "IdentityCall did not take over the name yet." in mail.outbox[0].body
+        evidence.sweep()
+        assert told() == []
+
+    def test_but_not_once_it_is_as_asked(self, asked, ana, provider):
+        purchase = self.bought(asked, ana, provider)
+        Purchase.objects.filter(pk=purchase.pk).update(applied_at=clock.now())
+        assert told() == []
+
+    def test_an_order_that_was_pointed_elsewhere_is_told_to_the_team_admins(self, asked, ana, provider):
+        reject(asked, ana, ids(asked)[1:])
+        [purchase] = factories.approve(asked, ana)
+        provider.answer_purchase({}, status=307, headers={"Location": "https://elsewhere.example/"})
+        procurement.buy(purchase.pk)
+        assert ("tom", "1 number of Support to look into") in everything_told()
+
     def test_what_was_given_up_and_is_bought_after_all_is_told_to_everybody(
         self, asked, sam, ana, team, provider
     ):

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ from django.db import OperationalError, connection
 from django_tasks_db.models import DBTaskResult
 
 from purchasing import clock, evidence, tasks, work
-from purchasing.models import Attempt, Desk, Purchase
+from purchasing.models import Attempt, Desk, Draft, Paste, Purchase
 from purchasing.states import Outcome, State
 from sandbox import keys, server
 from tests import factories
@@ -352,3 +353,18 @@ def test_old_queue_rows_are_pruned_and_waiting_ones_kept(pending):
     evidence.wake.soon("confirm_costs", pending.pk)
     work.prune()
     assert list(DBTaskResult.objects.values_list("status", flat=True)) == ["READY"]
+
+
+def test_what_only_served_the_moment_is_forgotten_in_time(sam):
+    old, new = clock.now() - timedelta(days=31), clock.now() - timedelta(days=29)
+    draft = factories.draft(sam, ["+12125550101"])
+    for moment, kept in ((old, None), (new, None), (old, draft)):
+        Paste.objects.create(user=sam, text="+12125550101", draft=kept, created_at=moment)
+    work.prune()
+    assert {(paste.created_at == new, paste.draft) for paste in Paste.objects.all()} == {
+        (True, None),
+        (False, draft),
+    }
+    Draft.objects.update(updated_at=clock.now() - timedelta(days=181))
+    work.prune()
+    assert (Draft.objects.count(), Paste.objects.count()) == (0, 1)

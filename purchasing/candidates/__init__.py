@@ -26,6 +26,8 @@ from purchasing.candidates.results import (
     Repeat,
     Skipped,
     TooLarge,
+    dump,
+    load,
 )
 from purchasing.candidates.text import clean
 
@@ -40,6 +42,8 @@ __all__ = [
     "Skipped",
     "TooLarge",
     "clean",
+    "dump",
+    "load",
     "number",
     "read",
 ]

@@ -1,12 +1,13 @@
 """Everything Number Desk keeps."""
 
 from purchasing.models.audit import AuditEvent, AuditHead
+from purchasing.models.drafts import Draft, Paste
 from purchasing.models.mail import Mail, MailCursor
+from purchasing.models.papers import RequirementGroup
 from purchasing.models.provider import OfferLook, OwnedRead, VirtualNumber
 from purchasing.models.purchases import (
     Approval,
     Attempt,
-    Paste,
     Purchase,
     PurchaseRequest,
     RequestVersion,
@@ -21,6 +22,7 @@ __all__ = [
     "AuditEvent",
     "AuditHead",
     "Desk",
+    "Draft",
     "Mail",
     "MailCursor",
     "Membership",
@@ -30,6 +32,7 @@ __all__ = [
     "Purchase",
     "PurchaseRequest",
     "RequestVersion",
+    "RequirementGroup",
     "SeenVersion",
     "StandIn",
     "Team",

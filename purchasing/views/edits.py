@@ -10,10 +10,12 @@ from purchasing import changes, selectors, versions, words, workflow
 from purchasing.forms import EditForm, EditLineForm
 from purchasing.states import State
 from purchasing.views.doing import attempted
+from purchasing.views.papers import group_choices, with_choice
 
 Lines = formset_factory(
     EditLineForm, extra=0, max_num=workflow.MOST_NUMBERS, absolute_max=workflow.MOST_NUMBERS
 )
+TEXTS = ("reason", "purpose")  # what is changed of the request itself
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -23,8 +25,9 @@ def edit(request, pk):
     if asked.requester_id != request.user.pk:
         raise PermissionDenied(f"Only {asked.requester}, who asked, can change this request.")
     pending, news = _pending(asked), None
+    groups = {"groups": group_choices([asked.team])}
     if request.method == "POST":
-        form, lines = EditForm(request.POST), Lines(request.POST, prefix="n")
+        form, lines = EditForm(request.POST), Lines(request.POST, prefix="n", form_kwargs=groups)
         if pending and not _is_old(asked, pending, form, lines) and form.is_valid() and lines.is_valid():
             if _save(request, asked, pending, form, lines):
                 return redirect("purchasing:request", pk=pk)
@@ -32,15 +35,17 @@ def edit(request, pk):
             pending = _pending(asked)
         if pending and _is_old(asked, pending, form, lines):
             news = _news(asked, pending, form, lines)
-            form, lines = _brought_up_to_date(asked, pending, form, lines)
+            form, lines = _brought_up_to_date(asked, pending, form, lines, groups)
     else:
-        form = EditForm(initial={"reason": asked.reason, "version": asked.version})
-        lines = Lines(prefix="n", initial=[_shown(workflow.terms(purchase)) for purchase in pending])
+        form = EditForm(initial={name: getattr(asked, name) for name in (*TEXTS, "version")})
+        lines = _lines([_shown(workflow.terms(purchase)) for purchase in pending], groups)
     if not pending:
         messages.warning(
             request, "Everything in this request has been decided; nothing can be changed any more."
         )
         return redirect("purchasing:request", pk=pk)
+    for line in lines.forms:
+        with_choice(line, line["requirement_group_id"].value())
     rows = list(zip(lines.forms, pending, strict=True))
     context = {"asked": asked, "form": form, "lines": lines, "rows": rows, "news": news}
     return render(request, "purchasing/request_edit.html", context)
@@ -50,13 +55,17 @@ def _pending(asked):
     return list(asked.purchases.filter(state=State.PENDING).order_by("pk"))
 
 
+def _lines(initial, groups):
+    return Lines(prefix="n", initial=initial, form_kwargs=groups)
+
+
 def _shown(line):
     """What the form shows of one number: of `workflow.terms`, or of a line of an older version."""
     return {
         "phone_number": line["phone_number"],
         "name": line["name"],
         "number_type": line["number_type"],
-        "requirement_group_id": line["requirement_group_id"],
+        "requirement_group_id": str(line["requirement_group_id"] or ""),
         "record_calls": "yes" if line["record_calls"] else "no",
     }
 
@@ -85,7 +94,7 @@ def _news(asked, pending, form, lines):
     return list(dict.fromkeys(told))
 
 
-def _brought_up_to_date(asked, pending, form, lines):
+def _brought_up_to_date(asked, pending, form, lines, groups):
     """The forms for the request as it is now, with everything in them that was typed into the old ones."""
     before = changes.before(asked, _version_of(form))
     old_lines = {line["phone_number"]: _shown(line) for line in before.lines} if before else {}
@@ -98,14 +107,11 @@ def _brought_up_to_date(asked, pending, form, lines):
             sent = {name: line[name].value() for name in line.fields}
             now |= {name: value for name, value in sent.items() if _text(value) != _text(old.get(name))}
         initial.append(now)
-    reason, old_reason = form["reason"].value(), before.reason if before else asked.reason
-    form = EditForm(
-        initial={
-            "reason": reason if _text(reason) != _text(old_reason) else asked.reason,
-            "version": asked.version,
-        }
-    )
-    return form, Lines(prefix="n", initial=initial)
+    now = {"version": asked.version}
+    for name in TEXTS:
+        text, old = form[name].value(), getattr(before or asked, name)
+        now[name] = text if _text(text) != _text(old) else getattr(asked, name)
+    return EditForm(initial=now), _lines(initial, groups)
 
 
 def _text(value):
@@ -132,6 +138,7 @@ def _save(request, asked, pending, form, lines):
             actor=request.actor,
             version=form.cleaned_data["version"],
             reason=form.cleaned_data["reason"],
+            purpose=form.cleaned_data["purpose"],
             changes=wanted,
             taken_out={pk for pk, line in chosen if line["take_out"]},
         ),

@@ -6,7 +6,7 @@ from django.contrib import messages
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import approving, briefing, costs, decisions, evidence, rules, selectors, words
+from purchasing import approving, briefing, costs, decisions, evidence, papers, rules, selectors, words
 from purchasing.forms import BoughtForm, ReasonForm
 from purchasing.identitycall.resources import parse_cost
 from purchasing.models import OwnedRead
@@ -69,12 +69,14 @@ def detail(request, pk):
         costs.ask_again_for_held(purchase)
         offered, offered_at = decisions.offer_now(purchase)
     money = briefing.Money.of(purchase.request.team) if held else None
+    papers.tell(purchase.request.team, [purchase])
     context = {
         "again": briefing.again(purchase, offered, offered_at, money) if held else None,
         "offered": offered,
         "offered_at": offered_at,
         "purchase": purchase,
         "asked": purchase.request,
+        "papers_problem": purchase.papers_problem if held or purchase.state == State.PENDING else "",
         "findings": found,
         "reads": reads,
         "attempts": purchase.attempts.select_related("key").defer("key__secret").order_by("pk"),

@@ -5,8 +5,8 @@ from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
 
 from purchasing import agreements, budgets, rules, words
-from purchasing.forms import RulesForm, StandInForm
 from purchasing.models import StandIn, User
+from purchasing.team_forms import RulesForm, StandInForm
 from purchasing.views.doing import attempted, rebound, submitted
 from purchasing.views.kept import drawn, tried
 

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("purchasing", "0005_unsent_calls_and_failed_looks"),
+        ("purchasing", "0006_finding_papers_drafts"),
     ]
 
     operations = [
