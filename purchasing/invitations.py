@@ -55,16 +55,16 @@ def last_asked(user):
     return asked.order_by("-seq").first()
 
 
-def last_mail(user):
-    """The last mail with a link to `user`, or None."""
-    return Mail.objects.filter(user=user, kind="invitation").order_by("-pk").first()
+def mail_of(asked):
+    """The mail that came of such an event, or None: it is on its way, was never made, or was forgotten long since."""
+    mails = Mail.objects.filter(user=asked.data["member_id"], kind="invitation").order_by("-pk")
+    return next((mail for mail in mails if asked.seq in mail.events), None)
 
 
-def is_too_soon(user):
-    """Whether a link was asked for less than a minute ago, and not given up since."""
-    asked, mail = last_asked(user), last_mail(user)
-    failed = mail is not None and mail.given_up_at and asked is not None and asked.seq in mail.events
-    return asked is not None and not failed and clock.now() - asked.at < AGAIN
+def is_on_its_way(asked):
+    """Whether a link was asked for a moment ago, and its mail not given up since."""
+    mail = mail_of(asked)
+    return clock.now() - asked.at < AGAIN and not (mail and mail.given_up_at)
 
 
 def record_choice(user):

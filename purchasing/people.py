@@ -245,7 +245,8 @@ def send_link(team, user, *, actor):
         raise WorkflowError(f"The account of {user} is switched off. Switch it on first.")
     if not user.email:
         raise WorkflowError(f"There is no address to send a link to {user}.")
-    if invitations.is_too_soon(user):
+    asked = invitations.last_asked(user)
+    if asked and invitations.is_on_its_way(asked):
         raise WorkflowError("A mail was sent less than a minute ago. It may take a moment to arrive.")
     audit.record("member.link_sent", actor=actor, team=team, **_named(user))
 

@@ -1,5 +1,7 @@
 """The pages on which teams are made, and people invited, given roles, taken out and switched off."""
 
+import re
+
 import pytest
 
 from purchasing import clock, notifications, people
@@ -169,17 +171,28 @@ class TestAMember:
     def test_gets_another_link(self, browser, team):
         send(browser, INVITE, **BEA)
         bea = User.objects.get(username="bea")
-        assert "asked for by tom" in words(browser.get(member(bea)))
+        said = lambda: words(browser.get(member(bea))).partition("Last link")[2]  # noqa: E731
+        assert re.match(r" asked for by tom, .*? \. The mail is on its way\.", said())
         notifications.collect()
-        assert "waits to be sent" in words(browser.get(member(bea)))
+        assert "The mail is on its way." in said()
         assert "less than a minute ago" in words(send(browser, f"{member(bea)}link/"))
+        Mail.objects.update(tries=1, problem="The mail server said: 450 Busy", due_at=clock.now())
+        assert "The mail has not gone out yet. The mail server said: 450 Busy Next try at" in said()
         Mail.objects.update(given_up_at=clock.now(), problem="The mail server said: 550 No such person")
-        assert "could not be sent. The mail server said: 550" in words(browser.get(member(bea)))
+        assert "The mail could not be sent. The mail server said: 550" in said()
         page = send(browser, f"{member(bea)}link/")
         assert "A mail with a link is on its way to bea@example.com." in words(page)
         notifications.collect()
         notifications.send()
-        assert "Last link by mail," in words(browser.get(member(bea)))
+        assert "The mail was sent at" in said()
+
+    def test_of_whose_link_nothing_is_known_any_more_it_says_only_who_asked_for_it(
+        self, browser, team, settings
+    ):
+        send(browser, INVITE, **BEA)
+        settings.TEST_CLOCK_OFFSET = 100 * 24 * 3600  # seconds; the mail was forgotten since
+        said = words(browser.get(member(User.objects.get(username="bea")))).partition("Last link")[2]
+        assert said.startswith(" asked for by tom,") and "The mail" not in said.partition("bea has not")[0]
 
     def test_other_teams_are_shown_to_superusers_alone(self, browser, team, sam):
         factories.member("sam", factories.team("Sales", key=None), "requester")

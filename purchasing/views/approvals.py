@@ -124,7 +124,8 @@ def say_the_rest(request):
     kept = request.session.get("typed")
     if kept and kept["where"].startswith((f"{DECISION}-", f"{SAID_YES}-")):
         del request.session["typed"]
-        for sentence in [kept["problem"], *(error for errors in kept["errors"].values() for error in errors)]:
+        errors = [error for errors in kept["errors"].values() for error in errors]
+        for sentence in [kept.get("problem", ""), *errors]:
             if sentence:
                 messages.warning(request, sentence)
 

@@ -26,12 +26,12 @@ def attempted(request, action, *, done):
 
 
 def beyond_budget(request, purchases):
-    """Say by how much, where what this click has just approved of a team goes beyond a budget that only warns."""
+    """Say by how much, where what this click has just approved goes beyond a budget that only warns."""
     told = AuditEvent.objects.filter(purchase__in=purchases, click=request.actor.click)
-    if not told.filter(data__over_budget=True).exists():
+    event = told.filter(data__over_budget=True).select_related("team").order_by("seq").first()
+    if event is None:
         return
-    team = purchases[0].request.team
-    left = budgets.of(team).left
+    team, left = event.team, budgets.of(event.team).left
     by = f": it is {words.remaining(left)}" if left is not None and left < 0 else ""
     messages.warning(request, f"This goes beyond the budget of {team}{by}. That is recorded.")
 
@@ -80,7 +80,7 @@ def typed(request, where):
     kept = request.session.get("typed")
     if kept and kept["where"] == where:
         del request.session["typed"]
-        return kept
+        return {"problem": "", **kept}
     return {"values": {}, "errors": {}, "problem": ""}
 
 

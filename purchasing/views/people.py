@@ -62,6 +62,7 @@ def member(request, slug, pk):
     team = managed(request, slug)
     person = _member(team, pk)
     roles = people.roles_in(team, person)
+    asked = invitations.last_asked(person)
     others = person.memberships.exclude(team=team).values_list("team__name", flat=True)
     context = {
         "team": team,
@@ -75,8 +76,9 @@ def member(request, slug, pk):
             initial={"roles": roles, "seen": ",".join(roles)},
         ),
         "is_new": not person.has_usable_password(),
-        "asked": invitations.last_asked(person),
-        "mail": invitations.last_mail(person),
+        "asked": asked,
+        "mail": invitations.mail_of(asked) if asked else None,
+        "on_its_way": asked is not None and invitations.is_on_its_way(asked),
         "life": invitations.life_of_a_link(),
         "may_switch": people.may_switch(request.user, person),
         "link": invitations.link_shown_for(person),

@@ -14,8 +14,9 @@ TEAM = """
 from purchasing import audit, people
 from purchasing.models import Membership, User
 team = people.create_team("Keys", actor=audit.system("test"))
-for person, role in [("sam", "requester"), ("ana", "approver"), ("tom", "admin")]:
+for person, role in [("ana", "approver"), ("tom", "admin")]:
     Membership.objects.create(user=User.objects.get(username=person), team=team, role=role)
+people.set_member("kim", role="requester", password="{password}", team=team, actor=audit.system("test"))
 """
 PAGE = "/teams/keys/key/"
 
@@ -30,11 +31,11 @@ def store(tom, key, button):
 
 
 def test_a_key_is_stored_tested_refused_replaced_and_buying_goes_on(desk, new_page):
-    desk.seed(TEAM)
+    desk.seed(TEAM.format(password=PASSWORD))
     first = desk.provider.add_key("keys-1")
     reads_only = desk.provider.add_key("keys-reads-only", permissions=["read"])
     offers = desk.provider.available("DK", "mobile", count=2)
-    tom, sam = desk.log_in(new_page(), "tom"), desk.log_in(new_page(), "sam")
+    tom, kim = desk.log_in(new_page(), "tom"), desk.log_in(new_page(), "kim")
     ana = desk.log_in(new_page(javascript=False), "ana")
 
     # Stored: one that could buy nothing is not taken.
@@ -54,9 +55,9 @@ def test_a_key_is_stored_tested_refused_replaced_and_buying_goes_on(desk, new_pa
 
     # Refused by IdentityCall: what is approved waits, and the team admin reads what to do.
     desk.provider.revoke_key("keys-1")
-    address = ask_for(sam, offers, team="Keys")
+    address = ask_for(kim, offers, team="Keys")
     approve(ana, address)
-    comes_to(sam, address, "2 Approved, in line")
+    comes_to(kim, address, "2 Approved, in line")
     for _ in range(100):
         tom.goto("/")
         if tom.get_by_text("Store a new API key for Keys").count():
@@ -66,8 +67,8 @@ def test_a_key_is_stored_tested_refused_replaced_and_buying_goes_on(desk, new_pa
     expect(tom.locator(".badge", has_text="Refused by IdentityCall")).to_be_visible()
     expect(tom.get_by_text("2 numbers approved and waiting for a key that works.")).to_be_visible()
     expect(tom.locator("main")).not_to_contain_text("Probably")
-    sam.goto(address)
-    expect(sam.locator("#request-live table")).to_contain_text("It waits since")
+    kim.goto(address)
+    expect(kim.locator("#request-live table")).to_contain_text("It waits since")
     assert not {line["phone_number"] for line in desk.provider.ledger()} & {
         offer["phone_number"] for offer in offers["data"]
     }
@@ -75,7 +76,7 @@ def test_a_key_is_stored_tested_refused_replaced_and_buying_goes_on(desk, new_pa
     # Replaced: what waited is bought.
     store(tom, desk.provider.add_key("keys-2"), "Test and replace")
     expect(tom.locator("#messages")).to_contain_text("is stored. It can read.")
-    comes_to(sam, address, "2 Bought")
+    comes_to(kim, address, "2 Bought")
     posts = desk.provider.counters()["purchase_posts"]
     assert [posts[offer["phone_number"]] for offer in offers["data"]] == [1, 1]
     tom.goto("/numbers/")
