@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent / "purchasing"
 
 # One line a layer. A package stands for all of its modules, which may import each other.
 LAYERS = """
-0  states clock redaction encryption guard draining wake
+0  states clock redaction encryption guard draining wake countries
 1  models identitycall words
 2  candidates audit rules budgets startup
 3  selectors workflow pauses inventory reminders

@@ -8,12 +8,12 @@ from typing import Any
 
 import phonenumbers
 
-from purchasing.candidates.countries import country_name, country_of
 from purchasing.candidates.numbers import Number
 from purchasing.candidates.results import MAX_WRITTEN, Candidate
 from purchasing.candidates.scan import Found
 from purchasing.candidates.text import cut, tidy
 from purchasing.candidates.words import type_of
+from purchasing.countries import country_name, country_of
 from purchasing.identitycall.resources import parse_cost
 
 _MOST_FEATURES = _MOST_REGIONS = 20

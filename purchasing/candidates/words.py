@@ -3,7 +3,7 @@
 import re
 from functools import lru_cache
 
-from purchasing.candidates.countries import folded
+from purchasing.countries import folded
 
 # In the order in which they are preferred where several stand side by side.
 _HEADINGS = {
