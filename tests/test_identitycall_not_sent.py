@@ -113,7 +113,8 @@ def test_a_look_up_that_hangs_ends_with_the_deadline_and_sent_nothing(scheme, mo
 
     def hang(host, *args, **options):
         asked.append(host)
-        found.wait()
+        found.wait(10)
+        asked.append("given up")
         raise OSError("too late to matter")
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
@@ -145,9 +146,14 @@ def test_a_look_up_that_ends_after_the_deadline_reaches_nobody(scheme, monkeypat
 
 
 @pytest.mark.parametrize("limit", [{"connect_timeout": 0.2}, {"deadline": 0.2}], ids=["connect", "deadline"])
-def test_a_connection_that_is_not_accepted_in_time_sent_nothing(scheme, limit):
+def test_a_connection_that_is_not_accepted_in_time_sent_nothing(scheme, limit, monkeypatch):
+    waits, settimeout = [], socket.socket.settimeout
     with wire.full_backlog() as port:
+        monkeypatch.setattr(
+            socket.socket, "settimeout", lambda self, wait: (waits.append(wait), settimeout(self, wait))
+        )
         assert told(outcome(f"{scheme}://127.0.0.1:{port}/v1", **limit)) == REACHED_NOBODY
+    assert len(waits) == 1 and waits[0] <= 0.2
 
 
 def test_when_every_address_of_the_host_refuses_nothing_was_sent(scheme, look_up):
