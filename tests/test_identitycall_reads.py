@@ -359,6 +359,7 @@ NO_LIST = {
     "cut": lambda peer: peer.answer(200, WHOLE[:-1], length=len(WHOLE)),
     "cut without a length": lambda peer: peer.answer(200, WHOLE[:-1], length=None),
     "gzip": lambda peer: peer.answer(200, gzip.compress(WHOLE), "Content-Encoding: gzip"),
+    "said to be gzip": lambda peer: peer.answer(200, WHOLE, "Content-Encoding: gzip"),
     "more than the cap": lambda peer: peer.answer(200, WHOLE + b" " * 9_000_000),
     "no http": lambda peer: peer.send(b"hello\r\n\r\n"),
     "closed": lambda peer: None,

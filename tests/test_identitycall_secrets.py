@@ -1,6 +1,7 @@
 """Whatever the provider echoes: no key stands in anything that is made of its answer."""
 
 import json
+import re
 import traceback
 
 import pytest
@@ -46,7 +47,8 @@ FORMS = {
 
 def holds_key(text):
     """Whether 12 characters of a key stand in the text one after the other, however they are written or broken up."""
-    plain = "".join(letter for letter in text if letter.isalnum()).lower()
+    read = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text)
+    plain = "".join(letter for letter in read if letter.isalnum()).lower()
     return any(
         secret[place : place + 12].lower() in plain
         for secret in (BODY, OTHER[4:])
@@ -56,7 +58,7 @@ def holds_key(text):
 
 def test_this_test_knows_a_key_when_it_sees_one():
     for form in FORMS.values():
-        assert holds_key(json.loads(f'"{form}"')), form
+        assert holds_key(form) and holds_key(json.loads(f'"{form}"')), form
     assert not holds_key("Number is no longer available: idc_[removed], …6789")
 
 
