@@ -120,7 +120,9 @@ class Browser:
         self.url, self.username, self.log = url, username, log
         self.session = requests.Session()
         self.session.trust_env = False
-        self.session.headers["Connection"] = "close"  # a kept one may be closed by the server as it is used again
+        self.session.headers["Connection"] = (
+            "close"  # a kept one may be closed by the server as it is used again
+        )
         self.session.hooks["response"].append(lambda response, **_: log.look_at(response))
 
     def log_in(self, password):
