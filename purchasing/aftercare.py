@@ -13,9 +13,10 @@ from purchasing import audit, clock, inventory, pauses, selectors, settlement
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import clean_text
-from purchasing.models import Purchase
+from purchasing.models import ApiKey, Purchase
 from purchasing.states import State
 
+PATIENCE = 5  # seconds that it waits for its turn in the key's rate; evidence is read by the same process
 SLOW = 15 * 60  # seconds between tries once the first ones did not help
 
 
@@ -29,11 +30,9 @@ def apply(purchase_id):
     )
     if purchase is None:
         return
-    key = purchase.bought_with
-    if key is None or key.refused_at or key.retired_at:
-        key = pauses.current_key(purchase.request.team) or key
+    key = _key_for(purchase)
     try:
-        problem = _bring(inventory.client_for(key), purchase)
+        problem = _bring(inventory.client_for(key, patience=PATIENCE), purchase)
     except inventory.Busy as busy:
         Purchase.objects.filter(pk=purchase.pk).update(due_at=busy.until)
         return
@@ -44,6 +43,12 @@ def apply(purchase_id):
         if isinstance(error, errors.RateLimited | errors.KeyRefused):
             settlement.after_failed_read(key, error)
     _write_down(purchase, problem)
+
+
+def _key_for(purchase):
+    """The key that bought it, also when it was replaced: another one may see another project. Else the current one."""
+    own = ApiKey.objects.filter(pk=purchase.bought_with_id, refused_at=None, secret__isnull=False).first()
+    return own or pauses.current_key(purchase.request.team) or purchase.bought_with
 
 
 def _bring(client, purchase):

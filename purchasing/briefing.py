@@ -54,7 +54,7 @@ def brief(asked, user, *, seen_version=None):
         else None,
         budget=budget,
         after=budget.committed + figures.first_month,
-        yeses_needed=approving.yeses_needed(asked),
+        yeses_needed=rules.yeses_needed(asked),
         earlier=selectors.with_summaries(earlier.order_by("-pk")[:EARLIER]),
         changes=changes_since(asked, seen_version) if seen_version else [],
     )

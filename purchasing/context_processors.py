@@ -33,6 +33,7 @@ def _nav(request):
     roles = set(Membership.objects.filter(user=user).values_list("role", flat=True))
     entries = [("Home", "home", 0)]
     if user.is_superuser or Role.REQUESTER in roles:
+        entries.append(("Find numbers", "find", 0))
         entries.append(("Paste numbers", "paste", 0))
     entries.append(("Requests", "requests", 0))
     if rules.decides_somewhere(user):

@@ -1,11 +1,11 @@
-"""What the provider says that pending numbers cost: looked up after sending, and when an approver opens the page."""
+"""What the provider says that pending numbers cost: looked up after sending, and when an approver opens the page.
+
+One search a task: the process that looks costs up also reads evidence, which must not wait behind many searches.
+"""
 
 from datetime import timedelta
 
-from django_tasks import TaskResultStatus
-from django_tasks_db.models import DBTaskResult
-
-from purchasing import audit, clock, inventory, pauses, settlement, wake, workflow
+from purchasing import audit, clock, inventory, pauses, settlement, versions, wake
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import Desk, Purchase, PurchaseRequest
@@ -13,49 +13,81 @@ from purchasing.states import State
 
 
 def confirm(request_id):
-    """Look up every pending number of a request and take its cost in; ends quietly when it cannot be asked now."""
+    """Look up the pending numbers of a request, one list of offers a time, and take in what is known of their costs.
+
+    Ends quietly when IdentityCall cannot be asked now; a list that failed keeps none of the others from being asked.
+    """
     request = PurchaseRequest.objects.select_related("team").filter(pk=request_id).first()
     if request is None:
         return
+    pending = list(request.purchases.filter(state=State.PENDING).order_by("pk"))
+    key = usable_key(request.team)
+    if key is None or not pending:
+        return
+    # What a list showed before the request was sent confirms nothing.
+    since = max(request.created_at, clock.now() - timedelta(seconds=inventory.FRESH))
+    places = list(dict.fromkeys(place for purchase in pending for place in inventory.places_of(purchase)))
+    sightings = inventory.Sightings(key, places, since=since)
+    missing = [place for place in places if place not in sightings.seen and place not in sightings.failed]
+    if missing:
+        try:
+            search(key, missing[0])
+        except inventory.Busy as busy:
+            wake.at(busy.until, "confirm_costs", request_id)
+            return
+        except Undecryptable:
+            return
+        sightings = inventory.Sightings(key, places, since=since)
+    _take_in(request, pending, sightings)
+    if missing[1:] and usable_key(request.team):
+        wake.soon("confirm_costs", request_id)
+
+
+def search(key, place):
+    """Ask for one list of offers, a pair of country and type; that it failed is kept with it. Raises `Busy`."""
+    country_code, number_type = place
+    try:
+        inventory.offers(key, country_code=country_code, number_type=number_type, max_age=0, behind=True)
+    except errors.ProviderError as error:
+        if isinstance(error, errors.RateLimited | errors.KeyRefused):
+            settlement.after_failed_read(key, error)
+
+
+def _take_in(request, pending, sightings):
     found, oldest = {}, None
-    for purchase in request.purchases.filter(state=State.PENDING).order_by("pk"):
-        seen = _look(request.team, purchase)
-        if seen is None:
-            break
-        found[purchase.pk], seen_at = seen
-        oldest = min(oldest or seen_at, seen_at)
+    for purchase in pending:
+        offer, seen_at = sightings.of(purchase)
+        if offer is not None:
+            found[purchase.pk] = offer
+            oldest = min(oldest or seen_at, seen_at)
     if found:
-        workflow.note_offers(request_id, found, seen_at=oldest, actor=audit.WORKER)
+        versions.note_offers(request.pk, found, seen_at=oldest, actor=audit.WORKER)
 
 
 def look_again(purchase_id):
     """Look up one held purchase, so that its page shows what it costs now."""
-    purchase = (
-        Purchase.objects.select_related("request__team").filter(pk=purchase_id, state=State.HELD).first()
-    )
-    if purchase is not None:
-        _look(purchase.request.team, purchase)
-
-
-def _look(team, purchase):
-    """The offer for a purchase and when it was seen, or None where it cannot be asked for now."""
-    key = pauses.current_key(team)
-    now, desk = clock.now(), Desk.objects.get(pk=Desk.ONLY)
-    paused = key and any(
-        until and not clock.has_come(until, now) for until in (key.paused_until, desk.paused_until)
-    )
-    if key is None or key.refused_at or paused:
-        return None
-    # What the list showed before the request was sent confirms nothing.
-    since_sent = (now - purchase.request.created_at).total_seconds()
+    held = Purchase.objects.select_related("request__team").filter(state=State.HELD)
+    purchase = held.filter(pk=purchase_id).first()
+    key = usable_key(purchase.request.team) if purchase else None
+    if key is None:
+        return
     try:
-        return inventory.find_offer(key, purchase, max_age=min(inventory.FRESH, since_sent))
+        inventory.find_offer(key, purchase)
     except errors.ProviderError as error:
         if isinstance(error, errors.RateLimited | errors.KeyRefused):
             settlement.after_failed_read(key, error)
     except (inventory.Busy, Undecryptable):
         pass
-    return None
+
+
+def usable_key(team):
+    """The team's key when IdentityCall can be asked with it now, or None."""
+    key = pauses.current_key(team)
+    now, desk = clock.now(), Desk.objects.get(pk=Desk.ONLY)
+    if key is None or key.refused_at:
+        return None
+    paused = any(until and not clock.has_come(until, now) for until in (key.paused_until, desk.paused_until))
+    return None if paused else key
 
 
 def ask_again(request):
@@ -74,10 +106,5 @@ def ask_again_for_held(purchase):
 
 
 def _once(task, pk):
-    waiting = DBTaskResult.objects.filter(
-        status=TaskResultStatus.READY,
-        task_path=f"purchasing.tasks.{task}",
-        args_kwargs={"args": [pk], "kwargs": {}},
-    )
-    if not waiting.exists():
+    if not wake.in_line(task, pk).exists():
         wake.soon(task, pk)

@@ -1,4 +1,4 @@
-"""Names of countries in English, German and French, as headings and cells of pasted tables have them."""
+"""Countries: their names in English, German and French, as people type and paste them, and their flags."""
 
 import re
 import unicodedata
@@ -270,6 +270,16 @@ _FLAG = {code: chr(code - 0x1F1E6 + ord("A")) for code in range(0x1F1E6, 0x1F200
 def country_name(code: str) -> str:
     """Return the English name of a country, or the code itself."""
     return _ENGLISH.get(code) or code
+
+
+def flag(code: str) -> str:
+    """Return the flag of a country as an emoji."""
+    return "".join(chr(ord(letter) - ord("A") + 0x1F1E6) for letter in code)
+
+
+def all_countries() -> list[tuple[str, str]]:
+    """Return code and English name of every country, by name."""
+    return sorted(_ENGLISH.items(), key=lambda country: folded(country[1]))
 
 
 @lru_cache(maxsize=2048)

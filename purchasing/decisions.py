@@ -1,11 +1,14 @@
 """What people decide about a held or doubtful purchase, always with a reason that stays in the record."""
 
+from datetime import timedelta
+
+from django.conf import settings
 from django.db import transaction
 
-from purchasing import approving, clock, evidence, inventory, pauses, rules, settlement, workflow
+from purchasing import approving, audit, clock, evidence, inventory, pauses, rules, settlement, workflow
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
-from purchasing.models import Purchase
+from purchasing.models import ApiKey, Purchase
 from purchasing.states import Outcome, State
 from purchasing.workflow import AlreadyMoved, NotYours, WorkflowError
 
@@ -54,35 +57,12 @@ def _read_for(purchase, attempt, provider_id):
 
 
 @transaction.atomic
-def try_again(purchase, *, reason, actor):
-    """It was not bought: order another attempt. Open only after enough clean reads; an approval of its own."""
-    if not reason.strip():
-        raise WorkflowError("Say why: the reason stays in the record.")
-    if not rules.may_approve(actor.user, purchase.request):
-        raise NotYours("Only someone who may approve this request can order another try.")
-    purchase = _held(purchase, actor, in_doubt=True)
-    if not evidence.findings(purchase).may_try_again:
-        raise WorkflowError(
-            f"Too early: the list of owned numbers has to be read whole {evidence.CLEAN_READS} times without this "
-            "number, the last time after the waiting time is over."
-        )
-    approval = purchase.approvals.order_by("-pk").first()
-    approving.approve_again(
-        purchase,
-        actor,
-        reason=reason,
-        unconfirmed_cost_ok=approval.unconfirmed_cost_ok,
-        before=_cost(purchase),
-    )
-    return purchase
+def try_again(purchase, *, reason, actor, seen=None, unconfirmed_cost_ok=False):
+    """It was not bought: order another attempt. Open only after enough clean reads; an approval of its own.
 
-
-def offer_now(purchase):
-    """What 'approve again' would approve: the provider's last offer and when it was seen, each None where unknown."""
-    key = pauses.current_key(purchase.request.team)
-    offer, seen_at = inventory.last_offer(key, purchase) if key else (None, None)
-    known = offer and offer.upfront_cost is not None and offer.monthly_cost is not None
-    return (offer, seen_at) if known else (None, seen_at)
+    `seen` and `unconfirmed_cost_ok` as with `approve_again`.
+    """
+    return _again(purchase, reason, actor, seen, unconfirmed_cost_ok, in_doubt=True)
 
 
 @transaction.atomic
@@ -92,26 +72,48 @@ def approve_again(purchase, *, reason, actor, seen=None, unconfirmed_cost_ok=Fal
     `seen` are the upfront and monthly cost that the page showed from IdentityCall's list, None where it showed
     none. When the list has changed since, nothing is approved.
     """
+    return _again(purchase, reason, actor, seen, unconfirmed_cost_ok, in_doubt=False)
+
+
+def _again(purchase, reason, actor, seen, unconfirmed_cost_ok, *, in_doubt):
     if not reason.strip():
         raise WorkflowError("Say why: the reason stays in the record.")
     if not rules.may_approve(actor.user, purchase.request):
-        raise NotYours("Only someone who may approve this request can approve it again.")
-    purchase = _held(purchase, actor, in_doubt=False)
+        raise NotYours("Only someone who may approve this request can approve it again or order another try.")
+    purchase = _held(purchase, actor, in_doubt=in_doubt)
+    if in_doubt:
+        found = evidence.findings(purchase)
+        if found.owned_before is not None:
+            raise WorkflowError(
+                f"IdentityCall's list shows this number under the id {found.owned_before}, and did before the order: "
+                "it is yours already, so another try cannot help."
+            )
+        if not found.may_try_again:
+            raise WorkflowError(
+                f"Too early: the list of owned numbers has to be read whole {evidence.CLEAN_READS} times without this "
+                "number, the last time after the waiting time is over."
+            )
     offer, seen_at = offer_now(purchase)
-    reserved = _cost(purchase)
     if seen != (offer and (offer.upfront_cost, offer.monthly_cost)):
         raise AlreadyMoved(
             "The price has changed since you opened this page. Look at it again before you decide."
         )
-    if offer:
-        purchase.upfront_cost, purchase.monthly_cost = seen
-        Purchase.objects.filter(pk=purchase.pk).update(
-            upfront_cost=offer.upfront_cost, monthly_cost=offer.monthly_cost, cost_confirmed_at=seen_at
-        )
     approving.approve_again(
-        purchase, actor, reason=reason, unconfirmed_cost_ok=unconfirmed_cost_ok, before=reserved
+        purchase,
+        actor,
+        reason=reason,
+        unconfirmed_cost_ok=unconfirmed_cost_ok,
+        costs=approving.Costs(offer.upfront_cost, offer.monthly_cost, seen_at) if offer else None,
     )
     return purchase
+
+
+def offer_now(purchase):
+    """What another approval would be given to: the provider's last offer and when it was seen, None where unknown."""
+    key = pauses.current_key(purchase.request.team)
+    offer, seen_at = inventory.last_offer(key, purchase) if key else (None, None)
+    known = offer and offer.upfront_cost is not None and offer.monthly_cost is not None
+    return (offer, seen_at) if known else (None, seen_at)
 
 
 @transaction.atomic
@@ -132,9 +134,74 @@ def give_up(purchase, *, reason, actor):
     return purchase
 
 
-def _cost(purchase):
-    """What a held purchase reserves of its team's budget."""
-    return (purchase.upfront_cost or 0) + (purchase.monthly_cost or 0)
+@transaction.atomic
+def stop_watching(purchase, *, reason, actor):
+    """End what was given up and cannot be watched any more: no key of a call in doubt can be read with.
+
+    Without it the number would be locked, and its cost committed, for ever.
+    """
+    _may_decide(purchase, actor, reason)
+    _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
+    if purchase.state != State.GIVEN_UP:
+        raise AlreadyMoved(workflow.what_happened(purchase))
+    if not may_stop_watching(purchase):
+        raise WorkflowError(
+            "It is still being watched: IdentityCall's list can be read with the key of the order."
+        )
+    workflow.move(purchase, State.FAILED, actor=actor, note=reason.strip())
+    return purchase
+
+
+def may_stop_watching(purchase):
+    """Whether a given up purchase can never be settled by a read: the keys of its doubts are refused or gone."""
+    keys = ApiKey.objects.filter(
+        attempts__purchase=purchase,
+        attempts__outcome=Outcome.UNCONFIRMED,
+        refused_at=None,
+        secret__isnull=False,
+    )
+    return purchase.state == State.GIVEN_UP and not keys.exists()
+
+
+def release(purchase, *, reason, actor):
+    """A number that was bought is no longer rented: the owned list is read first and must lack it, whole.
+
+    From then on it costs nothing any more, and may be asked for again.
+    """
+    if not rules.may_manage(actor.user, purchase.request.team):
+        raise NotYours("The team admin says that a number is no longer rented.")
+    if not reason.strip():
+        raise WorkflowError("Say why: the reason stays in the record.")
+    if purchase.state != State.PURCHASED or purchase.released_at:
+        raise AlreadyMoved("This number is not rented, as far as is known here.")
+    if purchase.purchased_at > clock.now() - timedelta(seconds=settings.SETTLE_WINDOW):
+        raise WorkflowError(
+            "It was bought a moment ago; IdentityCall's list may not show it yet. Try again later."
+        )
+    key = ApiKey.objects.filter(pk=purchase.bought_with_id, refused_at=None, secret__isnull=False).first()
+    key = key or pauses.current_key(purchase.request.team)
+    if key is None:
+        raise WorkflowError(
+            "The team has no API key, so IdentityCall's list of owned numbers cannot be read."
+        )
+    try:
+        read = inventory.read_owned(key)
+    except (errors.ProviderError, inventory.Busy, Undecryptable) as problem:
+        raise WorkflowError(f"IdentityCall's list of owned numbers could not be read: {problem}") from None
+    if inventory.listed(key, purchase.phone_number):
+        raise WorkflowError(
+            "IdentityCall's list of owned numbers still shows it. Give the number back in IdentityCall first."
+        )
+    if not read.whole:
+        raise WorkflowError(f"The list proves nothing yet: {read.problem} Try again in a minute.")
+    with transaction.atomic():
+        _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
+        if not Purchase.objects.filter(pk=purchase.pk, state=State.PURCHASED, released_at=None).update(
+            released_at=clock.now(), due_at=None
+        ):
+            raise AlreadyMoved("Somebody else has done this meanwhile.")
+        audit.record("purchase.released", actor=actor, purchase=purchase, note=reason.strip())
+    return purchase
 
 
 def _may_decide(purchase, actor, reason):

@@ -4,14 +4,13 @@ Only GETs are made here. Only the key of the attempt concludes; a list that is n
 is still listed proves nothing.
 """
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import Min
-from django_tasks import TaskResultStatus
-from django_tasks_db.models import DBTaskResult
+from django.db import DatabaseError, transaction
+from django.db.models import Min, Q
 
 from purchasing import (
     audit,
@@ -35,6 +34,9 @@ CLEAN_READS = 3  # reads without the number before a person may order another tr
 GIVEN_UP_DAYS = 30
 TOLD_AFTER = 20  # minutes that an approved purchase waits before somebody is told
 SWEEP = audit.system("sweep")
+NO_ANSWER = "The worker stopped or the answer did not come in time."
+NOBODY_CAME = "It is in line, and no worker has come to it yet."
+log = logging.getLogger(__name__)
 
 
 # --- Reading ------------------------------------------------------------------------------------------------------
@@ -44,10 +46,8 @@ def check(key_id):
     """Read the owned list of a key once and conclude for every purchase that an attempt with it left in doubt."""
     watched, now = in_doubt(key_id), clock.now()
     key = ApiKey.objects.get(pk=key_id)
+    planned = watched.filter(state__in=sorted(WATCHED))
     if not watched.filter(selectors.is_due(now)).exists() and not pauses.waits_for_a_read(key):
-        return
-    if key.paused_until and not clock.has_come(key.paused_until, now):
-        pauses.plan(watched, key.paused_until)
         return
     read = None
     try:
@@ -56,7 +56,7 @@ def check(key_id):
         if read.whole:
             pauses.trust_key(key.pk, read_began_after=read.began_after)
     except inventory.Busy as busy:
-        pauses.plan(watched, busy.until)
+        pauses.plan(planned, busy.until)
         return
     except Undecryptable:
         read = None  # said on the team's page; the window goes on
@@ -65,15 +65,15 @@ def check(key_id):
             settlement.after_failed_read(key, error)
     for purchase_id, request_id in list(watched.values_list("pk", "request_id")):
         conclude(purchase_id, request_id, key, read)
-    next_at = watched.aggregate(at=Min("due_at"))["at"]
+    next_at = planned.aggregate(at=Min("due_at"))["at"]
     if next_at:
         wake.at(next_at, "check", key_id)
 
 
 def in_doubt(key_id):
-    """The purchases that wait for evidence from this key."""
+    """The purchases that wait for evidence from this key: watched ones, and those that wait to be tried again."""
     return Purchase.objects.filter(
-        state__in=sorted(WATCHED),
+        state__in=sorted({*WATCHED, State.APPROVED}),
         pk__in=Attempt.objects.filter(key=key_id, outcome=Outcome.UNCONFIRMED).values("purchase"),
     ).order_by("pk")
 
@@ -83,16 +83,19 @@ def conclude(purchase_id, request_id, key, read):
     """Purchased when the whole list shows the number under an id that it did not show before the attempt.
 
     Else the next check is planned; an unconfirmed purchase is held when its window is over, whatever the reads gave.
+    One that was approved to be tried again has its own plan.
     """
     _, [purchase] = workflow.locked(request_id, [purchase_id])
-    if purchase.state not in WATCHED:
+    if purchase.state not in WATCHED and purchase.state != State.APPROVED:
         return
     attempt = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED, key=key).order_by("pk").first()
     owned = inventory.listed(key, purchase.phone_number) if read and read.whole else None
-    if owned and owned.first_seen_seq > attempt.claimed_seq:
+    if owned and owned.first_seen_seq >= attempt.claimed_seq:
         settlement.record_purchased(
             purchase, attempt, owned.provider_id, "The list of owned numbers shows it.", actor=audit.WORKER
         )
+        return
+    if purchase.state == State.APPROVED:
         return
     now = clock.now()
     checks = purchase.checks + 1
@@ -144,7 +147,12 @@ def _was_never_bought(purchase, now):
 
 
 def clean_reads(attempt):
-    """Whole reads of the attempt's own key that began after the attempt had ended (none showed its number)."""
+    """Whole reads of the attempt's own key that began after the attempt had ended and did not show its number.
+
+    None counts while the list shows the number under an id from before the attempt: that proves no absence.
+    """
+    if inventory.listed(attempt.key, attempt.purchase.phone_number):
+        return OwnedRead.objects.none()
     return OwnedRead.objects.filter(key=attempt.key_id, whole=True, began_after__gte=attempt.ended_seq or 0)
 
 
@@ -158,14 +166,17 @@ class Findings:
     last: OwnedRead | None
     next_at: datetime | None
     may_try_again: bool
+    owned_before: int | None  # the id under which the key's own list shows it, from before the attempt
     seen_with: list[str]
 
 
 def findings(purchase):
     """The evidence on a purchase in doubt, or None when no attempt of it is."""
-    attempt = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED).order_by("-pk").first()
+    doubts = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED).select_related("key").order_by("-pk")
+    attempt = doubts.first()
     if attempt is None:
         return None
+    listed = inventory.listed(attempt.key, purchase.phone_number)
     reads = OwnedRead.objects.filter(key=attempt.key_id, began_after__gte=attempt.ended_seq or 0)
     clean = clean_reads(attempt)
     after_window = purchase.window_ends_at and clean.filter(began_at__gt=purchase.window_ends_at).exists()
@@ -180,6 +191,7 @@ def findings(purchase):
         last=reads.order_by("-pk").first(),
         next_at=purchase.due_at,
         may_try_again=bool(clean.count() >= CLEAN_READS and after_window),
+        owned_before=listed.provider_id if listed else None,
         seen_with=[
             f"the key …{key.last_four} of {key.team}" for key in others.select_related("team").distinct()
         ],
@@ -190,17 +202,51 @@ def findings(purchase):
 
 
 def sweep():
-    """Take what is due: settle what needs no network, and wake the queue for the rest. Safe to run at any time."""
+    """Take what is due: settle what needs no network, and wake the queue for the rest. Safe to run at any time.
+
+    What goes wrong in one step is logged and keeps none of the others from being taken.
+    """
     now = clock.now()
     Desk.objects.filter(pk=Desk.ONLY).update(swept_at=now)
     due = Purchase.objects.filter(selectors.is_due(now))
-    for purchase in due.filter(state=State.PURCHASING).order_by("pk"):
-        _give_up_waiting_for_the_answer(purchase)
+    for step in (
+        lambda: _give_up_waiting_for_answers(now),
+        lambda: _expire(now),
+        lambda: _hold_undecided(now),
+        lambda: _hold_waited_too_long(now),
+        lambda: _tell_of_long_waits(now),
+        lambda: _tell_of_unapplied(now),
+        reminders.remind,
+        lambda: _wake(due, now),
+    ):
+        try:
+            step()
+        except DatabaseError:
+            raise  # the worker connects anew and sweeps again
+        except Exception:
+            log.exception("A step of the sweep failed; the others go on.")
+
+
+def _give_up_waiting_for_answers(now):
+    """Attempts whose answer is overdue, in whatever state their purchase is by now."""
+    overdue = Attempt.objects.filter(outcome=Outcome.OPEN).select_related("purchase").order_by("pk")
+    for attempt in overdue:
+        if clock.has_come(attempt.deadline_at + timedelta(seconds=2), now):
+            _give_up_waiting_for_the_answer(attempt)
+
+
+def _expire(now):
     for purchase in Purchase.objects.filter(state=State.PENDING, expires_at__lte=now).order_by("pk"):
         workflow.expire(purchase, actor=SWEEP)
+
+
+def _hold_undecided(now):
     for purchase in Purchase.objects.filter(state=State.UNCONFIRMED).order_by("pk"):
         if window_is_over(purchase, now):
             _hold_unconfirmed(purchase)
+
+
+def _hold_waited_too_long(now):
     old = Purchase.objects.filter(
         state=State.APPROVED,
         approvals__superseded_at=None,
@@ -208,38 +254,61 @@ def sweep():
     )
     for purchase in old.distinct().order_by("pk"):
         procurement.hold_for_a_person(purchase, procurement.waited_too_long(), SWEEP)
-    _tell_of_long_waits(now)
-    reminders.remind()
-    _wake(due)
 
 
 @transaction.atomic
 def _tell_of_long_waits(now):
-    """Once a purchase has waited 20 minutes its team admins are told, once."""
+    """Once a purchase has waited 20 minutes its team admins are told, once; also of one that no worker came to."""
+    since = now - timedelta(minutes=TOLD_AFTER)
     waiting = Purchase.objects.select_for_update(no_key=True, of=("self",)).select_related("request__team")
     waiting = waiting.filter(
-        state=State.APPROVED, waiting_told_at=None, waiting_since__lt=now - timedelta(minutes=TOLD_AFTER)
+        Q(waiting_since__lt=since) | Q(waiting_since=None, state_changed_at__lt=since),
+        state=State.APPROVED,
+        waiting_told_at=None,
     )
     waiting = list(waiting.order_by("pk"))
-    Purchase.objects.filter(pk__in=[purchase.pk for purchase in waiting]).update(waiting_told_at=now)
+    for purchase in waiting:
+        if purchase.waiting_since is None:
+            purchase.waiting_since, purchase.waiting_for = purchase.state_changed_at, NOBODY_CAME
+        purchase.waiting_told_at = now
+    Purchase.objects.bulk_update(waiting, ["waiting_since", "waiting_for", "waiting_told_at"])
     for purchase in waiting:
         audit.record("purchase.waits_long", actor=SWEEP, purchase=purchase, note=purchase.waiting_for)
 
 
-def _give_up_waiting_for_the_answer(purchase):
+@transaction.atomic
+def _tell_of_unapplied(now):
+    """A bought number whose recording or name is not as asked for after 20 minutes: team admins are told, once."""
+    unapplied = Purchase.objects.select_for_update(no_key=True, of=("self",)).select_related("request__team")
+    unapplied = list(
+        unapplied.filter(
+            state=State.PURCHASED,
+            applied_at=None,
+            waiting_told_at=None,
+            released_at=None,
+            purchased_at__lt=now - timedelta(minutes=TOLD_AFTER),
+        ).order_by("pk")
+    )
+    Purchase.objects.filter(pk__in=[purchase.pk for purchase in unapplied]).update(waiting_told_at=now)
+    for purchase in unapplied:
+        audit.record("purchase.not_applied", actor=SWEEP, purchase=purchase, note=purchase.applied_words)
+
+
+def _give_up_waiting_for_the_answer(attempt):
     """The worker died or hangs past the deadline: nobody knows what came of its call."""
     with transaction.atomic():
-        _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
-        attempt = purchase.attempts.filter(outcome=Outcome.OPEN).first()
-        if purchase.state != State.PURCHASING or attempt is None:
-            return
-        if not clock.has_come(purchase.due_at, clock.now()):
-            return  # it was settled meanwhile, and this is the next attempt
+        _, [purchase] = workflow.locked(attempt.purchase.request_id, [attempt.purchase_id])
+        attempt = Attempt.objects.get(pk=attempt.pk)
+        if attempt.outcome != Outcome.OPEN:
+            return  # it was settled meanwhile
         Attempt.objects.filter(pk=attempt.pk).update(
             outcome=Outcome.UNCONFIRMED, ended_at=clock.now(), ended_seq=audit.position() + 1
         )
         attempt.refresh_from_db()
-        settlement.doubt(purchase, attempt, "The worker stopped or the answer did not come in time.")
+        if purchase.state == State.PURCHASING:
+            settlement.doubt(purchase, attempt, NO_ANSWER)
+        else:
+            audit.record("attempt.given_up", actor=SWEEP, purchase=purchase, attempt=attempt, note=NO_ANSWER)
 
 
 def _hold_unconfirmed(purchase):
@@ -249,18 +318,16 @@ def _hold_unconfirmed(purchase):
             hold(purchase)
 
 
-def _wake(due):
+def _wake(due, now):
     """Enqueue what is due and not in the queue already, oldest first."""
-    waiting = {
-        (row["task_path"].rpartition(".")[2], tuple(row["args_kwargs"]["args"]))
-        for row in DBTaskResult.objects.filter(status=TaskResultStatus.READY).values(
-            "task_path", "args_kwargs"
-        )[:5000]
-    }
+    # A task that is planned for later than the next sweep was planned by a clock that has since gone back.
+    soon = wake.in_line().values("task_path", "args_kwargs")[:5000]
+    waiting = {(row["task_path"].rpartition(".")[2], tuple(row["args_kwargs"]["args"])) for row in soon}
     wanted = [("buy", (pk,)) for pk in _pks(due.filter(state=State.APPROVED))]
     wanted += [("apply", (pk,)) for pk in _pks(due.filter(state=State.PURCHASED))]
     doubtful = Attempt.objects.filter(
-        outcome=Outcome.UNCONFIRMED, purchase__in=_pks(due.filter(state__in=sorted(WATCHED)), most=5000)
+        outcome=Outcome.UNCONFIRMED,
+        purchase__in=_pks(due.filter(state__in=sorted({*WATCHED, State.APPROVED})), most=5000),
     )
     keys = {*doubtful.values_list("key", flat=True), *pauses.keys_waiting_for_a_read()}
     wanted += [("check", (key,)) for key in sorted(keys)]

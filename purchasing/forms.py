@@ -1,12 +1,16 @@
 """Browser input to clean values. Nothing here saves, moves or decides."""
 
-import re
+from dataclasses import dataclass
 
-import phonenumbers
 from django import forms
 from django.contrib.auth.forms import AuthenticationForm
 
+from purchasing import naming
 from purchasing.audit import clean
+from purchasing.candidates import files
+from purchasing.countries import all_countries, country_of, flag
+from purchasing.finding import SORTS
+from purchasing.naming import PLACEHOLDERS
 from purchasing.states import NumberType
 
 REASON_LENGTH = 1000
@@ -47,6 +51,43 @@ class Pasted(forms.CharField):
         return super().to_python(value).replace("\0", "")
 
 
+class CountryInput(forms.TextInput):
+    """A country that is typed: its name, its two letters or its flag, with all of them offered by the browser."""
+
+    template_name = "purchasing/widgets/country.html"
+
+    def get_context(self, name, value, attrs):
+        context = super().get_context(name, value, attrs)
+        context["widget"]["attrs"]["list"] = f"{context['widget']['attrs'].get('id', name)}_list"
+        context["countries"] = [country_in_words(code) for code, _ in all_countries()]
+        return context
+
+    def format_value(self, value):
+        return country_in_words(value) if value in dict(all_countries()) else value
+
+
+def country_in_words(code):
+    """A country as the field shows it: '🇩🇪 Germany (DE)'."""
+    return f"{flag(code)} {dict(all_countries())[code]} ({code})"
+
+
+class CountryField(Line):
+    """A country, however it is written, as its two-letter code; '' for none."""
+
+    widget = CountryInput(attrs={"autocomplete": "off", "class": "medium"})
+
+    def clean(self, value):
+        written = super().clean(value)
+        if not written:
+            return ""
+        code = country_of(written)
+        if not code:
+            raise forms.ValidationError(
+                f"There is no country “{written[:60]}”. Write its name, or two letters as in DE."
+            )
+        return code
+
+
 class LoginForm(AuthenticationForm):
     """Django's, in the words of this place."""
 
@@ -56,80 +97,188 @@ class LoginForm(AuthenticationForm):
     }
 
 
+class TeamField(forms.ModelChoiceField):
+    """One of the teams that the person may ask for."""
+
+    def __init__(self, **options):
+        options |= {
+            "queryset": None,
+            "empty_label": None,
+            "error_messages": dict.fromkeys(("required", "invalid_choice"), "Choose one of your teams."),
+        }
+        super().__init__(**options)
+
+
 class PasteForm(forms.Form):
-    """Pasted text. Its size is judged by the reader, which says so in words and loses nothing."""
+    """Pasted text or a file. Its size is judged by the reader, which says so in words and loses nothing."""
 
     text = Pasted(
         label="Numbers you want",
         strip=False,
+        required=False,
         widget=forms.Textarea(
             attrs={"rows": 10, "class": "paste", "spellcheck": "false", "autocomplete": "off"}
         ),
         help_text=(
-            "Paste IdentityCall's list as it is (JSON), rows of a spreadsheet, or one number per line, like "
-            "+44 20 7946 0018. Prices in it are a claim and are checked before anything is bought."
+            "Paste what you have: IdentityCall's list (JSON), rows of a spreadsheet, a mail, or one number per line "
+            "like +44 20 7946 0018. Prices in it are a claim and are checked before anything is bought."
         ),
-        error_messages={"required": "Paste at least one number."},
     )
-    country_code = Line(
+    file = forms.FileField(
+        label="Or drop a file here",
+        required=False,
+        allow_empty_file=True,
+        help_text="A table (.xlsx, .csv, .tsv), .json or .txt, up to 5 MB.",
+        widget=forms.FileInput(attrs={"class": "drop", "accept": ".xlsx,.csv,.tsv,.json,.jsonl,.txt"}),
+    )
+    country_code = CountryField(
         label="Country of numbers without + and country code",
         required=False,
-        help_text="Two letters, such as DE. Only needed when the numbers are written without their country code.",
-        widget=forms.TextInput(attrs={"class": "short", "autocomplete": "off"}),
+        help_text="Only needed when the numbers are written without their country code, such as 030 1234567.",
+    )
+    team = TeamField(
+        label="Team", help_text="IdentityCall is asked with this team's key what is on offer now."
     )
 
-    def clean_country_code(self):
-        code = self.cleaned_data["country_code"].upper()
-        if code and not re.fullmatch("[A-Z]{2}", code):
-            raise forms.ValidationError("Two letters, such as DE or US.")
-        if code and code not in phonenumbers.SUPPORTED_REGIONS:
-            raise forms.ValidationError(f"There is no country {code}. Two letters, such as DE or US.")
-        return code
+    def __init__(self, *args, teams, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["team"].queryset = teams
+        if teams.count() < 2:
+            del self.fields["team"]
+
+    def clean(self):
+        cleaned = super().clean()
+        if not cleaned.get("file") and not (cleaned.get("text") or "").strip() and "file" not in self.errors:
+            self.add_error("text", "Paste at least one number, or choose a file.")
+        return cleaned
+
+    def clean_file(self):
+        """The text of the file; what is wrong with it stands beside the field."""
+        file = self.cleaned_data["file"]
+        if not file:
+            return None
+        try:
+            return Dropped(clean(file.name)[:200], files.text_of(file))
+        except files.NotReadable as problem:
+            raise forms.ValidationError(str(problem)) from None
 
 
-class RequestForm(forms.Form):
-    """What a request says as a whole."""
+@dataclass(frozen=True)
+class Dropped:
+    """A file that was read."""
 
-    team = forms.ModelChoiceField(
-        queryset=None,
-        empty_label=None,
-        help_text="The team that pays for the numbers and uses them.",
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose one of your teams."),
+    name: str
+    text: str
+
+
+class FindForm(forms.Form):
+    """What to look for at IdentityCall, and what of its answer to show. Everything has a value that works."""
+
+    team = TeamField(label="Team", required=False)
+    country = CountryField(label="Country", required=False)
+    number_type = forms.ChoiceField(
+        label="Type", required=False, choices=NumberType.choices, initial=NumberType.LOCAL
     )
-    reason = Text(
-        rows=3,
-        max_length=REASON_LENGTH,
-        help_text="Why are these numbers needed? The approver decides by it.",
-        error_messages={"required": "Say why these numbers are needed: the approver decides by it."},
+    digits = Line(
+        label="Digits",
+        required=False,
+        max_length=30,
+        help_text="555 anywhere, +1212* from the start, *00 at the end, ? for one digit.",
+        widget=forms.TextInput(attrs={"inputmode": "tel", "autocomplete": "off"}),
     )
-    form_token = forms.UUIDField(
-        widget=forms.HiddenInput, error_messages=dict.fromkeys(("required", "invalid"), INCOMPLETE)
+    region = Line(
+        label="Region",
+        required=False,
+        max_length=60,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "list": "regions"}),
     )
+    feature = Line(
+        label="Feature",
+        required=False,
+        max_length=60,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "list": "features"}),
+    )
+    highest = forms.DecimalField(
+        label="At most a month",
+        required=False,
+        min_value=0,
+        max_digits=10,
+        decimal_places=4,
+        localize=False,
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "class": "short", "autocomplete": "off"}),
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_digits", "max_decimal_places", "max_whole_digits"),
+            "An amount such as 2.50.",
+        ),
+    )
+    sort = forms.ChoiceField(label="Order", required=False, choices=list(SORTS.items()), initial="monthly")
 
     def __init__(self, *args, teams, **kwargs):
         super().__init__(*args, **kwargs)
         self.fields["team"].queryset = teams
 
 
+class RequestForm(forms.Form):
+    """What a request says as a whole."""
+
+    team = TeamField(label="Team", help_text="The team that pays for the numbers and uses them.")
+    reason = Text(
+        rows=3,
+        max_length=REASON_LENGTH,
+        help_text="Why are these numbers needed? The approver decides by it.",
+        error_messages={"required": "Say why these numbers are needed: the approver decides by it."},
+    )
+    purpose = Line(
+        label="Purpose",
+        required=False,
+        max_length=200,
+        help_text="What they will be used for, such as “hotline on the winter flyer”.",
+    )
+    pattern = Line(
+        label="Name them by a pattern",
+        required=False,
+        max_length=100,
+        help_text="Such as “Help desk {region} {n}”. "
+        + "; ".join(f"{k} is {v}" for k, v in PLACEHOLDERS.items())
+        + ".",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+
+    def __init__(self, *args, teams, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["team"].queryset = teams
+
+    def clean_pattern(self):
+        pattern = self.cleaned_data["pattern"]
+        if wrong := naming.problem(pattern):
+            raise forms.ValidationError(wrong)
+        return pattern
+
+
 class LineForm(forms.Form):
-    """What staff choose for one number of a request."""
+    """What staff choose for one number of a request. `groups` are the choices of requirement groups."""
 
     phone_number = forms.CharField(widget=forms.HiddenInput, max_length=16)
     name = Line(label="Name", required=False, max_length=100)
     number_type = forms.ChoiceField(
         label="Type", required=False, choices=[("", "Not known"), *NumberType.choices]
     )
-    requirement_group_id = forms.IntegerField(
-        label="Requirement group",
+    requirement_group_id = forms.ChoiceField(
+        label="Papers",
         required=False,
-        min_value=1,
-        max_value=2**31 - 1,
-        widget=forms.TextInput(attrs={"inputmode": "numeric", "class": "short"}),
-        error_messages={"invalid": "The group's whole number in IdentityCall, such as 12."},
+        error_messages={"invalid_choice": "Choose one of the team's requirement groups."},
     )
     record_calls = forms.ChoiceField(
         label="Record calls", choices=[("yes", "Record"), ("no", "Do not record")], initial="yes"
     )
+
+    def __init__(self, *args, groups=(), **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["requirement_group_id"].choices = [("", "None"), *groups]
+
+    def clean_requirement_group_id(self):
+        chosen = self.cleaned_data["requirement_group_id"]
+        return int(chosen) if chosen else None
 
 
 class EditForm(forms.Form):
@@ -140,6 +289,12 @@ class EditForm(forms.Form):
         max_length=REASON_LENGTH,
         help_text="Why are these numbers needed? The approver decides by it.",
         error_messages={"required": "Say why these numbers are needed: the approver decides by it."},
+    )
+    purpose = Line(
+        label="Purpose",
+        required=False,
+        max_length=200,
+        help_text="What they will be used for, such as “hotline on the winter flyer”.",
     )
     version = forms.IntegerField(
         min_value=1,

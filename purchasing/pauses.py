@@ -4,6 +4,7 @@ A pause of the provider is for all keys, one of a key for what it buys. The func
 the transaction of what caused the pause, with the row locked in the order of `workflow`.
 """
 
+import enum
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,6 +16,9 @@ from purchasing.states import State
 
 LONGEST = 300  # seconds that the provider pauses at most before one look probes it again
 LOOK_AGAIN = 60  # seconds after which a purchase that waits for a person is looked at again
+BEHIND = (
+    5  # seconds that a purchase whose look failed waits longer than the others: one of them is the next probe
+)
 KEY_REFUSED = "IdentityCall refuses the team's API key. The team admin has to store a new one."
 DOUBTS = 3  # unconfirmed answers in a row that pause a key
 
@@ -84,63 +88,100 @@ def put_off(purchase_id, words, until):
             wake.at(due_at, "buy", purchase_id)
 
 
-def provider_failed(words):
+def provider_failed(words, *, call_unsent=False):
     """A look failed or a connection was refused: the provider pauses for all, longer each time. Locks the desk.
 
-    Returns the `Wait`; its `event` is recorded by the caller when all its rows are locked.
+    `call_unsent` says that it was a purchase call: its pause goes on growing until one has reached the provider,
+    whatever looks show meanwhile. Returns the `Wait`; its `event` is recorded by the caller when all its rows are
+    locked.
     """
     desk = Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
     now = clock.now()
+    unsent = desk.unsent + 1 if call_unsent else desk.unsent
     if desk.paused_until and not clock.has_come(desk.paused_until, now):
+        if call_unsent:
+            Desk.objects.filter(pk=Desk.ONLY).update(unsent=unsent)
         return Wait(desk.pause_reason, desk.paused_until)  # another worker's failure of the same moment
-    until = now + timedelta(seconds=min(LONGEST, 5 * 2 ** min(desk.failures, 10)))
-    reason = f"IdentityCall cannot be reached: {words}"[:1000]
+    times = max(desk.failures, desk.unsent if call_unsent else 0)
+    until = now + timedelta(seconds=min(LONGEST, 5 * 2 ** min(times, 10)))
+    reason = words[:1000]
     Desk.objects.filter(pk=Desk.ONLY).update(
         failures=desk.failures + 1,
+        unsent=unsent,
         paused_until=until,
         paused_since=desk.paused_since or now,
         probing_until=None,
         pause_reason=reason,
     )
-    event = None if desk.failures else {"action": "provider.paused", "note": words}
+    event = None if desk.failures or desk.unsent else {"action": "provider.paused", "note": words}
     return Wait(reason, until, event)
 
 
-def may_probe():
-    """Whether this worker may look: no pause, or the pause is over and this one is its single probe."""
+class May(enum.Enum):
+    """Whether a worker may look before it buys."""
+
+    LOOK = "look"
+    PROBE = "probe"  # the provider was paused, and this is the single look that finds out how it is
+    WAIT = "wait"
+
+
+def may_look():
+    """`LOOK` while the provider is not paused; when a pause is over, `PROBE` for one worker and `WAIT` for the others.
+
+    A probe has to ask the provider itself: what is kept of earlier answers proves nothing.
+    """
     if not Desk.objects.filter(pk=Desk.ONLY, failures__gt=0).exists():
-        return True
+        return May.LOOK
     now = clock.now()
     with transaction.atomic():
         desk = Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
+        if not desk.failures:
+            return May.LOOK
         for until in (desk.paused_until, desk.probing_until):
-            if desk.failures and until and not clock.has_come(until, now):
-                return False
+            if until and not clock.has_come(until, now):
+                return May.WAIT
         Desk.objects.filter(pk=Desk.ONLY).update(probing_until=now + timedelta(seconds=LOOK_AGAIN))
-    return True
+    return May.PROBE
 
 
 def provider_answered():
-    """A whole answer came: a pause of the provider ends, and what waited for it is due at once."""
+    """A whole answer has just come over the network: a pause ends, and what waited for it is due at once."""
     if not Desk.objects.filter(pk=Desk.ONLY, failures__gt=0).exists():
         return
     with transaction.atomic():
-        ended = Desk.objects.filter(pk=Desk.ONLY, failures__gt=0).update(
+        desk = Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
+        if not desk.failures:
+            return
+        Desk.objects.filter(pk=Desk.ONLY).update(
             failures=0, paused_until=None, paused_since=None, probing_until=None, pause_reason=""
         )
-        if ended:
-            plan(Purchase.objects.filter(state=State.APPROVED, waiting_since__isnull=False), clock.now())
+        plan(Purchase.objects.filter(state=State.APPROVED, waiting_since__isnull=False), clock.now())
+        if not desk.unsent:
             audit.record("provider.resumed", actor=audit.WORKER)
 
 
-def pause_key(key_id, seconds):
-    """IdentityCall asked to wait (429): nothing is called with this key for `seconds`. Locks the key."""
+def call_was_sent():
+    """A purchase call reached the provider; returns what to record where the ones before it did not, or None.
+
+    Locks the desk only where that is so: a caller that holds other rows already must not call it.
+    """
+    if not Desk.objects.filter(pk=Desk.ONLY, unsent__gt=0).exists():
+        return None
+    desk = Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
+    Desk.objects.filter(pk=Desk.ONLY).update(unsent=0)
+    return Wait("", clock.now(), {"action": "provider.resumed"}) if desk.unsent else None
+
+
+ASKED_TO_WAIT = "IdentityCall asked to wait: too many calls with this key in a minute."
+
+
+def pause_key(key_id, seconds, reason=ASKED_TO_WAIT):
+    """Nothing is called with this key for `seconds`: a 429, or a list that cannot be used. Locks the key."""
     key = ApiKey.objects.select_for_update(no_key=True).get(pk=key_id)
     now = clock.now()
     until = now + timedelta(seconds=seconds)
     if key.paused_until and not clock.has_come(key.paused_until, now):
         until = max(until, key.paused_until)
-    reason = "IdentityCall asked to wait: too many calls with this key in a minute."
     ApiKey.objects.filter(pk=key_id).update(paused_until=until, paused_since=now, pause_reason=reason)
     return Wait(reason, until)
 
@@ -174,8 +215,13 @@ def keys_waiting_for_a_read():
 
 
 def trust_key(key_id, *, read_began_after=None):
-    """A clear answer, or a whole owned list that began after the last doubt: the key's doubts are over."""
+    """A clear answer, or a whole owned list that began after the last doubt: the key's doubts are over.
+
+    A clear answer alone does not end the pause of a key that waits for its list to be read.
+    """
     doubted = ApiKey.objects.filter(pk=key_id, doubts_in_a_row__gt=0)
-    if read_began_after is not None:
+    if read_began_after is None:
+        doubted = doubted.filter(doubts_in_a_row__lt=DOUBTS)
+    else:
         doubted = doubted.filter(doubted_seq__lte=read_began_after)
     doubted.update(doubts_in_a_row=0)

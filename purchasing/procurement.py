@@ -115,21 +115,22 @@ def _free_key(purchase):
 
 def _look(purchase, key):
     """Look before the claim; None when the look itself settled the purchase."""
-    if not pauses.may_probe():
+    may = pauses.may_look()
+    if may is pauses.May.WAIT:
         desk = Desk.objects.get(pk=Desk.ONLY)
         raise NotNow(desk.pause_reason, desk.probing_until or _in(15))
+    max_age = 0 if may is pauses.May.PROBE else LOOK_AGE - 15
+    offer, seen_at = _offer(purchase, key, max_age)
     last = purchase.attempts.order_by("-pk").first()
+    since = last.ended_seq if last and last.ended_seq else 0
     try:
-        offer, seen_at = inventory.find_offer(key, purchase, max_age=LOOK_AGE - 15)
-        read = inventory.owned_read(
-            key, not_before_seq=last.ended_seq if last and last.ended_seq else 0, max_age=LOOK_AGE - 15
-        )
+        read = inventory.owned_read(key, not_before_seq=since, max_age=max_age)
     except inventory.NotWhole as problem:
         raise NotNow(f"Before buying, the list of owned numbers is read again. {problem}", _in(5)) from None
     except errors.ProviderError as error:
-        wait = settlement.after_failed_read(key, error)
-        raise NotNow(wait.words, wait.until) from None
-    pauses.provider_answered()
+        raise _put_behind(settlement.after_failed_read(key, error)) from None
+    if may is pauses.May.PROBE:
+        pauses.provider_answered()
     pauses.trust_key(key.pk, read_began_after=read.began_after)
     owned = inventory.listed(key, purchase.phone_number)
     if owned:
@@ -138,29 +139,58 @@ def _look(purchase, key):
     return Look(read, offer, seen_at)
 
 
+def _offer(purchase, key, max_age):
+    """The offer for this purchase's number, and when it was seen."""
+    try:
+        return inventory.find_offer(key, purchase, max_age=max_age)
+    except errors.Unreadable as error:
+        if settlement.is_of_the_provider(error):
+            raise _put_behind(settlement.after_failed_read(key, error)) from None
+        # One list of numbers on sale: whoever wants a number of another country or type goes on.
+        raise NotNow(f"The number could not be looked up: {error}", _in(pauses.LOOK_AGAIN)) from None
+    except errors.Declined as error:
+        raise NotNow(f"IdentityCall could not look this number up: {error}", _in(pauses.LOOK_AGAIN)) from None
+    except errors.ProviderError as error:
+        raise _put_behind(settlement.after_failed_read(key, error)) from None
+
+
+def _put_behind(wait):
+    """Wait, and a little longer than all others: whatever failed here must not be the probe each time."""
+    return NotNow(wait.words, wait.until + timedelta(seconds=pauses.BEHIND))
+
+
 def _already_owned(purchase, owned, key):
-    """The number is in the owned list: bought by an earlier attempt in doubt, or ours before any."""
+    """The number is in the owned list: bought by an earlier attempt in doubt, or ours before any.
+
+    Only the key of an attempt tells what became of it: another one may show a number that was never looked for.
+    """
     with transaction.atomic():
         _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
         if purchase.state != State.APPROVED:
             return
         doubts = list(purchase.attempts.filter(outcome=Outcome.UNCONFIRMED).order_by("pk"))
-        if doubts and owned.first_seen_seq > doubts[0].claimed_seq:
+        own = [doubt for doubt in doubts if doubt.key_id == key.pk]
+        if own and owned.first_seen_seq >= own[0].claimed_seq:
             settlement.record_purchased(
                 purchase,
-                doubts[-1],
+                own[-1],
                 owned.provider_id,
                 "The list of owned numbers shows it: an earlier call bought it.",
-                key=key,
             )
         elif doubts:
+            words = (
+                "The list of owned numbers showed it already before the call that is in doubt."
+                if own
+                else f"The list of another key (…{key.last_four}) shows it. The key of the call that is in doubt was "
+                "replaced since, so nobody can tell from this whether that call bought it."
+            )
             workflow.move(
                 purchase,
                 State.HELD,
                 actor=audit.WORKER,
-                note="The number was in the list of owned numbers before the call that is in doubt.",
+                note=words,
                 held_cause=Cause.DOUBT,
-                held_words="The list of owned numbers showed it already before the call that is in doubt.",
+                held_words=words,
                 due_at=_in(settings.EVIDENCE_CHECK_DELAYS[0]),
             )
         else:
@@ -216,11 +246,14 @@ def claim(purchase, *, key, look, worker):
     oldest = now - timedelta(seconds=LOOK_AGE)
     if not (oldest <= look.read.began_at <= now and oldest <= look.seen_at <= now):
         raise NotNow("Looking at IdentityCall once more before buying.", now)
+    if inventory.listed(key, purchase.phone_number):  # by a list that somebody else has read since the look
+        raise NotNow("The list of owned numbers shows it now. Looking once more.", now)
     approvals = _counting_approvals(purchase, request)
     if min(approval.created_at for approval in approvals) < too_old(now):
         raise waited_too_long()
     _check_price(purchase, approvals, look)
     body = payload(purchase)
+    shown = _shown_costs(purchase, look)
     attempt = Attempt.objects.create(
         purchase=purchase,
         key=key,
@@ -229,10 +262,10 @@ def claim(purchase, *, key, look, worker):
         payload_hash=hashlib.sha256(body.encode()).hexdigest(),
         worker=f"{socket.gethostname()}:{os.getpid()}"[:100],
         claimed_at=now,
-        claimed_seq=audit.position(),
+        claimed_seq=0,
         deadline_at=now + timedelta(seconds=settings.IDENTITYCALL_DEADLINE),
     )
-    workflow.move(
+    claimed = workflow.move(
         purchase,
         State.PURCHASING,
         actor=worker,
@@ -240,8 +273,12 @@ def claim(purchase, *, key, look, worker):
         expected={"version": purchase.version, "due_at": purchase.due_at},
         deadline_at=attempt.deadline_at,
         due_at=attempt.deadline_at + timedelta(seconds=2),
-        data={"payload_hash": attempt.payload_hash, "key": key.last_four},
+        data={"payload_hash": attempt.payload_hash, "key": key.last_four} | workflow.in_data(shown),
+        **shown,
     )
+    # Lists of this key that are stored from now on are later: whoever stores one locks the key, as this claim does.
+    Attempt.objects.filter(pk=attempt.pk).update(claimed_seq=claimed.seq)
+    attempt.claimed_seq = claimed.seq
     return attempt
 
 
@@ -307,6 +344,22 @@ def _prices(approval, offer):
         f"Approved: {words.money(approval.upfront_cost)} once and {words.money(approval.monthly_cost)} a month. "
         f"IdentityCall now asks {words.money(offer.upfront_cost)} once and {words.money(offer.monthly_cost)} a month."
     )
+
+
+def _shown_costs(purchase, look):
+    """What the look makes certain of the costs: the list shows them now, or shows one that nobody knew.
+
+    What nobody knew was approved as such; now that it is known it counts in the team's money.
+    """
+    offer = look.offer
+    if offer is None or None in (offer.upfront_cost, offer.monthly_cost):
+        return {}
+    unknown = {
+        name: getattr(offer, name)
+        for name in ("upfront_cost", "monthly_cost")
+        if getattr(purchase, name) is None
+    }
+    return {"cost_confirmed_at": look.seen_at, **unknown}
 
 
 def payload(purchase):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.db.models import Count, F, Q
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from purchasing import clock, rules
@@ -76,23 +76,54 @@ def events_seen_by(user):
 
 
 def requests_to_decide(user):
-    """Requests with pending numbers that `user` may approve or reject and has not said yes to, oldest first."""
+    """Requests with pending numbers that `user` may approve or reject and whose yes is still missing, oldest first."""
     requests = PurchaseRequest.objects.select_related("team", "requester").filter(team__is_active=True)
-    if not user.is_superuser:
+    requests = requests.exclude(requester=user)
+    if user.is_superuser:
+        mine = requests.filter(pk__in=_without_yes_of([user]))
+    else:
         own = requests.filter(team__memberships__user=user, team__memberships__role=Role.APPROVER)
-        day = timezone.localdate()
-        others = requests.filter(
-            team__memberships__user=user,
-            team__stand_ins__stand_in=user,
-            team__stand_ins__from_day__lte=day,
-            team__stand_ins__to_day__gte=day,
-            team__stand_ins__ended_at=None,
-        ).exclude(requester=F("team__stand_ins__approver"))
-        requests = requests.filter(Q(pk__in=own.values("pk")) | Q(pk__in=others.values("pk")))
-    undecided = Purchase.objects.filter(state=State.PENDING).exclude(
-        pk__in=Approval.objects.filter(approver=user, superseded_at=None).values("purchase")
+        mine = own.filter(pk__in=_without_yes_of([user]))
+        for row in _stands_in(user):
+            others = requests.filter(team=row.team).exclude(requester=row.approver)
+            mine = mine.exclude(
+                team=row.team, requester=row.approver
+            )  # nobody decides for whom they stand in
+            if not own.filter(team=row.team).exists() and rules.is_entitled_approver(row.approver, row.team):
+                mine = requests.filter(
+                    Q(pk__in=mine.values("pk"))
+                    | Q(pk__in=others.filter(pk__in=_without_yes_of([user, row.approver])).values("pk"))
+                )
+    again = list(_with_enough_yeses(user, requests))
+    return requests.filter(Q(pk__in=mine.values("pk")) | Q(pk__in=again)).order_by("pk")
+
+
+def _stands_in(user):
+    day = timezone.localdate()
+    rows = user.stands_in_for.filter(
+        from_day__lte=day, to_day__gte=day, ended_at=None, team__memberships__user=user
     )
-    return requests.exclude(requester=user).filter(pk__in=undecided.values("request")).order_by("pk")
+    return rows.select_related("team", "approver").distinct()
+
+
+def _without_yes_of(people):
+    """Requests with a pending number to which none of these people has said yes, nor anybody for them."""
+    given = Approval.objects.filter(superseded_at=None).filter(
+        Q(approver__in=people) | Q(on_behalf_of__in=people)
+    )
+    return (
+        Purchase.objects.filter(state=State.PENDING)
+        .exclude(pk__in=given.values("purchase"))
+        .values("request")
+    )
+
+
+def _with_enough_yeses(user, requests):
+    """Requests that got this person's yes while a second one was wanted, which is not wanted any more."""
+    given = Approval.objects.filter(approver=user, superseded_at=None, purchase__state=State.PENDING)
+    for request in requests.filter(pk__in=given.values("purchase__request")):
+        if rules.may_approve(user, request) and rules.yeses_needed(request) == 1:
+            yield request.pk
 
 
 def held_for(user):
@@ -142,14 +173,7 @@ def with_summaries(requests):
 
 def approvers_of(request):
     """Who may decide this request today, for the sentence that says who can: approvers and their stand-ins."""
-    people = User.objects.filter(is_active=True).exclude(pk=request.requester_id)
-    approvers = people.filter(memberships__team=request.team, memberships__role=Role.APPROVER)
-    stand_ins = rules.stand_ins_of(request.team, timezone.localdate()).exclude(approver=request.requester_id)
-    return (
-        people.filter(Q(pk__in=approvers.values("pk")) | Q(pk__in=stand_ins.values("stand_in")))
-        .distinct()
-        .order_by("username")
-    )
+    return list(dict.fromkeys(voice.person for voice in rules.voices(request)))
 
 
 def admins_of(team):

@@ -8,7 +8,7 @@ import time
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 
 from purchasing import audit, clock, pauses, wake, workflow
 from purchasing.identitycall import errors
@@ -18,22 +18,31 @@ from purchasing.states import Outcome, State
 log = logging.getLogger(__name__)
 
 
+NOT_UNDERSTOOD = "IdentityCall's list of owned numbers could not be used: {error}"
+
+
 def after_failed_read(key, error):
-    """Pause what a failed read has to pause; returns the `Wait`."""
+    """Pause what a failed read of the owned list, or a failed search, has to pause; returns the `Wait`.
+
+    Only what says that IdentityCall as a whole does not answer pauses it for all. An answer that came and cannot be
+    used is a matter of this key.
+    """
     with transaction.atomic():
         if isinstance(error, errors.RateLimited):
             wait = pauses.pause_key(key.pk, error.retry_after)
         elif isinstance(error, errors.KeyRefused):
             wait = pauses.refuse_key(key.pk, str(error))
-        elif isinstance(error, errors.Declined):
-            wait = pauses.Wait(
-                f"IdentityCall could not look this number up: {error}",
-                clock.now() + timedelta(seconds=pauses.LOOK_AGAIN),
-            )
-        else:
+        elif is_of_the_provider(error):
             wait = pauses.provider_failed(str(error))
+        else:
+            wait = pauses.pause_key(key.pk, pauses.LOOK_AGAIN, NOT_UNDERSTOOD.format(error=error)[:1000])
         pauses.tell(wait)
     return wait
+
+
+def is_of_the_provider(error):
+    """Whether the provider as a whole seems not to answer: no connection, no answer in time, a fault of its own."""
+    return error.status is None or error.status >= 500
 
 
 def settle(attempt, outcome, *, error=None, provider_id=None):
@@ -42,7 +51,7 @@ def settle(attempt, outcome, *, error=None, provider_id=None):
     while True:
         try:
             return _settle(attempt.pk, outcome, error, provider_id)
-        except (OperationalError, InterfaceError) as problem:
+        except (OperationalError, InterfaceError, InternalError) as problem:  # gone, locked, full, read-only
             log.error("The outcome of attempt %s is not stored yet: %s", attempt.pk, problem)
             connection.close()
             time.sleep(pause)
@@ -53,8 +62,9 @@ def settle(attempt, outcome, *, error=None, provider_id=None):
 def _settle(attempt_id, outcome, error, provider_id):
     attempt = Attempt.objects.select_related("purchase__request").get(pk=attempt_id)
     if outcome == Outcome.NOT_SENT:
-        wait = pauses.provider_failed(str(error))
+        sent, wait = None, pauses.provider_failed(str(error), call_unsent=True)
     else:
+        sent = pauses.call_was_sent()
         workflow.locked_team(attempt.purchase.request.team_id)
         wait = _pause_key(attempt, outcome, error)
     _, [purchase] = workflow.locked(attempt.purchase.request_id, [attempt.purchase_id])
@@ -88,8 +98,11 @@ def _settle(attempt_id, outcome, error, provider_id):
             note=note,
             due_at=wait.until,
             waiting_for=note[:500],
-            waiting_since=clock.now(),
+            waiting_since=purchase.waiting_since or clock.now(),
         )
+    if error and 300 <= (error.status or 0) < 400:
+        audit.record("provider.redirected", actor=audit.WORKER, purchase=purchase, attempt=attempt, note=note)
+    pauses.tell(sent)
     pauses.tell(wait)
 
 

@@ -2,7 +2,7 @@
 
 from django_tasks import task
 
-from purchasing import aftercare, costs, evidence, invitations, notifications, procurement
+from purchasing import aftercare, costs, evidence, finding, invitations, notifications, procurement
 
 
 @task(queue_name="purchases", priority=50)
@@ -33,6 +33,12 @@ def confirm_costs(request_id):
 def look_again(purchase_id):
     """Ask IdentityCall what a held purchase costs now."""
     costs.look_again(purchase_id)
+
+
+@task(priority=15)
+def look_up(paste_id):
+    """Ask IdentityCall for the lists in which pasted numbers may stand."""
+    finding.look_up(paste_id)
 
 
 @task(priority=10)

@@ -5,10 +5,10 @@ from django.contrib.auth.forms import SetPasswordForm
 from django.core.validators import EmailValidator
 
 from purchasing.encryption import Secret
-from purchasing.forms import INCOMPLETE, Line, ReasonForm
+from purchasing.forms import INCOMPLETE, CountryField, Line, ReasonForm
 from purchasing.keys import SCOPES
 from purchasing.people import KEY_SHAPE
-from purchasing.states import Role
+from purchasing.states import NumberType, Role
 
 SCOPE_CHOICES = [(scope, words.capitalize()) for scope, words in SCOPES.items()]
 ROLE_CHOICES = [
@@ -150,3 +150,42 @@ class ChoosePasswordForm(SetPasswordForm):
     """Django's, in the words of this place."""
 
     error_messages = {"password_mismatch": "The two passwords are not the same."}
+
+
+class PapersForm(forms.Form):
+    """An entry of the register of requirement groups."""
+
+    name = Line(
+        label="What the papers are",
+        max_length=100,
+        help_text="As staff will read it, such as “Company register, Berlin office”.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": "Type a name that staff recognise."},
+    )
+    country_code = CountryField(
+        label="Country", error_messages={"required": "Choose the country whose numbers need the papers."}
+    )
+    number_type = forms.ChoiceField(
+        label="Type of number", required=False, choices=[("", "Every type"), *NumberType.choices]
+    )
+    provider_id = forms.IntegerField(
+        label="Requirement group in IdentityCall",
+        required=False,
+        min_value=1,
+        max_value=2**63 - 1,
+        help_text="The whole number that IdentityCall shows for the approved group. Leave it empty while there is "
+        "none: then everybody who asks for such a number is told that papers are missing.",
+        widget=forms.TextInput(attrs={"inputmode": "numeric", "class": "short", "autocomplete": "off"}),
+        error_messages={"invalid": "A whole number, such as 12."},
+    )
+    valid_until = forms.DateField(
+        label="Last day on which they are valid",
+        required=False,
+        help_text="Leave it empty if they do not end.",
+        widget=forms.DateInput(attrs={"type": "date", "class": "short"}, format="%Y-%m-%d"),
+        error_messages={"invalid": "A day such as 2027-05-31."},
+    )
+
+    def entry(self):
+        """The fields of the entry."""
+        return dict(self.cleaned_data)

@@ -3,9 +3,13 @@
 A plain INSERT: inside a transaction it goes with it. The queue only wakes; the purchase row is the truth.
 """
 
+from datetime import timedelta
+
 from django.db import connection
 from django.utils import timezone
 from django.utils.module_loading import import_string
+from django_tasks import TaskResultStatus
+from django_tasks_db.models import DBTaskResult, get_date_max
 
 CHANNEL = "number_desk_work"  # PostgreSQL: workers listen here
 SWEEP_EVERY = 15  # seconds; what is planned later than that is found by the sweep
@@ -17,11 +21,28 @@ def soon(task, *arguments):
 
 
 def at(moment, task, *arguments):
-    """The same at a planned time, where the sweep would be late for it; one further ahead is left to the sweep."""
+    """The same at a planned time, where the sweep would be late for it; whether it was.
+
+    One further ahead is left to the sweep.
+    """
     wait = (moment - timezone.now()).total_seconds()
-    if wait < SWEEP_EVERY:
-        planned = import_string(f"purchasing.tasks.{task}")
-        _enqueue(planned.using(run_after=moment) if wait > 0 else planned, arguments)
+    if wait >= SWEEP_EVERY:
+        return False
+    planned = import_string(f"purchasing.tasks.{task}")
+    _enqueue(planned.using(run_after=moment) if wait > 0 else planned, arguments)
+    return True
+
+
+def in_line(task=None, *arguments):
+    """The queue's rows that wait and will run before the next sweep but one: of all tasks, or of this very call."""
+    horizon = timezone.now() + timedelta(seconds=2 * SWEEP_EVERY)
+    rows = DBTaskResult.objects.filter(status=TaskResultStatus.READY, run_after__lte=horizon)
+    rows = rows | DBTaskResult.objects.filter(status=TaskResultStatus.READY, run_after=get_date_max())
+    if task is None:
+        return rows
+    return rows.filter(
+        task_path=f"purchasing.tasks.{task}", args_kwargs={"args": list(arguments), "kwargs": {}}
+    )
 
 
 def _enqueue(task, arguments):

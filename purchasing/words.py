@@ -12,7 +12,8 @@ from django.utils import timezone
 from django.utils.timesince import timesince
 from phonenumbers import PhoneNumberFormat
 
-from purchasing.states import Outcome, State
+from purchasing.countries import country_name
+from purchasing.states import NumberType, Outcome, State
 
 EVENTS = {
     "request.submitted": "sent this request",
@@ -37,6 +38,10 @@ EVENTS = {
     "purchase.given_up": "gave up {number}; it is still watched",
     "purchase.waits_long": "{number} has waited for 20 minutes",
     "purchase.applied": "name and recording of {number} are as asked for",
+    "purchase.not_applied": "name or recording of {number} are not as asked for yet",
+    "purchase.released": "said that {number} is no longer rented",
+    "provider.redirected": "IdentityCall pointed the order of {number} to another address; that was not followed",
+    "attempt.given_up": "an order of {number} that was settled otherwise never got its answer",
     "attempt.late_answer": "a late answer came for {number}; it was written down and changed nothing",
     "team.created": "made the team {team}",
     "team.stopped": "stopped buying for {team}",
@@ -66,6 +71,9 @@ EVENTS = {
     "member.removed": "took {member} out of {team}",
     "member.deactivated": "switched the account of {member} off",
     "member.activated": "switched the account of {member} on",
+    "papers.added": "added the papers “{papers}” for {what} to the register of {team}",
+    "papers.changed": "changed the papers “{papers}” for {what} in the register of {team}",
+    "papers.removed": "took the papers “{papers}” for {what} out of the register of {team}",
     "member.mail_changed": "changed the mail settings of {member}",
 }
 
@@ -109,9 +117,30 @@ def phone(number):
         return number
 
 
+def country(code):
+    """The English name of a country, or that nobody knows it."""
+    return country_name(code) if code else "an unknown country"
+
+
+def kind_of_numbers(country_code, number_type):
+    """'local numbers of Germany', or 'numbers of Germany' where the type does not matter or is not known."""
+    kind = f"{NumberType(number_type).label.lower()} numbers" if number_type in NumberType else "numbers"
+    return f"{kind} of {country(country_code)}"
+
+
+def day(date):
+    """A day as people read it: 3 May 2027."""
+    return f"{date.day} {date:%B %Y}"
+
+
 def money(cost):
     """A cost with its currency, or 'not known': never 0 for one that nobody knows."""
     return "not known" if cost is None else f"{plain(cost)} {settings.CURRENCY}"
+
+
+def left(amount):
+    """What is left of a budget: '3.00 USD are left', or 'it is 7.20 USD over already'."""
+    return f"{money(amount)} are left" if amount >= 0 else f"it is {money(-amount)} over already"
 
 
 def plain(cost):

@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 
@@ -23,12 +24,14 @@ from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
 from purchasing import draining, evidence, keys, notifications, wake
+from purchasing.models import Draft, Paste
 
 log = logging.getLogger(__name__)
 INTERVAL = 5  # seconds that a wake-up may come late
 GRACE = 5  # seconds beyond the deadline of a call that draining may take
 LONGEST_BACKOFF = 30  # seconds before a process that keeps failing is started again
-PRUNE_EVERY, KEPT_TASKS = 3600, 14  # seconds; days that ended queue rows are kept
+PRUNE_EVERY = 3600  # seconds
+KEPT_TASKS, KEPT_PASTES, KEPT_DRAFTS = 14, 30, 180  # days
 
 
 # --- One process --------------------------------------------------------------------------------------------------
@@ -61,18 +64,12 @@ class WakingWorker(Worker):
     def run_until_told(self, *, sweeps, parent):
         """Go on until a signal, or until `parent`, which started this process, is gone (perhaps already is)."""
         ear = ear_for(connection)
-        swept = pruned = None
+        sweeper = Sweeper() if sweeps else None
+        if sweeper:
+            sweeper.start()
         pause = 0.2  # seconds; grows while the database does not answer
         while self.running and os.getppid() == parent:
             try:
-                if sweeps and (swept is None or time.monotonic() - swept >= wake.SWEEP_EVERY):
-                    self._undisturbed(evidence.sweep)
-                    self._undisturbed(notifications.wake_if_due)
-                    swept = time.monotonic()
-                if sweeps and (pruned is None or time.monotonic() - pruned >= PRUNE_EVERY):
-                    self._undisturbed(prune)
-                    self._undisturbed(keys.wipe_unneeded)
-                    pruned = time.monotonic()
                 before = self._run_tasks
                 self.max_tasks = before + 1
                 self.run()
@@ -88,15 +85,8 @@ class WakingWorker(Worker):
                 ear.close()
                 ear = ear_for(connection)
         ear.close()
-
-    def _undisturbed(self, work):
-        """Run `work` so that a SIGTERM lets it finish, as with a task."""
-        self.running_task = True
-        try:
-            close_old_connections()
-            work()
-        finally:
-            self.running_task = False
+        if sweeper:
+            sweeper.finish()
 
     def _seconds_to_wait(self):
         """Until the next task that is planned for later, at most the interval."""
@@ -108,10 +98,53 @@ class WakingWorker(Worker):
         return max(0.01, min(INTERVAL, (later - timezone.now()).total_seconds()))
 
 
+class Sweeper(threading.Thread):
+    """Sweeps beside the queue's tasks, so that no long one keeps what is due waiting."""
+
+    def __init__(self):
+        super().__init__(name="sweeper", daemon=True)
+        self._over = threading.Event()
+
+    def run(self):
+        """Sweep at the start and at every interval until told to finish."""
+        pruned = None
+        while not self._over.is_set():
+            self._undisturbed(evidence.sweep)
+            self._undisturbed(notifications.wake_if_due)
+            if pruned is None or time.monotonic() - pruned >= PRUNE_EVERY:
+                self._undisturbed(prune)
+                self._undisturbed(keys.wipe_unneeded)
+                pruned = time.monotonic()
+            self._over.wait(wake.SWEEP_EVERY)
+        connection.close()
+
+    def finish(self):
+        """Let the sweep that is under way come to its end, and make no other."""
+        self._over.set()
+        self.join(timeout=GRACE)
+
+    @staticmethod
+    def _undisturbed(work):
+        """Run `work`; whatever goes wrong in it, the next one is run."""
+        try:
+            close_old_connections()
+            work()
+        except (
+            Exception
+        ) as problem:  # the database does not answer, for instance: the next sweep makes up for it
+            log.warning("%s failed and is run again with the next sweep: %s", work.__name__, problem)
+            connection.close()
+
+
 def prune():
-    """Remove queue rows that ended long ago; purchases and their events are never removed."""
-    old = timezone.now() - timedelta(days=KEPT_TASKS)
-    DBTaskResult.objects.finished().filter(finished_at__lt=old).delete()
+    """Remove what only served the moment: ended queue rows, pastes, drafts that nobody came back to.
+
+    Purchases and their events are never removed.
+    """
+    now = timezone.now()
+    DBTaskResult.objects.finished().filter(finished_at__lt=now - timedelta(days=KEPT_TASKS)).delete()
+    Draft.objects.filter(updated_at__lt=now - timedelta(days=KEPT_DRAFTS)).delete()
+    Paste.objects.filter(created_at__lt=now - timedelta(days=KEPT_PASTES), draft=None).delete()
 
 
 class SqliteEar:

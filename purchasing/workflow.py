@@ -12,9 +12,9 @@ from decimal import Decimal
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from purchasing import audit, clock, rules, wake, words
-from purchasing.models import Approval, Purchase, PurchaseRequest, RequestVersion, Team
-from purchasing.states import FINAL, NEXT, OPEN, State
+from purchasing import audit, clock, papers, rules, wake
+from purchasing.models import Approval, Purchase, PurchaseRequest, Team
+from purchasing.states import FINAL, NEXT, OPEN, Cause, State
 
 MOST_NUMBERS = 100
 
@@ -74,17 +74,23 @@ def move(purchase, to, *, actor, note="", expected=None, attempt=None, data=None
 
     The UPDATE repeats the state that was read, and whatever else the actor relied on (`expected`, columns of the
     purchase itself), so of two who act at once one succeeds and the other gets `AlreadyMoved`. `due_at` is when
-    the sweep looks again; None in a state where nothing is due.
+    the sweep looks again; None in a state where nothing is due. Returns the event.
     """
     was = purchase.state
     if to not in NEXT.get(was, ()):
         raise ForbiddenMove(f"{purchase} is “{State(was).label}” and cannot become “{State(to).label}”.")
     unmoved = Purchase.objects.filter(pk=purchase.pk, state=was, **(expected or {}))
-    changes = {"waiting_for": "", "waiting_since": None, "waiting_told_at": None, **changes}
+    if {was, to} != {
+        State.APPROVED,
+        State.PURCHASING,
+    }:  # a call that was surely not carried out ends no waiting
+        changes = {"waiting_for": "", "waiting_since": None, "waiting_told_at": None, **changes}
+    if to == State.HELD:  # whatever comes next, it wants a yes of its own
+        Approval.objects.filter(purchase=purchase, superseded_at=None).update(superseded_at=clock.now())
     if not unmoved.update(state=to, state_changed_at=clock.now(), due_at=due_at, **changes):
         raise AlreadyMoved(what_happened(purchase))
     purchase.refresh_from_db()
-    audit.record(
+    return audit.record(
         f"purchase.{to}",
         actor=actor,
         purchase=purchase,
@@ -94,7 +100,6 @@ def move(purchase, to, *, actor, note="", expected=None, attempt=None, data=None
         note=note,
         **(data or {}),
     )
-    return purchase
 
 
 _HAPPENED = {
@@ -147,12 +152,12 @@ def locked(request_id, purchase_ids=None):
 # --- Asking -------------------------------------------------------------------------------------------------------
 
 
-def submit(*, team, requester, reason, lines, form_token=None):
+def submit(*, team, requester, reason, lines, purpose="", form_token=None):
     """Put a request for `lines` before the approvers of `team`; the same form sent twice gives the first request.
 
     `requester` is an `audit.Actor` with a user. Raises `NotYours`, `AlreadyAsked` or `WorkflowError`.
     """
-    reason, form_token = reason.strip(), form_token or uuid.uuid4()
+    reason, purpose, form_token = reason.strip(), purpose.strip(), form_token or uuid.uuid4()
     if not rules.may_ask(requester.user, team):
         raise NotYours(f"Only requesters of {team} ask for numbers there. Its team admin can make you one.")
     sent = PurchaseRequest.objects.filter(requester=requester.user, form_token=form_token).first()
@@ -162,16 +167,26 @@ def submit(*, team, requester, reason, lines, form_token=None):
         raise WorkflowError(f"A request holds 1 to {MOST_NUMBERS} numbers; this one has {len(lines)}.")
     if not reason:
         raise WorkflowError("Say why these numbers are needed: the approver decides by it.")
+    refuse_papers(team, lines)
     lines = sorted(lines, key=lambda line: line.phone_number)
     numbers = [line.phone_number for line in lines]
     try:
-        return _submit(team, requester, reason, lines, form_token)
+        return _submit(team, requester, reason, purpose, lines, form_token)
     except IntegrityError:
         sent = PurchaseRequest.objects.filter(requester=requester.user, form_token=form_token).first()
         if sent:
             return sent  # the same form, sent twice at once
         twice = {number for number in numbers if numbers.count(number) > 1}
         raise AlreadyAsked(twice or taken(numbers) or numbers) from None
+
+
+def refuse_papers(team, numbers):
+    """Raise `WorkflowError` for the first of these numbers whose requirement group is not, or not any more, good."""
+    register = papers.Register(team)
+    for number in numbers:
+        refusal = register.refusal(number.country_code, number.number_type, number.requirement_group_id)
+        if refusal:
+            raise WorkflowError(f"{number.phone_number}: {refusal}")
 
 
 def taken(phone_numbers):
@@ -186,11 +201,16 @@ def taken(phone_numbers):
 
 
 @transaction.atomic
-def _submit(team, requester, reason, lines, form_token):
+def _submit(team, requester, reason, purpose, lines, form_token):
     now = clock.now()
     expires_at = now + timedelta(days=settings.REQUEST_EXPIRY_DAYS)
     request = PurchaseRequest.objects.create(
-        team=team, requester=requester.user, reason=audit.clean(reason), form_token=form_token, created_at=now
+        team=team,
+        requester=requester.user,
+        reason=audit.clean(reason),
+        purpose=audit.clean(purpose)[:200],
+        form_token=form_token,
+        created_at=now,
     )
     purchases = Purchase.objects.bulk_create(
         Purchase(
@@ -231,150 +251,23 @@ def terms(purchase):
         "name": purchase.name,
         "requirement_group_id": purchase.requirement_group_id,
         "record_calls": purchase.record_calls,
-        "upfront_cost": _text(purchase.upfront_cost),
-        "monthly_cost": _text(purchase.monthly_cost),
+        "upfront_cost": text_of(purchase.upfront_cost),
+        "monthly_cost": text_of(purchase.monthly_cost),
         "cost_confirmed": purchase.cost_confirmed_at is not None,
     }
 
 
-def _text(cost):
+def text_of(cost):
+    """A cost as the record keeps it, None where nobody knows it."""
     return None if cost is None else f"{cost:f}"
 
 
-@transaction.atomic
-def note_offers(request_id, offers, *, seen_at, actor):
-    """Take in what the provider just showed for the pending numbers of a request.
-
-    `offers` maps purchase ids to the offer that was seen for each. The same costs become confirmed; other costs
-    replace them and make a new version, which voids a click on a page that showed the old ones.
-    """
-    request, purchases = locked(request_id)
-    pending = [purchase for purchase in purchases if purchase.state == State.PENDING]
-    changed, before = [], [terms(purchase) for purchase in pending]
-    for purchase in pending:
-        offer = offers.get(purchase.pk)
-        if offer is None or offer.upfront_cost is None or offer.monthly_cost is None:
-            continue
-        same = (purchase.upfront_cost, purchase.monthly_cost) == (offer.upfront_cost, offer.monthly_cost)
-        if not same:
-            changed.append((purchase, purchase.upfront_cost, purchase.monthly_cost))
-        purchase.upfront_cost, purchase.monthly_cost = offer.upfront_cost, offer.monthly_cost
-        Purchase.objects.filter(pk=purchase.pk).update(
-            upfront_cost=offer.upfront_cost,
-            monthly_cost=offer.monthly_cost,
-            cost_confirmed_at=seen_at,
-            number_type=purchase.number_type or offer.number_type,
-            features=purchase.features or audit.clean(", ".join(offer.features))[:200],
-            region=purchase.region or audit.clean(", ".join(offer.regions))[:200],
-        )
-    if not changed:
-        return
-    version = _new_version(request, pending, before, actor)
-    for purchase, upfront, monthly in changed:
-        audit.record(
-            "purchase.price_changed",
-            actor=actor,
-            purchase=purchase,
-            note=(
-                f"Once: {words.money(upfront)} before, {words.money(purchase.upfront_cost)} now. "
-                f"A month: {words.money(monthly)} before, {words.money(purchase.monthly_cost)} now."
-            ),
-            upfront_cost=[_text(upfront), _text(purchase.upfront_cost)],
-            monthly_cost=[_text(monthly), _text(purchase.monthly_cost)],
-            version=version,
-        )
-
-
-def _new_version(request, pending, before, actor):
-    """The next version for a request and its pending purchases; the old one stays readable, its yeses are void."""
-    RequestVersion.objects.create(
-        request=request,
-        version=request.version,
-        reason=request.reason,
-        lines=before,
-        replaced_by=actor.user,
-        replaced_at=clock.now(),
-    )
-    version, ids = request.version + 1, [purchase.pk for purchase in pending]
-    PurchaseRequest.objects.filter(pk=request.pk).update(version=version)
-    Purchase.objects.filter(pk__in=ids).update(version=version)
-    Approval.objects.filter(purchase__in=ids, superseded_at=None).update(superseded_at=clock.now())
-    return version
-
-
-@dataclass(frozen=True)
-class Change:
-    """What an edit makes of one pending purchase."""
-
-    name: str
-    number_type: str
-    requirement_group_id: int | None
-    record_calls: bool
-
-
-@transaction.atomic
-def edit(request_id, *, actor, version, reason, changes, taken_out=()):
-    """Change a request while nobody has decided: a new version, which voids a click on a page of the old one.
-
-    `changes` maps ids of pending purchases to a `Change`; those in `taken_out` are cancelled. Numbers are not
-    changed: they are taken out, and others asked for in a new request. Only the person who asked may do it.
-    """
-    request, purchases = locked(request_id)
-    if actor.user.pk != request.requester_id or not rules.may_ask(actor.user, request.team):
-        raise NotYours("Only the person who asked can change a request.")
-    if request.version != version:
-        raise AlreadyMoved("The request has changed since you opened this page. Look at it again.")
-    reason = audit.clean(reason).strip()
-    if not reason:
-        raise WorkflowError("Say why these numbers are needed: the approver decides by it.")
-    pending = [purchase for purchase in purchases if purchase.state == State.PENDING]
-    for purchase in purchases:
-        if purchase.pk in {*changes, *taken_out} and purchase not in pending:
-            raise AlreadyMoved(what_happened(purchase))
-    staying = [purchase for purchase in pending if purchase.pk not in taken_out]
-    before = [terms(purchase) for purchase in pending]
-    edited = [purchase for purchase in staying if _apply(purchase, changes.get(purchase.pk))]
-    if not edited and not taken_out and reason == request.reason:
-        raise WorkflowError("Nothing was changed.")
-    new_version = _new_version(request, pending, before, actor)
-    PurchaseRequest.objects.filter(pk=request.pk).update(
-        reason=reason, reminded_at=None, admins_reminded_at=None
-    )
-    request.refresh_from_db()
-    audit.record(
-        "request.edited",
-        actor=actor,
-        request=request,
-        note=reason,
-        version=new_version,
-        before=before,
-        after=[terms(purchase) | {"version": new_version} for purchase in staying],
-    )
-    for purchase in pending:
-        if purchase.pk in taken_out:
-            move(purchase, State.CANCELLED, actor=actor, note="Taken out of the request.")
-    wake.soon("confirm_costs", request.pk)
-    return request
-
-
-def _apply(purchase, change):
-    """Write a change to its purchase; whether anything differed."""
-    if change is None:
-        return False
-    fields = {
-        "name": audit.clean(change.name).strip(),
-        "number_type": change.number_type,
-        "requirement_group_id": change.requirement_group_id,
-        "record_calls": change.record_calls,
+def in_data(fields):
+    """Values of a purchase's columns as the record keeps them."""
+    return {
+        name: value.isoformat() if hasattr(value, "isoformat") else text_of(value)
+        for name, value in fields.items()
     }
-    if all(getattr(purchase, field) == value for field, value in fields.items()):
-        return False
-    if fields["number_type"] != purchase.number_type:
-        fields["cost_confirmed_at"] = None  # the list of that type has not been asked yet
-    Purchase.objects.filter(pk=purchase.pk).update(**fields)
-    for field, value in fields.items():
-        setattr(purchase, field, value)
-    return True
 
 
 # --- Taking back --------------------------------------------------------------------------------------------------
@@ -382,18 +275,31 @@ def _apply(purchase, change):
 
 @transaction.atomic
 def cancel(request_id, purchase_ids, *, actor, reason=""):
-    """Take numbers back while no worker has claimed them. All or none."""
+    """Take numbers back while no worker has claimed them. All or none.
+
+    Whoever did not ask for them says why. One that an earlier call may have bought is not tried again, and waits for
+    a decision instead: nobody can cancel what may have happened.
+    """
     request, purchases = chosen(request_id, purchase_ids)
     if not rules.may_cancel(actor.user, request):
         raise NotYours("The person who asked, an approver or the team admin can cancel this.")
+    if actor.user.pk != request.requester_id and not reason.strip():
+        raise WorkflowError("Say why: the person who asked reads it.")
     for purchase in purchases:
         if purchase.state not in (State.PENDING, State.APPROVED):
             raise AlreadyMoved(what_happened(purchase))
         if purchase.is_in_doubt:
-            raise WorkflowError(
-                f"{purchase} may have been bought already; it cannot be cancelled until that is known."
+            move(
+                purchase,
+                State.HELD,
+                actor=actor,
+                note=reason.strip() or "Not to be tried again.",
+                held_cause=Cause.DOUBT,
+                held_words="The next try was cancelled; whether an earlier call bought it is not known yet.",
+                due_at=clock.now(),
             )
-        move(purchase, State.CANCELLED, actor=actor, note=reason.strip())
+        else:
+            move(purchase, State.CANCELLED, actor=actor, note=reason.strip())
     return purchases
 
 

@@ -11,6 +11,7 @@ from sandbox import practice
 from sandbox.plans import PLANS
 
 PLAIN_NUMBERS = 20  # in each list, before its practice numbers
+MANY = {("US", "local"): 25}  # times as many: a list in which people can practise to search
 SEED = 1
 
 TYPES = {
@@ -85,7 +86,8 @@ class Inventory:
 def _generate(plan, *, seed, plain_numbers):
     chance = random.Random(f"{seed}/{plan.country_code}/{plan.number_type}")
     made = set()
-    endings = [None] * plain_numbers + list(practice.BY_ENDING)
+    count = plain_numbers * MANY.get((plan.country_code, plan.number_type), 1)
+    endings = [None] * count + list(practice.BY_ENDING)
     for ending in endings:
         area = plan.areas[len(made) % len(plan.areas)]
         phone_number = _draw(plan, area, ending, chance=chance, made=made)

@@ -2,7 +2,6 @@
 
 import html
 import re
-import uuid
 from datetime import timedelta
 from functools import cached_property
 
@@ -14,8 +13,33 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from purchasing import agreements, clock, evidence, invitations, procurement, stops
-from purchasing.models import Desk, Mail, Paste, Purchase, PurchaseRequest, StandIn, Team, User
+from purchasing import (
+    agreements,
+    approving,
+    candidates,
+    clock,
+    decisions,
+    drafts,
+    evidence,
+    inventory,
+    invitations,
+    procurement,
+    register,
+    stops,
+)
+from purchasing.models import (
+    ApiKey,
+    Desk,
+    Draft,
+    Mail,
+    Paste,
+    Purchase,
+    PurchaseRequest,
+    RequirementGroup,
+    StandIn,
+    Team,
+    User,
+)
 from tests import factories
 from tests.provider import offer, owned
 
@@ -44,8 +68,16 @@ purchasing:paste                  GET    login  200   200   200       403      2
 purchasing:paste                  POST   login  done  done  done      403      done  done     403   403     done  login
 purchasing:paste-verdicts         GET    login  404   200   404       404      200   404      404   404     404   login
 purchasing:paste-verdicts         POST   login  404   done  404       404      done  404      404   404     404   login
+purchasing:paste-live             GET    login  404   200   404       404      200   404      404   404     404   login
+purchasing:paste-look-up          POST   login  404   done  404       404      done  404      404   404     404   login
+purchasing:find                   GET    login  200   200   200       403      200   200      403   403     200   login
+purchasing:find-pick              POST   login  302   done  done      403      done  done     403   403     done  login
+purchasing:find-empty             POST   login  302   done  302       403      done  302      403   403     302   login
 purchasing:request-new            GET    login  404   200   404       403      200   404      403   403     404   login
 purchasing:request-new            POST   login  404   done  404       403      done  404      403   403     404   login
+purchasing:request-names          GET    login  404   200   404       404      200   404      404   404     404   login
+purchasing:draft-discard          POST   login  404   done  404       404      done  404      404   404     404   login
+purchasing:request-again          POST   login  404   done  done      403      done  done     403   403     done  login
 
 purchasing:request                GET    login  404   200   200       200      200   200      200   200     200   login
 purchasing:request-live           GET    login  404   200   200       200      200   200      200   200     200   login
@@ -61,11 +93,15 @@ purchasing:approvals-news         GET    login  200   403   403       200      2
 purchasing:held                   GET    login  200   200   200       200      200   200      200   200     200   login
 purchasing:held-give-up-several   POST   login  302   302   302       done     302   302      done  302     done  login
 purchasing:held-try-again-several POST   login  302   302   302       done     302   302      403   302     done  login
+purchasing:held-approve-again-several POST login 302 302   302       done     302   302      403   302     done  login
 purchasing:purchase               GET    login  404   200   200       200      200   200      200   200     200   login
 purchasing:purchase-bought        POST   login  404   403   403       done     403   403      done  403     done  login
 purchasing:purchase-again         POST   login  404   403   403       done     403   done     403   403     done  login
 purchasing:purchase-give-up       POST   login  404   403   403       done     403   403      done  403     done  login
 purchasing:purchase-approve-again POST   login  404   403   403       done     403   done     403   403     done  login
+
+purchasing:purchase-stop-watching POST   login  404   403   403       done     403   403      done  403     done  login
+purchasing:purchase-release       POST   login  404   403   403       403      403   403      done  403     done  login
 
 purchasing:team                   GET    login  404   200   200       200      200   200      200   200     200   login
 purchasing:team-stop              POST   login  404   403   403       403      403   403      done  403     done  login
@@ -86,6 +122,12 @@ purchasing:member-remove          POST   login  404   403   403       403      4
 purchasing:member-link            POST   login  404   403   403       403      403   403      done  403     done  login
 purchasing:person-off             POST   login  404   403   403       403      403   403      done  403     done  login
 purchasing:person-on              POST   login  404   403   403       403      403   403      done  403     done  login
+
+purchasing:papers                 GET    login  404   200   200       200      200   200      200   200     200   login
+purchasing:papers                 POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:papers-entry           GET    login  404   403   403       403      403   403      200   403     200   login
+purchasing:papers-entry           POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:papers-remove          POST   login  404   403   403       403      403   403      done  403     done  login
 
 purchasing:team-new               GET    login  403   403   403       403      403   403      403   403     200   login
 purchasing:team-new               POST   login  403   403   403       403      403   403      403   403     done  login
@@ -258,9 +300,51 @@ class Scene:
         return self.purchase
 
     @cached_property
+    def unwatchable(self) -> Purchase:
+        """One that was given up, and whose key IdentityCall refuses by now."""
+        decisions.give_up(self.doubtful, reason="Because", actor=factories.actor(self.ana))
+        ApiKey.objects.update(refused_at=clock.now())
+        return self.purchase
+
+    @cached_property
     def paste(self) -> Paste:
         """What was pasted, with one number ticked."""
-        return Paste.objects.create(user=self.asker, text=TEXT, picked=["+12125550142"])
+        return Paste.objects.create(
+            user=self.asker,
+            team=self.team,
+            text=TEXT,
+            records=candidates.dump(candidates.read(TEXT)),
+            picked=["+12125550142"],
+            looked_at=clock.now(),
+        )
+
+    @cached_property
+    def draft(self) -> Draft:
+        """One number that is not asked for yet."""
+        [candidate] = candidates.read("+12125550142").candidates
+        return drafts.of_paste(self.paste, [candidate])
+
+    @cached_property
+    def basket(self) -> Draft:
+        """A basket with one number of IdentityCall's list in it."""
+        offers, seen_at = inventory.offers(self.team.keys.get(), country_code="US", number_type="local")
+        first = offers["+12125550103"]
+        return drafts.pick(self.asker, self.team, shown=[(first, seen_at)], ticked={first.phone_number})
+
+    @cached_property
+    def papers(self) -> RequirementGroup:
+        """An entry of the team's register."""
+        return RequirementGroup.objects.create(
+            team=self.team, provider_id=12, name="Company register", country_code="DE"
+        )
+
+    @cached_property
+    def ended(self) -> PurchaseRequest:
+        """A request that was rejected."""
+        approving.reject(
+            self.request.pk, [self.purchase.pk], approver=factories.actor(self.ana), version=1, reason="No"
+        )
+        return self.request
 
     @cached_property
     def member(self) -> User:
@@ -277,8 +361,18 @@ class Scene:
     def url(self, address) -> str:
         """The address for this scene."""
         _, _, name = address.rpartition(":")
-        if name == "paste-verdicts":
+        if name.startswith("paste-"):
             return reverse(address, args=[self.paste.pk])
+        if name in ("request-new", "request-names"):
+            return f"{reverse(address)}?draft={self.draft.pk}"
+        if name == "draft-discard":
+            return reverse(address, args=[self.draft.pk])
+        if name == "request-again":
+            return reverse(address, args=[self.ended.pk])
+        if name == "papers":
+            return reverse(address, args=[self.team.slug])
+        if name.startswith("papers-"):
+            return reverse(address, args=[self.team.slug, self.papers.pk])
         if name == "mail":
             return reverse(address, args=[self.mail.pk])
         if name == "team-stand-in-end":
@@ -293,29 +387,44 @@ class Scene:
             return reverse(address, args=[self.team.slug])
         if name == "purchase-approve-again":
             return reverse(address, args=[self.dearer.pk])
+        if name == "purchase-stop-watching":
+            return reverse(address, args=[self.unwatchable.pk])
+        if name == "purchase-release":
+            return reverse(address, args=[self.bought.pk])
         if name.startswith("purchase"):
             return reverse(address, args=[self.doubtful.pk])
-        if name == "request" or (name.startswith("request-") and name != "request-new"):
+        if name == "request" or name.startswith("request-"):
             return reverse(address, args=[self.request.pk])
-        if name == "request-new":
-            return f"{reverse(address)}?paste={self.paste.pk}"
         return reverse(address)
 
     def fields(self, address) -> dict:
         """What its form would send. Also brings about what the step needs: a stop before 'Go on', for instance."""
         _, _, name = address.rpartition(":")
         decision = {"version": 1, "purchase": [], "reason": "Because"}
+        if name.startswith("find"):
+            assert self.basket
+            shown = {"shown": ["+12125550104", "+12125550105"], "pick": ["+12125550104"]}
+            return {"team": self.team.pk, "country": "US", "number_type": "local", "do": "stay", **shown}
+        if name.startswith("papers"):
+            return self.papers_fields
         if name.startswith("request-") and name not in ("request-new", "request-live", "request-edit"):
             return {**decision, "purchase": [self.purchase.pk]}
         if name in ("purchase-again", "held-try-again-several") and self.doubtful:
             self.read_until_another_try_is_open()
-        if name.startswith("held-"):
-            return {"cause": "doubt", "purchase": [self.doubtful.pk], "reason": "Because"}
+        if name in ("purchase-approve-again", "held-approve-again-several"):
+            shown = {f"upfront-{self.dearer.pk}": "1.00", f"monthly-{self.dearer.pk}": "9.00"}
+            return shown | {"cause": "price", "purchase": [self.dearer.pk], "reason": "Still needed"}
+        if name == "purchase-release":
+            assert self.bought
+            self.provider.owned_numbers.clear()
+            inventory.read_owned(self.team.keys.get())  # the next read agrees that it is gone
+            Purchase.objects.update(purchased_at=clock.now() - timedelta(days=1))
+        if name.startswith("held-") or name == "purchase-again":
+            shown = {f"upfront-{self.doubtful.pk}": "1.00", f"monthly-{self.doubtful.pk}": "2.00"}
+            return shown | {"cause": "doubt", "purchase": [self.doubtful.pk], "reason": "Because"}
         if name == "purchase-bought":
             self.provider.owned_numbers.append(owned(NUMBER, 4711))
             return {"provider_id": "4711", "reason": "I see it"}
-        if name == "purchase-approve-again":
-            return {"upfront_cost": "1.00", "monthly_cost": "9.00", "reason": "Still needed"}
         if name == "team-go-on":
             stops.stop(self.team, actor=factories.actor(self.person("root")), reason="Too dear")
         if name == "go-on-all":
@@ -331,11 +440,10 @@ class Scene:
             "member-roles": {"roles": ["approver"], "seen": "requester"},
             "team-new": {"name": "Help desk"},
             "team-rename": {"name": "Help desk"},
-            "paste": {"text": "+1 212 555 0144", "country_code": ""},
+            "paste": {"text": "+1 212 555 0144", "country_code": "", "team": self.team.pk},
             "paste-verdicts": {"page": "1", "pick": ["+12125550143"]},
-            "request-new": self.request_fields,
-            "request-edit": self.request_fields
-            | {"version": 1, "n-0-phone_number": NUMBER, "n-0-name": "Door"},
+            "request-new": self.request_fields if name == "request-new" else {},
+            "request-edit": {"version": 1, "reason": "New desks", **self.line_fields(NUMBER, "Door")},
             "team-rules": {"monthly_budget": "100", "budget_is_hard": "hard", "second_approver_from": "50"},
             "team-stand-in": {
                 "approver": self.ana.pk,
@@ -365,17 +473,37 @@ class Scene:
         }
 
     @property
-    def request_fields(self) -> dict:
-        """What the form 'Request purchase' sends for the paste of one number."""
+    def papers_fields(self) -> dict:
+        """What the forms of the register send."""
         return {
-            "paste": self.paste.pk,
+            "name": "Passport",
+            "country_code": "Germany",
+            "number_type": "",
+            "provider_id": "13",
+            "valid_until": "2999-12-31",
+            "seen": register.fingerprint(self.papers),
+        }
+
+    @property
+    def request_fields(self) -> dict:
+        """What the form 'Request purchase' sends for the draft of one number."""
+        return {
+            "draft": self.draft.pk,
             "team": self.team.pk,
             "reason": "New desks",
-            "form_token": uuid.uuid4(),
+            "purpose": "Hotline",
+            "do": "send",
+            **self.line_fields("+12125550142", "Desk"),
+        }
+
+    @staticmethod
+    def line_fields(phone_number, name) -> dict:
+        """The fields of the one number of a form."""
+        return {
             "n-TOTAL_FORMS": 1,
             "n-INITIAL_FORMS": 1,
-            "n-0-phone_number": "+12125550142",
-            "n-0-name": "Desk",
+            "n-0-phone_number": phone_number,
+            "n-0-name": name,
             "n-0-number_type": "local",
             "n-0-requirement_group_id": "",
             "n-0-record_calls": "yes",

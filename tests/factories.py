@@ -3,8 +3,8 @@
 import itertools
 from decimal import Decimal
 
-from purchasing import approving, audit, people, workflow
-from purchasing.models import Purchase, Team, User
+from purchasing import approving, audit, drafts, people, workflow
+from purchasing.models import Draft, Purchase, Team, User
 
 SYSTEM = audit.system("test")
 KEY = "idc_" + "k" * 28 + "1234"
@@ -63,6 +63,13 @@ def request(team, requester, phone_numbers, **fields):
         reason="New desks",
         lines=[line(number, **fields) for number in phone_numbers],
     )
+
+
+def draft(person, phone_numbers, **fields):
+    """A request of that person's that is not sent yet, as if its US numbers had been pasted."""
+    made = Draft.objects.create(user=person, source=Draft.Source.PASTED)
+    lines = [drafts.Line(number, country_code="US", **fields) for number in phone_numbers]
+    return drafts.save(made, lines)
 
 
 def approve(request, approver, **options):

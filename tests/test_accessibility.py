@@ -103,7 +103,16 @@ PAGES = {
     "verdicts": ("asker", "{paste}"),
     "verdicts, none ticked": ("asker", "{paste}", {"page": "1"}),
     "verdicts, several pages": ("asker", "{long paste}"),
-    "request purchase": ("asker", "/requests/new/?paste={paste id}"),
+    "find": ("asker", "/find/"),
+    "find, a list": ("asker", "/find/?country=US&number_type=local"),
+    "find, wrong": ("asker", "/find/?country=Atlantis&highest=x&digits=555"),
+    "find, with a basket": ("asker", "/find/", "basket"),
+    "request purchase": ("asker", "/requests/new/?draft={draft id}"),
+    "requests with a draft": ("asker", "/requests/", "draft"),
+    "papers": ("asker", "/teams/support/papers/", "papers"),
+    "papers of its admin": ("admin", "/teams/support/papers/", "papers"),
+    "papers of its admin, wrong": ("admin", "/teams/support/papers/", {"name": "", "country_code": "x"}),
+    "papers to change": ("admin", "/teams/support/papers/{papers id}/"),
     "request purchase, wrong": ("asker", "/requests/new/", "wrong request"),
     "requests": ("asker", "/requests/"),
     "request of one's own": ("asker", "{request}"),
@@ -142,14 +151,17 @@ def shown(request, provider):
     """A page as one person sees it: `(browser, response, page)`."""
     role, address, *rest = request.param
     scene = Scene(provider)
-    for state, make in (("held", "doubtful"), ("dearer", "dearer"), ("bought", "bought")):
+    made = {"held": "doubtful"} | {name: name for name in ("dearer", "bought", "basket", "draft", "papers")}
+    for state, make in made.items():
         if state in rest:
             getattr(scene, make)
     address = address.replace("{request}", f"/requests/{scene.request.pk}/")
     address = address.replace("{purchase}", f"/purchases/{scene.purchase.pk}/")
-    address = address.replace("{paste id}", str(scene.paste.pk)).replace(
-        "{paste}", f"/paste/{scene.paste.pk}/"
-    )
+    address = address.replace("{paste}", f"/paste/{scene.paste.pk}/")
+    if "id}" in address:
+        address = address.replace("{draft id}", str(scene.draft.pk)).replace(
+            "{papers id}", str(scene.papers.pk)
+        )
     client = scene.client(role)
     if address == "{long paste}":
         text = "\n".join(f"+1212555{n:04}" for n in range(101))
@@ -248,9 +260,12 @@ def tables(page):
 
 def forms(page):
     for form in page.tags("form"):
-        assert form["method"] == "post", form
         inside = [one for one in page.all if form in one.above]
-        assert [one for one in inside if one["name"] == "csrfmiddlewaretoken" and one["value"]], form
+        if form["method"] == "get":  # a search: it changes nothing, and can be linked to
+            assert not [one for one in inside if one["name"] == "csrfmiddlewaretoken"], form
+        else:
+            assert form["method"] == "post", form
+            assert [one for one in inside if one["name"] == "csrfmiddlewaretoken" and one["value"]], form
         assert [one for one in inside if one.tag == "button" and one["type"] == "submit"], form
 
 

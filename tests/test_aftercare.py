@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from purchasing import aftercare, clock, evidence, people
-from purchasing.models import ApiKey, Purchase
+from purchasing.models import ApiKey, AuditEvent, Purchase
 from purchasing.states import State
 from tests import factories
 from tests.provider import ONE, owned
@@ -142,13 +142,26 @@ def test_429_pauses_the_key_and_401_marks_it(bought, number):
     number.answer = (429, {"Retry-After": "30"}, "")
     apply(bought)
     assert ApiKey.objects.get().paused_until > clock.now()
+    asked = len(number.keys)
+    apply(bought)
+    assert len(number.keys) == asked  # a paused key is left alone
+    ApiKey.objects.update(paused_until=None)
     number.answer = (401, {}, "")
     apply(bought)
     assert ApiKey.objects.get().refused_at is not None
 
 
-def test_a_replaced_key_is_not_used_where_there_is_a_new_one(bought, number, team):
+def test_the_key_that_bought_it_is_used_though_it_was_replaced(bought, number, team):
+    """The new one may be for another project, which does not see the number."""
     people.set_key(team, "idc_" + "n" * 28 + "9999", actor=factories.SYSTEM)
+    apply(bought)
+    assert set(number.keys) == {"1234"}
+
+
+@pytest.mark.parametrize("gone", [{"refused_at": clock.now()}, {"secret": None}], ids=["refused", "wiped"])
+def test_the_new_key_is_used_when_the_old_one_cannot_be(bought, number, team, gone):
+    people.set_key(team, "idc_" + "n" * 28 + "9999", actor=factories.SYSTEM)
+    ApiKey.objects.filter(last_four="1234").update(**gone)
     apply(bought)
     assert set(number.keys) == {"9999"}
 
@@ -187,3 +200,15 @@ def test_the_sweep_wakes_it_and_a_clock_that_went_back_does_not_stop_it(bought, 
         assert [row.task_path for row in DBTaskResult.objects.all()] == ["purchasing.tasks.apply"]
     aftercare.apply(bought.pk)
     assert Purchase.objects.get().applied_at is not None
+
+
+def test_what_cannot_be_applied_is_told_once(bought, number):
+    number.answer = (404, {}, '{"error": "Resource not found"}')
+    apply(bought)
+    evidence.sweep()
+    assert not AuditEvent.objects.filter(action="purchase.not_applied").exists()
+    Purchase.objects.update(purchased_at=clock.now() - timedelta(minutes=21))
+    evidence.sweep()
+    evidence.sweep()
+    event = AuditEvent.objects.get(action="purchase.not_applied")
+    assert event.note == "IdentityCall declined: Resource not found"

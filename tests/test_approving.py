@@ -6,11 +6,24 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from purchasing import agreements, approving, budgets, clock, costs, procurement, selectors, workflow
+from purchasing import (
+    agreements,
+    approving,
+    budgets,
+    clock,
+    costs,
+    decisions,
+    procurement,
+    selectors,
+    versions,
+    workflow,
+)
+from purchasing import rules as permissions
 from purchasing.models import Approval, Purchase, PurchaseRequest, StandIn, Team
 from purchasing.states import Cause, State
 from purchasing.workflow import AlreadyMoved, NotYours, WorkflowError
 from tests import factories
+from tests.provider import offer
 
 pytestmark = pytest.mark.django_db
 NUMBERS = [f"+121255501{n:02d}" for n in range(1, 9)]
@@ -34,6 +47,13 @@ def confirmed(request):
 
 def ask(team, person, *numbers, **fields):
     return confirmed(factories.request(team, person, numbers, **fields))
+
+
+def hold(purchase, cause):
+    """Put an approved purchase before a person."""
+    workflow.move(
+        purchase, State.HELD, actor=factories.SYSTEM, held_cause=cause, held_words="Because", due_at=None
+    )
 
 
 def rules(team, **fields):
@@ -93,6 +113,39 @@ class TestSecondApprover:
         assert list(selectors.requests_to_decide(ana)) == []
         assert list(selectors.requests_to_decide(eve)) == [request]
 
+    def test_where_one_is_enough_by_now_the_first_yes_suffices_with_one_more_click(self, team, sam, ana):
+        """With one approver nobody else could ever end the wait."""
+        rules(team, second_approver_from=Decimal("1.00"))
+        request = ask(team, sam, NUMBERS[0])
+        factories.approve(request, ana)
+        assert list(selectors.requests_to_decide(ana)) == []
+        rules(team, second_approver_from=None)
+        assert list(selectors.requests_to_decide(ana)) == [request]
+        [purchase] = Purchase.objects.all()
+        assert "enough by now" in approving.waits_for_second(purchase, PurchaseRequest.objects.get())
+        factories.approve(request, ana)
+        assert factories.state_of(purchase) == State.APPROVED
+        assert Approval.objects.count() == 1
+
+    def test_a_yes_that_counts_no_more_stands_in_nobodys_way(self, team, sam, ana, eve, provider):
+        rules(team, second_approver_from=Decimal("1.00"))
+        zoe = factories.member("zoe", team, "approver")
+        request = ask(team, sam, NUMBERS[0])
+        factories.approve(request, ana)
+        ana.memberships.all().delete()
+        factories.approve(request, eve)
+        [purchase] = factories.approve(request, zoe)
+        assert factories.state_of(purchase) == State.APPROVED
+        provider.sells(NUMBERS[0])
+        procurement.buy(purchase.pk)
+        assert factories.state_of(purchase) == State.PURCHASED
+
+    def test_an_unknown_cost_of_another_request_counts_as_above_the_limit(self, team, sam, ana, eve):
+        rules(team, second_approver_from=Decimal("1000"))
+        factories.request(team, sam, NUMBERS[1:2], monthly_cost=None)
+        [purchase] = factories.approve(ask(team, sam, NUMBERS[0]), ana)
+        assert factories.state_of(purchase) == State.PENDING
+
     def test_a_yes_to_an_older_version_is_void(self, team, sam, ana, eve):
         rules(team, second_approver_from=Decimal("1.00"))
         request = ask(team, sam, NUMBERS[0])
@@ -117,7 +170,7 @@ def edit(request, person, **fields):
     """Change the first number of a request."""
     request.refresh_from_db()
     purchase = request.purchases.order_by("pk").first()
-    change = workflow.Change(
+    change = versions.Change(
         **{
             "name": purchase.name,
             "number_type": purchase.number_type,
@@ -126,7 +179,7 @@ def edit(request, person, **fields):
             **fields,
         }
     )
-    return workflow.edit(
+    return versions.edit(
         request.pk,
         actor=actor(person),
         version=request.version,
@@ -160,7 +213,7 @@ class TestEdit:
     def test_numbers_taken_out_are_cancelled(self, team, sam):
         request = ask(team, sam, *NUMBERS[:2])
         first, second = ids(request)
-        workflow.edit(
+        versions.edit(
             request.pk, actor=actor(sam), version=1, reason="One is enough", changes={}, taken_out={second}
         )
         states = [Purchase.objects.get(pk=pk).state for pk in (first, second)]
@@ -228,6 +281,23 @@ class TestBudget:
         rules(team, monthly_budget=Decimal("1000"))
         with pytest.raises(WorkflowError, match="not confirmed"):
             factories.approve(factories.request(team, sam, NUMBERS[:1]), ana, unconfirmed_cost_ok=True)
+
+    def test_approving_again_is_checked_like_the_first_time(self, team, sam, ana):
+        [purchase] = factories.approve(factories.request(team, sam, NUMBERS[:1]), ana)
+        hold(purchase, Cause.COST_UNKNOWN)
+        rules(team, monthly_budget=Decimal("1000"))
+        with pytest.raises(WorkflowError, match="not confirmed"):
+            decisions.approve_again(purchase, reason="Fine", actor=actor(ana), unconfirmed_cost_ok=True)
+        Purchase.objects.update(cost_confirmed_at=clock.now())
+        rules(team, monthly_budget=Decimal("3.00"))
+        decisions.approve_again(purchase, reason="Fine", actor=actor(ana))  # its cost is reserved already
+        assert factories.state_of(purchase) == State.APPROVED
+
+    def test_the_refusal_says_by_how_much_it_is_too_much(self, team, sam, ana):
+        rules(team, monthly_budget=Decimal("5.00"))
+        request = ask(team, sam, *NUMBERS[:2])
+        with pytest.raises(WorkflowError, match=r"1\.00 USD more than the budget of Support allows"):
+            factories.approve(request, ana)
 
     def test_what_counts(self, team, sam, ana):
         purchases = factories.approve(ask(team, sam, *NUMBERS[:6]), ana)
@@ -300,6 +370,55 @@ class TestStandIn:
         with pytest.raises(AlreadyMoved):
             factories.approve(request, bob)
 
+    def test_who_stands_in_for_two_is_heard_for_the_one_who_has_not_spoken(self, team, sam, ana, eve, bob):
+        rules(team, second_approver_from=Decimal("1.00"))
+        self.stand_in(team, ana, bob)
+        self.stand_in(team, eve, bob)
+        request = ask(team, sam, NUMBERS[0])
+        factories.approve(request, ana)
+        assert list(selectors.requests_to_decide(bob)) == [request]
+        [purchase] = factories.approve(request, bob)
+        assert factories.state_of(purchase) == State.APPROVED
+        assert [a.on_behalf_of for a in Approval.objects.order_by("pk")] == [None, eve]
+
+    def test_whose_principal_has_spoken_is_asked_no_more(self, team, sam, ana, eve, bob):
+        rules(team, second_approver_from=Decimal("1.00"))
+        self.stand_in(team, ana, bob)
+        request = ask(team, sam, NUMBERS[0])
+        [purchase] = factories.approve(request, ana)
+        assert [list(selectors.requests_to_decide(person)) for person in (ana, bob, eve)] == [
+            [],
+            [],
+            [request],
+        ]
+        assert approving.waits_for_second(purchase, request) == "ana said yes; eve has to say it too."
+
+    def test_when_the_absent_one_is_no_approver_any_more_the_stand_in_is_asked_nothing(
+        self, team, sam, ana, eve, bob
+    ):
+        self.stand_in(team, ana, bob)
+        request = ask(team, sam, NUMBERS[0])
+        ana.memberships.all().delete()
+        assert list(selectors.requests_to_decide(bob)) == []
+        assert selectors.approvers_of(request) == [eve]
+        assert not permissions.decides_somewhere(bob)
+
+    def test_an_approver_decides_nothing_of_whom_they_stand_in_for(self, team, ana, eve):
+        factories.member("ana", team, "requester")
+        self.stand_in(team, ana, eve)
+        request = ask(team, ana, NUMBERS[0])
+        with pytest.raises(NotYours):
+            factories.approve(request, eve)
+        assert list(selectors.requests_to_decide(eve)) == []
+
+    def test_what_was_approved_while_it_lasted_stays_approved(self, team, sam, ana, bob, tom, provider):
+        row = self.stand_in(team, ana, bob)
+        [purchase] = factories.approve(ask(team, sam, NUMBERS[0]), bob)
+        agreements.end_stand_in(row, actor=actor(tom))
+        provider.sells(NUMBERS[0])
+        procurement.buy(purchase.pk)
+        assert factories.state_of(purchase) == State.PURCHASED
+
     def test_loses_it_with_the_role_of_the_absent_one(self, team, sam, ana, bob, provider):
         self.stand_in(team, ana, bob)
         [purchase] = factories.approve(ask(team, sam, NUMBERS[0]), bob)
@@ -342,3 +461,30 @@ def test_reminders_come_once_each_step(team, sam, ana):
     Purchase.objects.update(state_changed_at=clock.now() - timedelta(hours=73))
     reminders.remind()
     assert request.events.filter(action="request.admins_reminded").count() == 1
+
+
+class TestTwoYesesToAHeldOne:
+    def test_the_first_leaves_it_as_it_was_and_the_second_approves_the_new_price(
+        self, team, sam, ana, eve, provider
+    ):
+        [purchase] = factories.approve(ask(team, sam, NUMBERS[0]), ana)
+        provider.offers = [offer(NUMBERS[0], "1.00", "9.00")]
+        procurement.buy(purchase.pk)
+        rules(team, second_approver_from=Decimal("1.00"))
+        seen = (Decimal("1.00"), Decimal("9.00"))
+        decisions.approve_again(purchase, reason="Fine", actor=actor(ana), seen=seen)
+        purchase.refresh_from_db()
+        assert (purchase.state, purchase.monthly_cost) == (State.HELD, Decimal("2.00"))
+        assert (
+            approving.waits_for_second(purchase, purchase.request) == "ana said yes; eve has to say it too."
+        )
+        decisions.approve_again(purchase, reason="Fine", actor=actor(eve), seen=seen)
+        purchase.refresh_from_db()
+        assert (purchase.state, purchase.monthly_cost) == (State.APPROVED, Decimal("9.00"))
+
+    def test_a_yes_from_before_does_not_count_however_the_clock_goes(self, team, sam, ana):
+        [purchase] = factories.approve(ask(team, sam, NUMBERS[0]), ana)
+        Approval.objects.update(created_at=clock.now() + timedelta(hours=2))
+        hold(purchase, Cause.APPROVER)
+        decisions.approve_again(purchase, reason="Fine", actor=actor(ana))
+        assert factories.state_of(purchase) == State.APPROVED

@@ -60,6 +60,10 @@ def test_a_look_that_fails_changes_nothing(pending, provider, answer):
     provider.offers_answer = answer
     assert confirm(pending).cost_confirmed_at is None
     provider.offers_answer = None
+    before = len(provider.calls)
+    assert confirm(pending).cost_confirmed_at is None
+    assert len(provider.calls) == before  # not again at once
+    OfferLook.objects.update(failed_at=clock.now() - timedelta(seconds=20))
     assert confirm(pending).cost_confirmed_at is not None
 
 
@@ -71,6 +75,7 @@ def test_a_refused_key_and_a_429_are_noticed(pending, provider):
     confirm(pending)
     assert len(provider.calls) == before  # a paused key is not used
     ApiKey.objects.update(paused_until=None)
+    OfferLook.objects.all().delete()
     provider.offers_answer = (401, {}, "")
     confirm(pending)
     assert ApiKey.objects.get().refused_at is not None

@@ -6,8 +6,28 @@ from decimal import Decimal
 import pytest
 import requests
 
-from purchasing import clock, decisions, evidence, people, procurement, workflow
-from purchasing.models import ApiKey, Approval, Attempt, Membership, OfferLook, OwnedRead, Purchase, User
+from purchasing import (
+    budgets,
+    clock,
+    decisions,
+    evidence,
+    inventory,
+    people,
+    procurement,
+    stops,
+    workflow,
+)
+from purchasing.models import (
+    ApiKey,
+    Approval,
+    Attempt,
+    Membership,
+    OfferLook,
+    OwnedRead,
+    Purchase,
+    User,
+    VirtualNumber,
+)
 from purchasing.states import Cause, Outcome, State
 from tests import factories
 from tests.factories import actor
@@ -36,8 +56,10 @@ def was_bought(purchase, person, provider_id=77, reason="Seen in the dashboard")
     return decisions.it_was_bought(purchase, provider_id=provider_id, reason=reason, actor=actor(person))
 
 
-def try_again(purchase, person, reason="It is not there"):
-    return decisions.try_again(purchase, reason=reason, actor=actor(person))
+def try_again(purchase, person, reason="It is not there", **options):
+    offer, _ = decisions.offer_now(purchase)
+    seen = {"seen": (offer.upfront_cost, offer.monthly_cost) if offer else None}
+    return decisions.try_again(purchase, reason=reason, actor=actor(person), **seen | options)
 
 
 def approve_again(purchase, person, reason="Fine", seen=(Decimal("1.50"), Decimal("3.00")), **options):
@@ -240,10 +262,69 @@ class TestTryAgain:
         buy(doubtful)
         assert OwnedRead.objects.count() == reads + 1
 
-    def test_it_cannot_be_cancelled_while_it_may_have_been_bought(self, doubtful, ana, sam):
+    def test_cancelled_it_waits_for_a_decision_again_since_it_may_have_been_bought(
+        self, doubtful, ana, sam, provider
+    ):
         try_again(doubtful, ana)
-        with pytest.raises(workflow.WorkflowError, match="may have been bought"):
-            workflow.cancel(doubtful.request_id, [doubtful.pk], actor=actor(sam))
+        workflow.cancel(doubtful.request_id, [doubtful.pk], actor=actor(sam))
+        purchase = Purchase.objects.get()
+        assert (purchase.state, purchase.held_cause) == (State.HELD, Cause.DOUBT)
+        calls = len(provider.purchases)
+        assert buy(doubtful).state == State.HELD
+        assert len(provider.purchases) == calls
+
+    def test_a_dearer_offer_is_approved_with_the_price_that_was_shown(self, doubtful, ana, provider):
+        provider.offers = [offer(NUMBER, "1.00", "3.00")]
+        OfferLook.objects.all().delete()
+        inventory.find_offer(ApiKey.objects.get(), doubtful)
+        with pytest.raises(workflow.AlreadyMoved, match="price has changed"):
+            try_again(doubtful, ana, seen=(Decimal("1.00"), Decimal("2.00")))
+        try_again(doubtful, ana, seen=(Decimal("1.00"), Decimal("3.00")))
+        provider.sells(NUMBER)
+        bought = buy(doubtful)
+        assert (bought.state, bought.monthly_cost) == (State.PURCHASED, Decimal("3.00"))
+
+    def test_an_unconfirmed_cost_is_asked_for_again(self, doubtful, ana, provider):
+        Purchase.objects.update(cost_confirmed_at=None)
+        provider.offers = []
+        OfferLook.objects.all().delete()
+        try_again(doubtful, ana)
+        assert buy(doubtful).held_cause == Cause.COST_UNKNOWN
+
+    def test_what_is_ours_since_before_the_order_is_not_tried_again(self, doubtful, ana):
+        VirtualNumber.objects.create(
+            key=ApiKey.objects.get(),
+            provider_id=7,
+            phone_number=NUMBER,
+            first_seen_seq=0,
+            first_seen_at=clock.now(),
+        )
+        found = evidence.findings(doubtful)
+        assert (found.clean, found.may_try_again, found.owned_before) == (0, False, 7)
+        with pytest.raises(workflow.WorkflowError, match="yours already"):
+            try_again(doubtful, ana)
+
+    def test_while_it_waits_the_list_may_still_show_that_the_first_call_bought_it(
+        self, doubtful, ana, tom, team, provider
+    ):
+        try_again(doubtful, ana)
+        stops.stop(team, actor=actor(tom), reason="Wait")
+        buy(doubtful)
+        provider.owned_numbers = [owned(NUMBER, 77)]
+        Purchase.objects.update(due_at=clock.now())
+        evidence.check(ApiKey.objects.get().pk)
+        assert Purchase.objects.get().state == State.PURCHASED
+        assert len(provider.purchases) == 1
+
+    def test_the_list_of_another_key_proves_nothing(self, doubtful, ana, team, provider):
+        """The new key's account held the number all along; nobody can tell whether the lost call bought it."""
+        people.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
+        try_again(doubtful, ana)
+        provider.owned_numbers = [owned(NUMBER, 7)]
+        held = buy(doubtful)
+        assert (held.state, held.held_cause) == (State.HELD, Cause.DOUBT)
+        assert "another key" in held.held_words
+        assert len(provider.purchases) == 1
 
     def test_a_new_key_buys_and_the_old_one_is_still_read(self, doubtful, ana, team, provider):
         first = Attempt.objects.get()
@@ -326,3 +407,96 @@ def test_nothing_is_sent_for_what_waits_for_a_person(doubtful, provider):
         evidence.sweep()
     assert len(provider.purchases) == 1
     assert ApiKey.objects.get().doubts_in_a_row == 0
+
+
+class TestStopWatching:
+    @pytest.fixture
+    def given_up(self, doubtful, ana):
+        return give_up(doubtful, ana)
+
+    def stop(self, purchase, person, reason="It is not in IdentityCall"):
+        return decisions.stop_watching(purchase, reason=reason, actor=actor(person))
+
+    def test_while_it_can_be_read_it_is_watched(self, given_up, ana):
+        with pytest.raises(workflow.WorkflowError, match="still being watched"):
+            self.stop(given_up, ana)
+        assert factories.state_of(given_up) == State.GIVEN_UP
+
+    @pytest.mark.parametrize(
+        "gone", [{"refused_at": clock.now()}, {"secret": None}], ids=["refused", "wiped"]
+    )
+    def test_a_person_ends_what_no_read_can_settle(self, given_up, ana, gone):
+        ApiKey.objects.update(**gone)
+        assert self.stop(given_up, ana).state == State.FAILED
+        assert given_up.events.order_by("-seq").first().note == "It is not in IdentityCall"
+
+    def test_it_wants_a_reason_and_somebody_else_than_who_asked(self, given_up, ana, sam):
+        ApiKey.objects.update(refused_at=clock.now())
+        with pytest.raises(workflow.WorkflowError, match="Say why"):
+            self.stop(given_up, ana, reason=" ")
+        with pytest.raises(workflow.NotYours):
+            self.stop(given_up, sam)
+
+    def test_what_is_not_given_up_is_not_ended_so(self, doubtful, ana):
+        with pytest.raises(workflow.AlreadyMoved):
+            self.stop(doubtful, ana)
+
+
+class TestRelease:
+    @pytest.fixture
+    def bought(self, approved, provider):
+        provider.sells(NUMBER)
+        bought = buy(approved)
+        inventory.read_owned(ApiKey.objects.get())
+        Purchase.objects.update(purchased_at=clock.now() - timedelta(days=1))
+        bought.refresh_from_db()
+        return bought
+
+    def release(self, purchase, person, reason="Given back"):
+        return decisions.release(purchase, reason=reason, actor=actor(person))
+
+    def test_a_number_that_the_list_shows_is_still_rented(self, bought, tom):
+        with pytest.raises(workflow.WorkflowError, match="still shows it"):
+            self.release(bought, tom)
+        assert Purchase.objects.get().released_at is None
+
+    def test_one_list_without_it_proves_nothing_two_do(self, bought, tom, provider):
+        provider.owned_numbers = []
+        with pytest.raises(workflow.WorkflowError, match="still shows it"):
+            self.release(bought, tom)
+        self.release(bought, tom)
+        purchase = Purchase.objects.get()
+        assert purchase.released_at is not None
+        assert factories.actions(purchase)[-1] == "purchase.released"
+
+    def test_it_costs_nothing_any_more_and_may_be_asked_for_again(self, bought, team, sam, tom, provider):
+        provider.owned_numbers = []
+        inventory.read_owned(ApiKey.objects.get())
+        Purchase.objects.update(purchased_at=clock.now() - timedelta(days=40))
+        assert budgets.of(team).committed == Decimal("2.00")
+        self.release(bought, tom)
+        assert budgets.of(team).committed == 0
+        assert factories.request(team, sam, [NUMBER]).purchases.get().state == State.PENDING
+
+    def test_right_after_the_purchase_a_list_may_lack_it(self, bought, tom, provider):
+        provider.owned_numbers = []
+        Purchase.objects.update(purchased_at=clock.now())
+        with pytest.raises(workflow.WorkflowError, match="a moment ago"):
+            self.release(Purchase.objects.get(), tom)
+
+    @pytest.mark.parametrize("answer", [requests.ReadTimeout(), (200, {}, "{")])
+    def test_a_list_that_cannot_be_read_releases_nothing(self, bought, tom, provider, answer):
+        provider.owned_answer = answer
+        with pytest.raises(workflow.WorkflowError, match="could not be read"):
+            self.release(bought, tom)
+
+    def test_it_is_said_by_the_admin_with_a_reason_and_once(self, bought, tom, ana, provider):
+        provider.owned_numbers = []
+        inventory.read_owned(ApiKey.objects.get())
+        with pytest.raises(workflow.NotYours):
+            self.release(bought, ana)
+        with pytest.raises(workflow.WorkflowError, match="Say why"):
+            self.release(bought, tom, reason="")
+        self.release(bought, tom)
+        with pytest.raises(workflow.AlreadyMoved):
+            self.release(Purchase.objects.get(), tom)

@@ -7,12 +7,12 @@ import requests
 from django_tasks_db.models import DBTaskResult
 
 from purchasing import audit, clock, decisions, evidence, inventory, people, procurement, settlement
-from purchasing.identitycall.errors import Declined, Unconfirmed
+from purchasing.identitycall.errors import Declined, NotSent, Unconfirmed
 from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase, VirtualNumber
 from purchasing.states import Cause, Outcome, State
 from tests import factories
 from tests.provider import owned
-from tests.test_procurement import buy, check, claim, look_now, open_try_again
+from tests.test_procurement import buy, check, claim, look_now, open_try_again, overdue, seen_now
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12125550101"
@@ -89,7 +89,7 @@ class TestReads:
             key=attempt.key,
             provider_id=77,
             phone_number=NUMBER,
-            first_seen_seq=attempt.claimed_seq,
+            first_seen_seq=attempt.claimed_seq - 1,
             first_seen_at=clock.now(),
         )
         provider.owned_numbers = [owned(NUMBER, 77)]
@@ -287,7 +287,7 @@ class TestSweep:
         attempt = self.open_attempt(approved)
         evidence.sweep()
         assert factories.state_of(approved) == State.PURCHASING
-        wait(approved, due_at=0)
+        overdue(attempt)
         evidence.sweep()
         attempt.refresh_from_db()
         assert factories.state_of(approved) == State.UNCONFIRMED
@@ -297,12 +297,16 @@ class TestSweep:
 
     def test_the_next_attempt_is_not_taken_for_the_one_that_was_due(self, approved, provider):
         """The sweep saw the first attempt past its deadline; when it has the lock the second one is under way."""
-        self.open_attempt(approved)
+        first = self.open_attempt(approved)
+        error = NotSent("IdentityCall could not be reached; nothing was sent.")
+        settlement.settle(first, Outcome.NOT_SENT, error=error)
+        Desk.objects.update(paused_until=None, failures=0)
         wait(approved, due_at=0)
-        seen = Purchase.objects.get()
-        Purchase.objects.update(due_at=clock.now() + timedelta(seconds=30))
-        evidence._give_up_waiting_for_the_answer(seen)
+        second = self.open_attempt(approved)
+        evidence._give_up_waiting_for_the_answer(first)
         assert factories.state_of(approved) == State.PURCHASING
+        second.refresh_from_db()
+        assert second.outcome == Outcome.OPEN
 
     def test_it_wakes_each_thing_once(self, team, sam, ana, provider):
         numbers = [f"+121255501{n:02d}" for n in range(1, 4)]
@@ -404,7 +408,7 @@ class TestLateAnswers:
     def second_in_flight(self, held, provider, ana):
         """A second try that a person ordered is under way; the first answer is still out."""
         first = Attempt.objects.get()
-        decisions.try_again(held, reason="Not in the list", actor=factories.actor(ana))
+        decisions.try_again(held, reason="Not in the list", actor=factories.actor(ana), seen=seen_now(held))
         Purchase.objects.update(due_at=clock.now())
         purchase = Purchase.objects.select_related("request__team").get()
         return first, claim(purchase, look_now(purchase))

@@ -50,6 +50,7 @@ from purchasing.states import OPEN, Outcome, State
 from tests import factories
 from tests.factories import actor
 from tests.provider import ONE, PURCHASE, Provider, offer, owned
+from tests.test_procurement import seen_now
 
 SEQUENCES = int(os.environ.get("CHAOS_SEQUENCES", "100"))
 NUMBERS = [f"+121255501{n:02d}" for n in range(1, 6)]
@@ -160,7 +161,9 @@ class LifeOfPurchases(RuleBasedStateMachine):
                 self.read_evidence(None)
         if begins == "again":
             for purchase in Purchase.objects.filter(state=State.HELD):
-                decisions.try_again(purchase, reason="Not there", actor=actor(self.people["ana"]))
+                decisions.try_again(
+                    purchase, reason="Not there", actor=actor(self.people["ana"]), seen=seen_now(purchase)
+                )
         if begins == "given up":
             for purchase in Purchase.objects.filter(state=State.HELD):
                 decisions.give_up(purchase, reason="Enough", actor=actor(self.people["ana"]))
@@ -333,7 +336,9 @@ class LifeOfPurchases(RuleBasedStateMachine):
                 lambda: decisions.it_was_bought(purchase, provider_id=number_id, reason="Seen", actor=who)
             )
         elif purchase.is_in_doubt and purchase.phone_number not in self.coming:
-            self.sentence(lambda: decisions.try_again(purchase, reason="Not there", actor=who))
+            self.sentence(
+                lambda: decisions.try_again(purchase, reason="Not there", actor=who, seen=seen_now(purchase))
+            )
         else:
             shown, _ = decisions.offer_now(purchase)
             seen = shown and (shown.upfront_cost, shown.monthly_cost)

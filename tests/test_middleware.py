@@ -72,21 +72,20 @@ class TestTooMuch:
 
 class TestUploads:
     def upload(self, client, name="numbers.csv", content=b"+12125550101", **fields):
-        return client.post("/paste/", fields | {"text": SimpleUploadedFile(name, content)})
+        return client.post("/teams/new/", fields | {"name": SimpleUploadedFile(name, content)})
 
     def test_that_nobody_asked_for_are_not_read(self, client):
-        response = self.upload(client)
-        assert response.status_code == 200
-        assert "Paste at least one number." in words(response)
-        assert not Paste.objects.exists()
+        client.force_login(factories.superuser())
+        assert "Type a name." in words(client.get(self.upload(client)["Location"]))
 
     @pytest.mark.parametrize("size", [100, 3_000_000], ids=["in memory", "in a file"])
     def test_leave_nothing_of_a_key(self, client, size):
+        client.force_login(factories.superuser())
         response = self.upload(client, name=f"{KEY}.csv", content=KEY.encode() + b" " * size)
         assert KEY not in response.content.decode()
 
     def test_beside_a_field_do_not_hide_it(self, client):
-        client.post("/paste/", {"text": "+12125550101", "file": SimpleUploadedFile("x.csv", b"+1")})
+        client.post("/paste/", {"text": "+12125550101", "other": SimpleUploadedFile("x.csv", b"+1")})
         assert Paste.objects.get().picked == ["+12125550101"]
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from purchasing import agreements, approving, budgets, clock, workflow
+from purchasing import agreements, approving, budgets, clock, versions, workflow
 from purchasing.models import AuditEvent, Purchase, Team
 from purchasing.states import State
 from tests import factories
@@ -51,12 +51,12 @@ def test_the_edited_number_is_never_approved_unseen(team, sam, ana):
     for n in range(ROUNDS):
         request = ask(team, sam, f"+121255501{n:02d}")
         purchase = request.purchases.get()
-        change = workflow.Change(
+        change = versions.Change(
             name="Edited", number_type="local", requirement_group_id=None, record_calls=True
         )
         approval, edit = race(
             lambda: approving.approve(request.pk, [purchase.pk], approver=actor(ana), version=1),
-            lambda: workflow.edit(
+            lambda: versions.edit(
                 request.pk, actor=actor(sam), version=1, reason="Other", changes={purchase.pk: change}
             ),
         )

@@ -30,6 +30,7 @@ from purchasing import (
     notifications,
     procurement,
     reminders,
+    versions,
     workflow,
 )
 from purchasing.models import (
@@ -159,7 +160,7 @@ class TestSomethingWaits:
         assert told() == []
 
     def test_an_edit_is_told(self, asked, sam, ana):
-        workflow.edit(
+        versions.edit(
             asked.pk, actor=actor(sam), version=1, reason="For London", changes={}, taken_out=ids(asked)[:3]
         )
         assert told() == [("ana", f"sam changed request {asked.pk}: 5 numbers for Support")]
@@ -168,7 +169,7 @@ class TestSomethingWaits:
     def test_an_edit_right_after_the_request_is_one_mail(self, team, sam, ana):
         request = factories.request(team, sam, NUMBERS)
         notifications.collect()
-        workflow.edit(
+        versions.edit(
             request.pk,
             actor=actor(sam),
             version=1,
@@ -263,7 +264,7 @@ class TestTheEnd:
     def test_a_number_that_waits_for_a_key_does_not_hold_up_the_mail(self, asked, sam, ana):
         factories.approve(asked, ana)
         Purchase.objects.filter(request=asked).update(waiting_since=clock.now())
-        workflow.cancel(asked.pk, ids(asked)[:1], actor=actor(ana))
+        workflow.cancel(asked.pk, ids(asked)[:1], actor=actor(ana), reason="Not now")
         assert told() == [("sam", f"Request {asked.pk} for Support: 1 cancelled")]
 
     def test_a_rejection_brings_the_reason_and_the_name(self, asked, sam, ana):
@@ -678,7 +679,7 @@ class TestTheLinks:
         procurement.buy(ids(asked)[0])
         Purchase.objects.filter(request=asked).update(waiting_since=clock.now() - timedelta(hours=1))
         evidence.sweep()
-        workflow.cancel(asked.pk, ids(asked)[1:3], actor=actor(tom))
+        workflow.cancel(asked.pk, ids(asked)[1:3], actor=actor(tom), reason="Not now")
         factories.request(team, sam, ["+12125550142"])
         everything_told()
         assert len(mail.outbox) == 4

@@ -216,7 +216,9 @@ class TestSurelyNot:
         provider.answer_purchase(requests.ReadTimeout())
         doubtful = buy(approved)
         open_try_again(doubtful)
-        decisions.try_again(doubtful, reason="Not in the list", actor=factories.actor(ana))
+        decisions.try_again(
+            doubtful, reason="Not in the list", actor=factories.actor(ana), seen=seen_now(doubtful)
+        )
         provider.answer_purchase({"error": "No longer available"}, status=422)
         again = buy(approved)
         assert again.state == State.UNCONFIRMED
@@ -247,13 +249,24 @@ class TestBeforeTheClaim:
         assert buy(approved).state == State.FAILED
         assert provider.purchases == []
 
-    @pytest.mark.parametrize("answer", [(500, {}, ""), (200, {}, "{"), (200, {}, '{"data": [{"id": 1}]}')])
-    def test_an_unreadable_owned_list_claims_nothing(self, approved, provider, answer):
+    @pytest.mark.parametrize("answer", [(500, {}, ""), (503, {}, "<html>"), requests.ReadTimeout()])
+    def test_while_the_owned_list_cannot_be_read_at_all_nobody_buys(self, approved, provider, answer):
         provider.owned_answer = answer
         waiting = buy(approved)
         assert waiting.state == State.APPROVED
         assert waiting.waiting_for
-        assert Desk.objects.get().failures == 1
+        assert (Desk.objects.get().failures, ApiKey.objects.get().paused_until) == (1, None)
+        assert provider.purchases == []
+
+    @pytest.mark.parametrize(
+        "answer", [(200, {}, "{"), (200, {}, '{"data": [{"id": 1}]}'), (302, {"Location": "/"}, "")]
+    )
+    def test_an_owned_list_that_cannot_be_used_pauses_its_key_alone(self, approved, provider, answer):
+        provider.owned_answer = answer
+        waiting = buy(approved)
+        assert waiting.state == State.APPROVED
+        assert waiting.waiting_for.startswith("IdentityCall's list of owned numbers could not be used:")
+        assert (Desk.objects.get().failures, ApiKey.objects.get().paused_until > clock.now()) == (0, True)
         assert provider.purchases == []
 
     def test_an_unreadable_offer_list_claims_nothing(self, approved, provider):
@@ -455,7 +468,7 @@ class TestSettling:
 
     def test_a_late_purchased_is_evidence(self, approved, provider):
         attempt = open_attempt(approved)
-        Purchase.objects.update(due_at=clock.now())
+        overdue(attempt)
         evidence.sweep()
         assert factories.state_of(approved) == State.UNCONFIRMED
         settlement.settle(attempt, Outcome.PURCHASED, provider_id=9)
@@ -466,7 +479,7 @@ class TestSettling:
         from purchasing.identitycall.errors import Declined
 
         attempt = open_attempt(approved)
-        Purchase.objects.update(due_at=clock.now())
+        overdue(attempt)
         evidence.sweep()
         settlement.settle(attempt, Outcome.DECLINED, error=Declined("IdentityCall says no.", status=422))
         assert factories.state_of(approved) == State.UNCONFIRMED
@@ -487,6 +500,17 @@ class TestSettling:
         check(purchases[0])
         provider.sells(numbers[3])
         assert buy(purchases[3]).state == State.PURCHASED
+
+
+def seen_now(purchase):
+    """The costs that a page shows for a held purchase, None where IdentityCall shows none."""
+    offer, _ = decisions.offer_now(purchase)
+    return (offer.upfront_cost, offer.monthly_cost) if offer else None
+
+
+def overdue(attempt):
+    """Let the time pass in which the answer of an attempt should have come."""
+    Attempt.objects.filter(pk=attempt.pk).update(deadline_at=clock.now() - timedelta(seconds=3))
 
 
 def open_attempt(purchase):

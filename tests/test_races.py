@@ -26,6 +26,7 @@ from purchasing import (
     procurement,
     settlement,
     stops,
+    versions,
     workflow,
 )
 from purchasing.identitycall.errors import RateLimited, Unconfirmed
@@ -139,7 +140,7 @@ class TestDecisions:
                 ),
                 "cancel": lambda: workflow.cancel(request.pk, [purchase.pk], actor=actor(sam)),
                 "expire": lambda: workflow.expire(purchase, actor=audit.WORKER),
-                "price": lambda: workflow.note_offers(
+                "price": lambda: versions.note_offers(
                     request.pk,
                     {purchase.pk: Offer(NUMBER, upfront_cost=Decimal(5), monthly_cost=Decimal(5))},
                     seen_at=clock.now(),
@@ -468,7 +469,7 @@ class TestManyWriters:
                 )
                 for purchase in request.purchases.all()
             }
-            workflow.note_offers(request.pk, offers, seen_at=clock.now(), actor=audit.WORKER)
+            versions.note_offers(request.pk, offers, seen_at=clock.now(), actor=audit.WORKER)
 
         race(*(lambda cost=cost: note(cost) for cost in range(3, 9)))
         request.refresh_from_db()
@@ -481,7 +482,7 @@ def test_an_attempt_that_fell_due_twice_is_given_up_once(team, sam, ana):
     for number in numbers(ROUNDS):
         [purchase] = factories.approve(factories.request(team, sam, [number]), ana)
         attempt = claimed(purchase)
-        Purchase.objects.filter(pk=purchase.pk).update(due_at=clock.now() - timedelta(seconds=1))
+        Attempt.objects.filter(pk=attempt.pk).update(deadline_at=clock.now() - timedelta(seconds=3))
         race(*[evidence.sweep] * 4)
         assert factories.actions(purchase).count("purchase.unconfirmed") == 1
         attempt.refresh_from_db()

@@ -89,6 +89,10 @@ class TestEveryForm:
         "paste",
         "paste-verdicts",
         "request-new",
+        "request-again",
+        "find-pick",
+        "papers",
+        "papers-entry",
         "request-approve",
         "request-reject",
         "request-cancel",
@@ -114,7 +118,11 @@ class TestEveryForm:
         address = f"purchasing:{name}"
         url, fields = scene.url(address), scene.fields(address)
         client = scene.client(
-            "asker" if name.startswith(("paste", "request-new", "request-cancel", "request-edit")) else "root"
+            "asker"
+            if name.startswith(
+                ("paste", "request-new", "request-again", "find", "request-cancel", "request-edit")
+            )
+            else "root"
         )
         everywhere = dict.fromkeys([*fields, "reason", "note", KEY], f"Because {KEY}")
         for sent in (everywhere, fields | {"reason": f"Because {KEY}", "n-0-name": KEY, "version": 1}):
@@ -125,10 +133,10 @@ class TestEveryForm:
             assert is_clean(place)
 
     def test_what_was_typed_beside_it_is_kept(self, client, team, sam):
-        paste = Paste.objects.create(user=sam, text="+12125550142", picked=["+12125550142"])
-        fields = {"paste": paste.pk, "team": team.pk, "reason": f"New desks, see {KEY}", "n-TOTAL_FORMS": 1}
+        draft = factories.draft(sam, ["+12125550142"])
+        fields = {"draft": draft.pk, "team": team.pk, "reason": f"New desks, see {KEY}", "n-TOTAL_FORMS": 1}
         fields |= {"n-INITIAL_FORMS": 1, "n-0-phone_number": "+12125550142", "n-0-record_calls": "yes"}
-        fields |= {"form_token": "6a1f2f8e-0000-4000-8000-000000000000"}
+        fields |= {"do": "send"}
         response = client.post("/requests/new/", fields, follow=True)
         assert PurchaseRequest.objects.get().reason == "New desks, see idc_[removed]"
         assert TOLD in words(response)

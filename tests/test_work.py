@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -15,8 +17,8 @@ from django.conf import settings as project
 from django.db import OperationalError, connection
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import clock, evidence, work
-from purchasing.models import Attempt, Desk, Purchase
+from purchasing import clock, evidence, tasks, work
+from purchasing.models import Attempt, Desk, Draft, Paste, Purchase
 from purchasing.states import Outcome, State
 from sandbox import keys, server
 from tests import factories
@@ -294,9 +296,29 @@ def test_a_sweep_that_fails_does_not_end_it_either(pending, monkeypatch):
         real()
 
     monkeypatch.setattr(work.evidence, "sweep", failing)
-    monkeypatch.setattr(work.time, "sleep", lambda seconds: None)
-    Tired(failures=0).run_until_told(sweeps=True, parent=os.getppid())
-    assert Desk.objects.get().swept_at is not None
+    monkeypatch.setattr(work.wake, "SWEEP_EVERY", 0.01)
+    sweeper = work.Sweeper()
+    sweeper.start()
+    wait_until(lambda: Desk.objects.get().swept_at is not None)
+    sweeper.finish()
+    assert not sweeper.is_alive()
+
+
+def test_a_long_task_keeps_no_sweep_waiting(pending, monkeypatch):
+    """Both run in the process that does all but buying."""
+    let_go = threading.Event()
+    monkeypatch.setattr(work.wake, "SWEEP_EVERY", 0.01)
+    monkeypatch.setattr(tasks.costs, "confirm", lambda pk: let_go.wait(30))
+    worker = Tired(failures=0)
+
+    def sweep_then_let_go():
+        wait_until(lambda: Desk.objects.get().swept_at is not None)
+        let_go.set()
+        connection.close()
+
+    threading.Thread(target=sweep_then_let_go, daemon=True).start()
+    worker.run_until_told(sweeps=True, parent=os.getppid())
+    assert let_go.is_set()
 
 
 def test_a_child_that_keeps_failing_is_started_ever_more_slowly(monkeypatch):
@@ -346,3 +368,18 @@ def test_old_queue_rows_are_pruned_and_waiting_ones_kept(pending):
     evidence.wake.soon("confirm_costs", pending.pk)
     work.prune()
     assert list(DBTaskResult.objects.values_list("status", flat=True)) == ["READY"]
+
+
+def test_what_only_served_the_moment_is_forgotten_in_time(sam):
+    old, new = clock.now() - timedelta(days=31), clock.now() - timedelta(days=29)
+    draft = factories.draft(sam, ["+12125550101"])
+    for moment, kept in ((old, None), (new, None), (old, draft)):
+        Paste.objects.create(user=sam, text="+12125550101", draft=kept, created_at=moment)
+    work.prune()
+    assert {(paste.created_at == new, paste.draft) for paste in Paste.objects.all()} == {
+        (True, None),
+        (False, draft),
+    }
+    Draft.objects.update(updated_at=clock.now() - timedelta(days=181))
+    work.prune()
+    assert (Draft.objects.count(), Paste.objects.count()) == (0, 1)

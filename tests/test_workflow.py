@@ -8,7 +8,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import approving, audit, clock, people, workflow
+from purchasing import approving, audit, clock, people, versions, workflow
 from purchasing.identitycall.resources import Offer
 from purchasing.models import Approval, AuditEvent, Membership, Purchase, PurchaseRequest, Team, User
 from purchasing.states import OPEN, State
@@ -33,7 +33,7 @@ def offers(request, upfront, monthly):
 
 
 def see(request, upfront="1.00", monthly="2.00"):
-    workflow.note_offers(
+    versions.note_offers(
         request.pk,
         offers(request, upfront and Decimal(upfront), monthly and Decimal(monthly)),
         seen_at=clock.now(),
@@ -263,8 +263,16 @@ class TestRejectingAndCancelling:
 
     @pytest.mark.parametrize("who", ["sam", "ana", "tom"])
     def test_requester_approver_and_admin_may_cancel(self, request, pending, approved, who):
-        workflow.cancel(pending.pk, [approved.pk], actor=actor(request.getfixturevalue(who)))
+        workflow.cancel(
+            pending.pk, [approved.pk], actor=actor(request.getfixturevalue(who)), reason="Not now"
+        )
         assert factories.state_of(approved) == State.CANCELLED
+
+    @pytest.mark.parametrize("who", ["ana", "tom"])
+    def test_who_did_not_ask_says_why(self, request, pending, who):
+        with pytest.raises(workflow.WorkflowError, match="Say why"):
+            workflow.cancel(pending.pk, ids(pending), actor=actor(request.getfixturevalue(who)), reason=" ")
+        assert factories.state_of(pending.purchases.get()) == State.PENDING
 
     def test_another_requester_may_not_cancel(self, pending, team):
         with pytest.raises(workflow.NotYours):

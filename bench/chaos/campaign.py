@@ -146,7 +146,9 @@ class Campaign:
     def _moving(self):
         waits = Purchase.objects.filter(state__in=MOVING).exists()
         late = any(self.late.is_too_early(number) for number in self.late.numbers)
-        return waits or late or Purchase.objects.filter(state=State.PURCHASED, applied_at=None).exists()
+        # What was bought with a key that is revoked by now, for a project that no other key sees, stays as it is.
+        unfinished = Purchase.objects.filter(state=State.PURCHASED, applied_at=None)
+        return waits or late or unfinished.filter(bought_with__refused_at=None).exists()
 
     def _keep(self):
         """Start again what was killed, and write down what the provider was asked."""

@@ -81,11 +81,12 @@ class Deciding:
         """Which form of the page is sent, in words, and with what."""
         again, bought = page.form("/try-again/"), page.form("/it-was-bought/")
         give_up, approve = page.form("/give-up/"), page.form("/approve-again/")
+        at_any_price = {f"unconfirmed-{purchase.pk}": "on"}
         if approve is not None and self.chance.random() < 0.7:
-            return approve, "approved again", {"reason": "Still wanted", "unconfirmed_cost_ok": "on"}
+            return approve, "approved again", {"reason": "Still wanted"} | at_any_price
         if again is not None and (not calm or self.chance.random() < 0.8):
             self.campaign.late.before_second_try(purchase.phone_number)
-            return again, "it was not bought, try again", {"reason": "Three clean reads"}
+            return again, "it was not bought, try again", {"reason": "Three clean reads"} | at_any_price
         if not calm:
             return None, "", {}
         if bought is not None and purchase.phone_number in self.bought:

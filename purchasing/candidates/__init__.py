@@ -25,6 +25,8 @@ from purchasing.candidates.results import (
     Repeat,
     Skipped,
     TooLarge,
+    dump,
+    load,
 )
 from purchasing.candidates.text import clean
 
@@ -38,6 +40,8 @@ __all__ = [
     "Skipped",
     "TooLarge",
     "clean",
+    "dump",
+    "load",
     "number",
     "read",
 ]

@@ -1,6 +1,6 @@
 """What reading a pasted text gives: one record for each number, and for each line that holds none."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 
 MAX_CHARACTERS = 1_000_000
@@ -88,3 +88,44 @@ def check_size(count: int, limit: int, what: str) -> None:
     """Raise TooLarge when `count` is beyond `limit`."""
     if count > limit:
         raise TooLarge(f"This is more than {limit:,} {what}. Paste it in smaller parts.")
+
+
+def dump(pasted: Pasted) -> dict:
+    """Return the account of a text as JSON can hold it; `load` makes the same account of it again."""
+    return {
+        "candidates": [_packed(candidate) for candidate in pasted.candidates],
+        "not_understood": [[n.line, n.written, n.reason, n.span] for n in pasted.not_understood],
+        "repeats": [[r.line, r.written, r.phone_number, r.first_line, r.span] for r in pasted.repeats],
+        "skipped": [[s.line, s.written, s.reason, s.span] for s in pasted.skipped],
+        "held_secret": pasted.held_secret,
+        "shape": pasted.shape,
+    }
+
+
+def load(kept: dict) -> Pasted:
+    """Return the account that `dump` was given."""
+    return Pasted(
+        candidates=tuple(_unpacked(each) for each in kept["candidates"]),
+        not_understood=tuple(NotUnderstood(*each) for each in kept["not_understood"]),
+        repeats=tuple(Repeat(*each) for each in kept["repeats"]),
+        skipped=tuple(Skipped(*each) for each in kept["skipped"]),
+        held_secret=kept["held_secret"],
+        shape=kept["shape"],
+    )
+
+
+_DEFAULTS = {field.name: field.default for field in fields(Candidate)}
+_COSTS = ("upfront_cost", "monthly_cost")
+
+
+def _packed(candidate: Candidate) -> dict:
+    """What differs from a candidate of which nothing but the number is known."""
+    packed = {name: getattr(candidate, name) for name in _DEFAULTS}
+    packed |= {name: str(packed[name]) for name in _COSTS if packed[name] is not None}
+    return {name: value for name, value in packed.items() if value != _DEFAULTS[name]}
+
+
+def _unpacked(kept: dict) -> Candidate:
+    kept = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+    kept |= {name: Decimal(kept[name]) for name in _COSTS if name in kept}
+    return Candidate(**kept)

@@ -1,9 +1,11 @@
 """Everything Number Desk keeps."""
 
 from purchasing.models.audit import AuditEvent, AuditHead
+from purchasing.models.drafts import Draft, Paste
 from purchasing.models.mail import Mail, MailCursor
+from purchasing.models.papers import RequirementGroup
 from purchasing.models.provider import OfferLook, OwnedRead, VirtualNumber
-from purchasing.models.purchases import Approval, Attempt, Paste, Purchase, PurchaseRequest, RequestVersion
+from purchasing.models.purchases import Approval, Attempt, Purchase, PurchaseRequest, RequestVersion
 from purchasing.models.teams import ApiKey, Desk, Membership, StandIn, Team, User
 
 __all__ = [
@@ -13,6 +15,7 @@ __all__ = [
     "AuditEvent",
     "AuditHead",
     "Desk",
+    "Draft",
     "Mail",
     "MailCursor",
     "Membership",
@@ -22,6 +25,7 @@ __all__ = [
     "Purchase",
     "PurchaseRequest",
     "RequestVersion",
+    "RequirementGroup",
     "StandIn",
     "Team",
     "User",

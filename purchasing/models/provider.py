@@ -48,13 +48,18 @@ class VirtualNumber(models.Model):
 
 
 class OfferLook(models.Model):
-    """The latest answer of the inventory search for a key, a country and a type (VN-AVAIL)."""
+    """The latest answer of the inventory search for a key, a country and a type (VN-AVAIL).
+
+    A try that failed since then is told by `failed_at` and `problem`; the answer before it stays.
+    """
 
     key = models.ForeignKey(ApiKey, models.CASCADE, related_name="looks")
     country_code = models.CharField(max_length=2)
     number_type = models.CharField(max_length=10)
-    began_at = models.DateTimeField()
+    began_at = models.DateTimeField(null=True)  # null: there was no answer yet
     offers = models.JSONField(default=dict)
+    failed_at = models.DateTimeField(null=True)
+    problem = models.CharField(max_length=500, blank=True)
 
     class Meta:
         constraints = [

@@ -16,23 +16,13 @@ def cost_field(**options):
     return models.DecimalField(max_digits=14, decimal_places=4, null=True, blank=True, **options)
 
 
-class Paste(models.Model):
-    """What somebody pasted, secrets cut out, and which numbers of it they picked."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    user = models.ForeignKey(User, models.CASCADE, related_name="pastes")
-    text = models.TextField()
-    country_code = models.CharField(max_length=2, blank=True)
-    picked = models.JSONField(default=list)
-    created_at = models.DateTimeField(default=timezone.now)
-
-
 class PurchaseRequest(models.Model):
     """One question to the approvers: 1 to 100 numbers for a team, with a reason."""
 
     team = models.ForeignKey(Team, models.PROTECT, related_name="requests")
     requester = models.ForeignKey(User, models.PROTECT, related_name="requests")
     reason = models.CharField(max_length=1000)
+    purpose = models.CharField(max_length=200, blank=True)
     version = models.PositiveIntegerField(default=1)
     form_token = models.UUIDField(default=uuid.uuid4)
     created_at = models.DateTimeField(default=timezone.now)
@@ -55,6 +45,7 @@ class RequestVersion(models.Model):
     request = models.ForeignKey(PurchaseRequest, models.PROTECT, related_name="versions")
     version = models.PositiveIntegerField()
     reason = models.CharField(max_length=1000)
+    purpose = models.CharField(max_length=200, blank=True)
     lines = models.JSONField(default=list)
     replaced_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
     replaced_at = models.DateTimeField(default=timezone.now)

@@ -36,6 +36,8 @@ class Desk(models.Model):
     pause_reason = models.CharField(max_length=1000, blank=True)
     probing_until = models.DateTimeField(null=True)
     failures = models.PositiveIntegerField(default=0)
+    # Purchase calls in a row that never reached the provider: their pause grows although looks are answered.
+    unsent = models.PositiveIntegerField(default=0)
 
     class Meta:
         verbose_name = "desk"

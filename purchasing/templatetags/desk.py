@@ -16,6 +16,15 @@ register.filter("grouped", words.grouped)
 register.filter("sentence", lambda event: words.sentence(event))
 
 
+register.filter("country", words.country)
+
+
+@register.filter
+def paper_kind(entry):
+    """The numbers that an entry of the register speaks of."""
+    return words.kind_of_numbers(entry.country_code, entry.number_type)
+
+
 @register.filter
 def outcome(attempt):
     """What an attempt came to, in words."""

@@ -6,10 +6,11 @@ from django.forms import formset_factory
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
-from purchasing import selectors, workflow
+from purchasing import selectors, versions, workflow
 from purchasing.forms import EditForm, EditLineForm
 from purchasing.states import State
 from purchasing.views.doing import attempted
+from purchasing.views.papers import group_choices, with_choice
 
 Lines = formset_factory(
     EditLineForm, extra=0, max_num=workflow.MOST_NUMBERS, absolute_max=workflow.MOST_NUMBERS
@@ -28,16 +29,19 @@ def edit(request, pk):
             request, "Everything in this request has been decided; nothing can be changed any more."
         )
         return redirect("purchasing:request", pk=pk)
+    groups = {"groups": group_choices([asked.team])}
     if request.method == "POST":
-        form, lines = EditForm(request.POST), Lines(request.POST, prefix="n")
+        form, lines = EditForm(request.POST), Lines(request.POST, prefix="n", form_kwargs=groups)
         if [line["phone_number"].value() for line in lines.forms] != [one.phone_number for one in pending]:
             messages.warning(request, "The request has changed since you opened this page. Here it is now.")
             return redirect("purchasing:request-edit", pk=pk)
         if form.is_valid() and lines.is_valid() and _save(request, asked, pending, form, lines):
             return redirect("purchasing:request", pk=pk)
     else:
-        form = EditForm(initial={"reason": asked.reason, "version": asked.version})
-        lines = Lines(prefix="n", initial=[_initial(purchase) for purchase in pending])
+        form = EditForm(initial={"reason": asked.reason, "purpose": asked.purpose, "version": asked.version})
+        lines = Lines(prefix="n", initial=[_initial(purchase) for purchase in pending], form_kwargs=groups)
+    for line in lines.forms:
+        with_choice(line, line["requirement_group_id"].value())
     rows = list(zip(lines.forms, pending, strict=True))
     return render(
         request, "purchasing/request_edit.html", {"asked": asked, "form": form, "lines": lines, "rows": rows}
@@ -49,7 +53,7 @@ def _initial(purchase):
         "phone_number": purchase.phone_number,
         "name": purchase.name,
         "number_type": purchase.number_type,
-        "requirement_group_id": purchase.requirement_group_id,
+        "requirement_group_id": str(purchase.requirement_group_id or ""),
         "record_calls": "yes" if purchase.record_calls else "no",
     }
 
@@ -57,7 +61,7 @@ def _initial(purchase):
 def _save(request, asked, pending, form, lines):
     chosen = [(purchase.pk, line.cleaned_data) for purchase, line in zip(pending, lines.forms, strict=True)]
     changes = {
-        pk: workflow.Change(
+        pk: versions.Change(
             name=line["name"],
             number_type=line["number_type"],
             requirement_group_id=line["requirement_group_id"],
@@ -68,11 +72,12 @@ def _save(request, asked, pending, form, lines):
     }
     return attempted(
         request,
-        lambda: workflow.edit(
+        lambda: versions.edit(
             asked.pk,
             actor=request.actor,
             version=form.cleaned_data["version"],
             reason=form.cleaned_data["reason"],
+            purpose=form.cleaned_data["purpose"],
             changes=changes,
             taken_out={pk for pk, line in chosen if line["take_out"]},
         ),

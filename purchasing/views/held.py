@@ -21,7 +21,8 @@ def listing(request):
     causes = {}
     for purchase in held:
         purchase.findings = evidence.findings(purchase)
-        purchase.ticked = True
+        costs.ask_again_for_held(purchase)
+        purchase.offered, purchase.offered_at = decisions.offer_now(purchase)
         causes.setdefault(purchase.held_cause if purchase.findings is None else "doubt", []).append(purchase)
     context = {
         "groups": [
@@ -32,6 +33,9 @@ def listing(request):
                 "may_try_again": any(
                     p.findings and p.findings.may_try_again and rules.may_approve(request.user, p.request)
                     for p in purchases
+                ),
+                "may_approve_again": any(
+                    p.findings is None and rules.may_approve(request.user, p.request) for p in purchases
                 ),
                 "form": rebound(request, f"several-{cause}", ReasonForm, auto_id=f"several-{cause}_%s"),
             }
@@ -54,7 +58,7 @@ def detail(request, pk):
         ]
     held = purchase.state == State.HELD
     offered = offered_at = None
-    if held and found is None:
+    if held:
         costs.ask_again_for_held(purchase)
         offered, offered_at = decisions.offer_now(purchase)
     context = {
@@ -72,6 +76,13 @@ def detail(request, pk):
         "may_approve": held and rules.may_approve(request.user, purchase.request),
         "bought_form": rebound(request, f"bought-{pk}", BoughtForm, auto_id="bought_%s"),
         "again_form": rebound(request, f"again-{pk}", ReasonForm, auto_id="again_%s"),
+        "may_stop_watching": decisions.may_stop_watching(purchase)
+        and rules.may_decide_doubt(request.user, purchase.request),
+        "may_release": purchase.state == State.PURCHASED
+        and purchase.released_at is None
+        and rules.may_manage(request.user, purchase.request.team),
+        "stop_form": rebound(request, f"stop_watching-{pk}", ReasonForm, auto_id="stop_%s"),
+        "release_form": rebound(request, f"release-{pk}", ReasonForm, auto_id="release_%s"),
         "give_up_form": rebound(request, f"give_up-{pk}", ReasonForm, auto_id="give_up_%s"),
     }
     return render(request, "purchasing/purchase.html", context)
@@ -86,24 +97,30 @@ def it_was_bought(request, pk):
 @require_POST
 def try_again(request, pk):
     """Settle a doubt: it was not bought, one more try."""
-    return _decide(request, pk, "again", ReasonForm, decisions.try_again, _approved_again)
+    return _decide(request, pk, "again", ReasonForm, _as_shown(request, decisions.try_again), _approved_again)
 
 
 @require_POST
 def approve_again(request, pk):
     """Approve what is held for its price, its approver or its age."""
+    return _decide(
+        request, pk, "again", ReasonForm, _as_shown(request, decisions.approve_again), _approved_again
+    )
 
-    costs_seen = tuple(parse_cost(request.POST.get(name)) for name in ("upfront_cost", "monthly_cost"))
 
-    def approve(purchase, **decision):
-        return decisions.approve_again(
+def _as_shown(request, decide):
+    """The decision with the price that the page showed for the purchase, and whether an unconfirmed one is fine."""
+
+    def decided(purchase, **decision):
+        seen = tuple(parse_cost(request.POST.get(f"{name}-{purchase.pk}")) for name in ("upfront", "monthly"))
+        return decide(
             purchase,
-            seen=None if None in costs_seen else costs_seen,
-            unconfirmed_cost_ok=request.POST.get("unconfirmed_cost_ok") == "on",
+            seen=None if None in seen else seen,
+            unconfirmed_cost_ok=request.POST.get(f"unconfirmed-{purchase.pk}") == "on",
             **decision,
         )
 
-    return _decide(request, pk, "again", ReasonForm, approve, _approved_again)
+    return decided
 
 
 @require_POST
@@ -141,7 +158,28 @@ def give_up_several(request):
 @require_POST
 def try_again_several(request):
     """Order another try of all ticked purchases, for one reason."""
-    return _decide_several(request, decisions.try_again, "approved again")
+    return _decide_several(request, _as_shown(request, decisions.try_again), "approved again")
+
+
+@require_POST
+def approve_again_several(request):
+    """Approve all ticked purchases of one cause again, for one reason."""
+    return _decide_several(request, _as_shown(request, decisions.approve_again), "approved again")
+
+
+@require_POST
+def stop_watching(request, pk):
+    """End what was given up and can never be settled by a read."""
+    return _decide(
+        request, pk, "stop_watching", ReasonForm, decisions.stop_watching, "It is not watched any more."
+    )
+
+
+@require_POST
+def release(request, pk):
+    """A bought number is no longer rented."""
+    done = "It is no longer rented: it costs nothing any more and may be asked for again."
+    return _decide(request, pk, "release", ReasonForm, decisions.release, done)
 
 
 def _decide_several(request, decide, word):

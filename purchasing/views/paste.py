@@ -1,39 +1,50 @@
-"""Paste numbers: text in, a verdict a row out, pick some, go on to the request form."""
+"""Paste numbers: text or a file in, a verdict a row out, pick some, go on to the request form."""
 
-from dataclasses import dataclass
+from datetime import timedelta
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from purchasing import candidates, rules, selectors
+from purchasing import candidates, clock, drafts, finding, inventory, rules, verdicts, wake
 from purchasing.forms import PasteForm
-from purchasing.models import Paste, VirtualNumber
+from purchasing.middleware import SECRET_WORDS
+from purchasing.models import Paste
 from purchasing.workflow import MOST_NUMBERS
 
 PAGE = 100  # rows; each row is a field of the form
+PATIENCE = 60  # seconds after which the page stops asking whether the worker has looked up what was pasted
+ONLY_REQUESTERS = "Only requesters ask for numbers. Your team admin can make you one."
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def paste(request):
     """The box to paste into. What was pasted is kept on the server without secrets; its verdicts have a page."""
-    if not rules.teams_asked_for_by(request.user).exists():
-        raise PermissionDenied("Only requesters ask for numbers. Your team admin can make you one.")
-    form = PasteForm(request.POST if request.method == "POST" else None)
-    if request.method == "POST" and form.is_valid():
-        text, country_code = form.cleaned_data["text"], form.cleaned_data["country_code"]
+    teams = rules.teams_asked_for_by(request.user)
+    if not teams.exists():
+        raise PermissionDenied(ONLY_REQUESTERS)
+    if request.method != "POST":
+        return render(request, "purchasing/paste.html", {"form": PasteForm(teams=teams)})
+    form = PasteForm(request.POST, request.FILES, teams=teams)
+    if form.is_valid():
+        dropped = form.cleaned_data["file"]
+        where, text = ("file", dropped.text) if dropped else ("text", form.cleaned_data["text"])
         try:
-            read = candidates.read(text, default_country=country_code)
+            read = candidates.read(text, default_country=form.cleaned_data["country_code"])
         except candidates.TooLarge as problem:
-            form.add_error("text", str(problem))
+            form.add_error(where, str(problem))
         else:
             if read.candidates:
-                return _keep(request, text, country_code, read)
-            form.add_error("text", _nothing_found(read))
+                return _keep(request, form, teams, text, dropped, read)
+            form.add_error(where, _nothing_found(read))
     return render(request, "purchasing/paste.html", {"form": form})
+
+
+paste.takes_files = True
 
 
 def _nothing_found(read):
@@ -43,85 +54,29 @@ def _nothing_found(read):
     return "There is no phone number in this. Numbers look like +44 20 7946 0018."
 
 
-def _keep(request, text, country_code, read):
-    picked = []
-    kept = Paste.objects.create(
-        user=request.user, text=candidates.clean(text), country_code=country_code, picked=picked
-    )
-    rows = _rows(request.user, read)
+def _keep(request, form, teams, text, dropped, read):
+    team = form.cleaned_data.get("team") or teams.order_by("name").first()
+    rows = verdicts.rows(request.user, read)
     fine = [row.candidate.phone_number for row in rows if row.may_pick]
-    kept.picked = fine if len(fine) <= MOST_NUMBERS else []
-    kept.save(update_fields=["picked"])
+    kept = Paste.objects.create(
+        user=request.user,
+        team=team,
+        text=candidates.clean(text),
+        file_name=dropped.name if dropped else "",
+        country_code=form.cleaned_data["country_code"],
+        records=candidates.dump(read),
+        picked=fine if len(fine) <= MOST_NUMBERS else [],
+    )
+    wake.soon("look_up", str(kept.pk))
+    if read.held_secret and dropped:
+        messages.error(request, SECRET_WORDS)
     return redirect("purchasing:paste-verdicts", pk=kept.pk)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the verdicts: a candidate or a line that is none, with what is to be said of it."""
-
-    line: int
-    written: str
-    tone: str
-    verdict: str
-    details: tuple[str, ...] = ()
-    candidate: candidates.Candidate | None = None
-    may_pick: bool = False
-    link: str = ""
-
-
-def _rows(user, read):
-    numbers = [candidate.phone_number for candidate in read.candidates]
-    records, owned = {}, {}
-    for start in range(0, len(numbers), 500):
-        part = numbers[start : start + 500]
-        records.update(selectors.records_of(part))
-        for row in (
-            VirtualNumber.objects.filter(phone_number__in=part, gone_at=None)
-            .select_related("key")
-            .defer("key__secret")
-        ):
-            owned.setdefault(row.phone_number, set()).add(row.key.team_id)
-    seen = set(rules.teams_seen_by(user).values_list("pk", flat=True))
-    rows = [
-        _verdict(candidate, records.get(candidate.phone_number), owned.get(candidate.phone_number), seen)
-        for candidate in read.candidates
-    ]
-    rows += [
-        Row(r.line, r.written, "still", "Stands twice", (f"It is in line {r.first_line} already.",))
-        for r in read.repeats
-    ]
-    rows += [Row(n.line, n.written, "bad", "Not understood", (n.reason,)) for n in read.not_understood]
-    rows += [Row(s.line, s.written, "still", "Left out", (s.reason,)) for s in read.skipped]
-    return sorted(rows, key=lambda row: row.line)
-
-
-def _verdict(candidate, record, owners, seen):
-    row = {"line": candidate.line, "written": candidate.written, "candidate": candidate}
-    if record and record.request.team_id in seen:
-        when = record.request.created_at
-        if record.provider_id:
-            verdict = f"Ours already, bought for {record.request.team}"
-        else:
-            verdict = f"Asked for already by {record.request.requester} on {when:%d %b %Y}"
-        return Row(
-            tone="bad", verdict=verdict, link=reverse("purchasing:request", args=[record.request_id]), **row
-        )
-    if record:
-        words = "Another team has it" if record.provider_id else "Another team has asked for it"
-        return Row(tone="bad", verdict=words, **row)
-    if owners:
-        words = "Already in your IdentityCall account" if owners & seen else "Another team has it"
-        return Row(tone="bad", verdict=words, **row)
-    tone = "warn" if candidate.warnings else "ok"
-    return Row(tone=tone, verdict="Can be asked for", details=candidate.warnings, may_pick=True, **row)
-
-
 @require_http_methods(["GET", "HEAD", "POST"])
-def verdicts(request, pk):
+def paste_verdicts(request, pk):
     """A row for everything that was pasted; the picks of each page are kept before the next one is shown."""
-    kept = get_object_or_404(Paste, pk=pk, user=request.user)
-    read = candidates.read(kept.text, default_country=kept.country_code)
-    rows = _rows(request.user, read)
+    kept, rows = _rows_of(request, pk)
     pages = Paginator(rows, PAGE)
     page = pages.get_page(request.POST.get("page") or request.GET.get("page"))
     if request.method == "POST":
@@ -130,7 +85,10 @@ def verdicts(request, pk):
         if go.isdecimal() and len(go) < 6:
             return redirect(f"{reverse('purchasing:paste-verdicts', args=[pk])}?page={int(go)}")
         if 1 <= len(picked) <= MOST_NUMBERS:
-            return redirect(f"{reverse('purchasing:request-new')}?paste={pk}")
+            draft = drafts.of_paste(
+                kept, [row.candidate for row in rows if row.may_pick and row.candidate.phone_number in picked]
+            )
+            return redirect(f"{reverse('purchasing:request-new')}?draft={draft.pk}")
         messages.warning(request, too_few_or_many(len(picked)))
     context = {
         "paste": kept,
@@ -139,8 +97,61 @@ def verdicts(request, pk):
         "can_be_asked_for": sum(row.may_pick for row in rows),
         "lines": len(rows),
         "most": MOST_NUMBERS,
+        **_progress(kept, rows),
     }
     return render(request, "purchasing/verdicts.html", context)
+
+
+@require_safe
+def paste_live(request, pk):
+    """How far the look-up is, and what it has shown of the rows of a page; 204 while there is nothing new."""
+    kept, rows = _rows_of(request, pk)
+    context = _progress(kept, rows)
+    if request.GET.get("seen") == context["seen"]:
+        return HttpResponse(status=204)
+    page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
+    return render(
+        request,
+        "purchasing/partials/verdicts_live.html",
+        context | {"paste": kept, "page": page, "live": True},
+    )
+
+
+@require_POST
+def paste_look_up(request, pk):
+    """Ask IdentityCall once more what it offers of this; the ticks of the page are kept."""
+    kept, rows = _rows_of(request, pk)
+    page = Paginator(rows, PAGE).get_page(request.POST.get("page"))
+    _remember(request, kept, rows, page)
+    finding.look_up_again(kept)
+    return redirect(f"{reverse('purchasing:paste-verdicts', args=[pk])}?page={page.number}")
+
+
+def _rows_of(request, pk):
+    """The paste and its rows; what IdentityCall showed more than a minute before it was pasted is too old for it."""
+    kept = get_object_or_404(Paste.objects.select_related("team", "draft"), pk=pk, user=request.user)
+    if not kept.records:
+        kept.records = candidates.dump(candidates.read(kept.text, default_country=kept.country_code))
+    since = kept.created_at - timedelta(seconds=inventory.FRESH)
+    read = candidates.load(kept.records)
+    return kept, verdicts.rows(request.user, read, team=kept.team, since=since)
+
+
+def _progress(kept, rows):
+    """What is said of the look-up, and whether the page goes on asking about it."""
+    offered = [row.offered for row in rows if row.may_pick]
+    seen = [one.seen_at for one in offered if one.seen_at]
+    waits = kept.looked_at is None
+    silent = waits and clock.now() - kept.created_at > timedelta(seconds=PATIENCE)
+    return {
+        "looking": waits,
+        "silent": silent,
+        "poll": waits and not silent,
+        "looked_up": len(seen),
+        "of": len(offered),
+        "oldest": min(seen, default=None),
+        "seen": f"{len(seen)}-{max(seen).timestamp() if seen else 0}-{waits}-{silent}",
+    }
 
 
 def too_few_or_many(ticked):
@@ -158,4 +169,4 @@ def _remember(request, kept, rows, page):
         row.candidate.phone_number for row in rows if row.may_pick and row.candidate.phone_number in now
     ]
     kept.save(update_fields=["picked"])
-    return kept.picked
+    return set(kept.picked)

@@ -5,22 +5,18 @@ import uuid
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.forms import formset_factory
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import approving, candidates, evidence, rules, selectors, words, workflow
-from purchasing.forms import CancelForm, LineForm, RequestForm
-from purchasing.models import Paste
+from purchasing import approving, drafts, evidence, rules, selectors, words, workflow
+from purchasing.forms import CancelForm
 from purchasing.states import State
 from purchasing.views.approvals import prepare
 from purchasing.views.doing import rebound, submitted
 from purchasing.views.home import poll_seconds
-from purchasing.views.paste import too_few_or_many
 
 PAGE = 50
-Lines = formset_factory(LineForm, extra=0, max_num=workflow.MOST_NUMBERS, absolute_max=workflow.MOST_NUMBERS)
 
 
 @require_safe
@@ -32,122 +28,9 @@ def listing(request):
         "page": page,
         "requests": selectors.with_summaries(page.object_list),
         "may_ask": rules.teams_asked_for_by(request.user).exists(),
+        "drafts": request.user.drafts.select_related("team"),
     }
     return render(request, "purchasing/requests.html", context)
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-def new(request):
-    """The form for the picked numbers of a paste. Numbers and costs come from the paste, never from the form."""
-    teams = rules.teams_asked_for_by(request.user)
-    if not teams.exists():
-        raise PermissionDenied("Only requesters ask for numbers. Your team admin can make you one.")
-    source = request.POST.get("paste") or request.GET.get("paste")
-    if not source:
-        return redirect("purchasing:paste")
-    kept = get_object_or_404(Paste, pk=_uuid(source), user=request.user)
-    read = candidates.read(kept.text, default_country=kept.country_code)
-    picked = [candidate for candidate in read.candidates if candidate.phone_number in set(kept.picked)]
-    if not 1 <= len(picked) <= workflow.MOST_NUMBERS:
-        messages.warning(request, too_few_or_many(len(picked)))
-        return redirect("purchasing:paste-verdicts", pk=kept.pk)
-    if request.method == "POST":
-        form, lines = RequestForm(request.POST, teams=teams), Lines(request.POST, prefix="n")
-        if not _shows(lines, picked):  # the ticks changed in another tab, or the form was tampered with
-            messages.warning(
-                request, "The ticked numbers have changed since this form was opened. Here they are now."
-            )
-            lines = _lines(picked, kept=lines)
-        elif form.is_valid() and lines.is_valid() and _send(request, form, lines, picked):
-            return redirect("purchasing:request", pk=request.sent.pk)
-    else:
-        form = RequestForm(teams=teams, initial={"form_token": uuid.uuid4()})
-        lines = _lines(picked)
-    context = {
-        "form": form,
-        "lines": lines,
-        "rows": list(zip(lines.forms, picked, strict=True)),
-        "paste": kept,
-        "figures": selectors.figures(picked),
-    }
-    return render(request, "purchasing/request_new.html", context)
-
-
-def _uuid(text):
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None
-
-
-def _shows(lines, picked):
-    """Whether the form that was sent showed exactly these numbers, in this order."""
-    shown = [line["phone_number"].value() for line in lines.forms]
-    return shown == [candidate.phone_number for candidate in picked]
-
-
-def _lines(picked, kept=None):
-    """A form a number, with what was typed for the same number into the form `kept`."""
-    typed = {line["phone_number"].value(): line for line in kept.forms} if kept else {}
-    initial = []
-    for candidate in picked:
-        line = typed.get(candidate.phone_number)
-        initial.append({name: line[name].value() for name in line.fields} if line else _initial(candidate))
-    return Lines(prefix="n", initial=initial)
-
-
-def _initial(candidate):
-    return {
-        "phone_number": candidate.phone_number,
-        "name": candidate.name,
-        "number_type": candidate.number_type,
-        "requirement_group_id": candidate.requirement_group_id,
-    }
-
-
-def _send(request, form, lines, picked):
-    try:
-        request.sent = workflow.submit(
-            team=form.cleaned_data["team"],
-            requester=request.actor,
-            reason=form.cleaned_data["reason"],
-            lines=[
-                _line(candidate, line.cleaned_data)
-                for candidate, line in zip(picked, lines.forms, strict=True)
-            ],
-            form_token=form.cleaned_data["form_token"],
-        )
-    except workflow.NotYours as problem:
-        raise PermissionDenied(str(problem)) from None
-    except workflow.WorkflowError as problem:
-        form.add_error(None, str(problem))
-        return False
-    numbers = set(request.sent.purchases.values_list("phone_number", flat=True))
-    if numbers == {candidate.phone_number for candidate in picked}:
-        messages.success(request, "Sent. Nothing is bought before somebody else approves it.")
-    else:
-        messages.warning(
-            request,
-            "That form was sent before, and this is the request that it made. Nothing was added to it: "
-            "to ask for other numbers, paste them anew.",
-        )
-    return True
-
-
-def _line(candidate, chosen):
-    return workflow.Line(
-        phone_number=candidate.phone_number,
-        country_code=candidate.country_code,
-        number_type=chosen["number_type"],
-        name=chosen["name"],
-        requirement_group_id=chosen["requirement_group_id"],
-        upfront_cost=candidate.upfront_cost,
-        monthly_cost=candidate.monthly_cost,
-        features=", ".join(candidate.features)[:200],
-        region=candidate.region[:200],
-        warning=" ".join(candidate.warnings)[:500],
-        record_calls=chosen["record_calls"] == "yes",
-    )
 
 
 @require_safe
@@ -195,6 +78,7 @@ def _live_context(request, asked):
     return {
         "asked": asked,
         "pending": pending,
+        "may_ask_again": rules.may_ask(request.user, asked.team) and drafts.may_ask_again(asked),
         "may_edit": pending
         and request.user.pk == asked.requester_id
         and rules.may_ask(request.user, asked.team),
@@ -217,11 +101,7 @@ def cancel(request, pk):
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
     if not rules.may_cancel(request.user, asked):
         raise PermissionDenied("The person who asked, an approver or the team admin can cancel this.")
-    ids = [
-        purchase.pk
-        for purchase in asked.purchases.filter(state__in=[State.PENDING, State.APPROVED])
-        if not purchase.is_in_doubt
-    ]
+    ids = list(asked.purchases.filter(state__in=[State.PENDING, State.APPROVED]).values_list("pk", flat=True))
     form = CancelForm(request.POST)
     if not ids:
         messages.warning(request, "There is nothing left to cancel. What became of the numbers stands below.")
@@ -231,6 +111,14 @@ def cancel(request, pk):
             f"cancel-{pk}",
             form,
             lambda: workflow.cancel(pk, ids, actor=request.actor, reason=form.cleaned_data["reason"]),
-            done=lambda purchases: f"{words.numbers(len(purchases)).capitalize()} cancelled.",
+            done=_cancelled,
         )
     return redirect("purchasing:request", pk=pk)
+
+
+def _cancelled(purchases):
+    held = sum(purchase.state == State.HELD for purchase in purchases)
+    said = f"{words.numbers(len(purchases) - held).capitalize()} cancelled." if len(purchases) > held else ""
+    if held:
+        said += f" {words.numbers(held).capitalize()} may have been bought by an earlier order and needs a decision."
+    return said.strip()

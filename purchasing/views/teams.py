@@ -4,7 +4,7 @@ from django.core.exceptions import PermissionDenied
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from purchasing import pauses, people, rules, stops
+from purchasing import papers, pauses, people, rules, stops
 from purchasing.forms import ReasonForm
 from purchasing.models import Desk, Purchase, User
 from purchasing.states import State
@@ -44,6 +44,7 @@ def detail(request, slug):
     key = pauses.current_key(team)
     may_manage = rules.may_manage(request.user, team)
     may_make = people.may_make_teams(request.user)
+    register = papers.Register(team)
     context = {
         "team": team,
         "people": sorted(members.items(), key=lambda item: item[0].username),
@@ -57,6 +58,8 @@ def detail(request, slug):
         "switch_form": drawn(request, f"switch-{team.pk}", ReasonForm, auto_id="switch_%s")
         if may_make
         else None,
+        "papers_count": len(register.entries),
+        "papers_over": sum(register.is_over(entry) for entry in register.entries),
         **team_rules.context_for(request, team),
     }
     return render(request, "purchasing/team.html", context)

@@ -121,6 +121,30 @@
     for (const form of document.forms) mark(form, false);
   });
 
+  /* ---- A file that is dropped anywhere on a form with a field for files ---- */
+
+  const dropField = (event) => {
+    const form = formOf(event.target);
+    const files = event.dataTransfer && [...event.dataTransfer.types].includes("Files");
+    return form && files ? form.querySelector("input[type=file].drop") : null;
+  };
+  document.addEventListener("dragover", (event) => {
+    const field = dropField(event);
+    if (!field) return;
+    event.preventDefault();
+    field.classList.add("over");
+  });
+  document.addEventListener("dragleave", () => {
+    for (const field of document.querySelectorAll("input.drop.over")) field.classList.remove("over");
+  });
+  document.addEventListener("drop", (event) => {
+    const field = dropField(event);
+    if (!field) return;
+    event.preventDefault();
+    field.classList.remove("over");
+    field.files = event.dataTransfer.files;
+  });
+
   /* ---- Tick all, and the sum of what is ticked ---- */
 
   const boxesOf = (all) => {

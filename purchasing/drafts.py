@@ -1,0 +1,313 @@
+"""Requests that are not sent yet: what staff picked and typed, kept until it is sent or thrown away.
+
+Numbers and costs come from what was pasted or found, never from the form; what is typed is kept as it is, also when it
+cannot be sent so.
+"""
+
+import uuid
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import IntegrityError, transaction
+
+from purchasing import clock, inventory, naming, pauses, words, workflow
+from purchasing.identitycall.resources import Offer, parse_cost
+from purchasing.models import Draft, Purchase
+from purchasing.states import FINAL, NumberType, State
+
+MOST_TYPED = 5_000  # characters kept of one field: more than can be sent, so that nothing typed is lost
+
+
+@dataclass(frozen=True)
+class Line:
+    """One number of a draft. `seen_at`: when IdentityCall's list showed these costs; None: as pasted."""
+
+    phone_number: str
+    country_code: str = ""
+    number_type: str = ""
+    name: str = ""
+    requirement_group_id: str = ""
+    record_calls: str = "yes"
+    upfront_cost: Decimal | None = None
+    monthly_cost: Decimal | None = None
+    features: tuple[str, ...] = ()
+    region: str = ""
+    warnings: tuple[str, ...] = ()
+    seen_at: datetime | None = None
+    # What IdentityCall shows besides: filled in when the draft is looked at, never kept.
+    gone_at: datetime | None = field(default=None, compare=False)
+    pasted: tuple = field(default=(), compare=False)
+
+    @property
+    def differs(self):
+        """Whether IdentityCall asks something else than what was pasted."""
+        return bool(self.pasted) and self.pasted != (self.upfront_cost, self.monthly_cost)
+
+
+_KEPT = [each.name for each in fields(Line) if each.compare]
+TYPED = ("name", "number_type", "requirement_group_id", "record_calls")
+
+
+def lines_of(draft):
+    """The numbers of a draft, in their order."""
+    return [_unpacked(kept) for kept in draft.lines]
+
+
+def _packed(line):
+    kept = {name: value for name, value in asdict(line).items() if name in _KEPT}
+    for name in ("upfront_cost", "monthly_cost"):
+        kept[name] = None if kept[name] is None else f"{kept[name]:f}"
+    kept["seen_at"] = line.seen_at.isoformat() if line.seen_at else None
+    return kept
+
+
+def _unpacked(kept):
+    kept = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+    for name in ("upfront_cost", "monthly_cost"):
+        kept[name] = parse_cost(kept[name])
+    kept["seen_at"] = datetime.fromisoformat(kept["seen_at"]) if kept["seen_at"] else None
+    return Line(**kept)
+
+
+def save(draft, lines=None, **changes):
+    """Keep a draft; its place among the others is by when it was touched last."""
+    if lines is not None:
+        changes["lines"] = [_packed(line) for line in lines]
+    changes["updated_at"] = clock.now()
+    for name, value in changes.items():
+        setattr(draft, name, value)
+    Draft.objects.filter(pk=draft.pk).update(**changes)
+    return draft
+
+
+# --- Where drafts come from ---------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def of_paste(paste, candidates):
+    """The draft for the ticked numbers of a paste: made, or brought to other ticks with what was typed kept."""
+    draft = paste.draft or Draft.objects.create(user=paste.user, team=paste.team, source=Draft.Source.PASTED)
+    if paste.draft_id is None:
+        paste.draft = draft
+        paste.save(update_fields=["draft"])
+    known = {line.phone_number: line for line in lines_of(draft)}
+    lines = [known.get(each.phone_number) or _of_candidate(each) for each in candidates]
+    return save(draft, lines)
+
+
+def _of_candidate(candidate):
+    return Line(
+        phone_number=candidate.phone_number,
+        country_code=candidate.country_code,
+        number_type=candidate.number_type,
+        name=candidate.name,
+        requirement_group_id=str(candidate.requirement_group_id or ""),
+        upfront_cost=candidate.upfront_cost,
+        monthly_cost=candidate.monthly_cost,
+        features=candidate.features,
+        region=candidate.region,
+        warnings=candidate.warnings,
+    )
+
+
+def basket(user):
+    """The draft that numbers are put into while somebody looks for them, or None."""
+    return Draft.objects.filter(user=user, source=Draft.Source.FOUND).select_related("team").first()
+
+
+@transaction.atomic
+def pick(user, team, *, shown, ticked):
+    """Bring the basket to the ticks of a page: `shown` are its offers with when they were seen, `ticked` their numbers.
+
+    What other pages put into it stays. Raises `WorkflowError` when there is no room for all of it; then nothing
+    changes. Returns the basket, None where it is empty.
+    """
+    draft = _basket_to_change(user, team)
+    lines = {line.phone_number: line for line in lines_of(draft)}
+    for offer, seen_at in shown:
+        if offer.phone_number not in ticked:
+            lines.pop(offer.phone_number, None)
+        elif offer.phone_number not in lines:
+            lines[offer.phone_number] = _of_offer(offer, seen_at)
+    if len(lines) > workflow.MOST_NUMBERS:
+        raise workflow.WorkflowError(
+            f"A request holds at most {workflow.MOST_NUMBERS} numbers; with these it would be {len(lines)}. "
+            "Untick some, or send the request for those that you have."
+        )
+    if not lines and not (draft.reason or draft.purpose):
+        draft.delete()
+        return None
+    return save(draft, list(lines.values()), team=team if not draft.lines else draft.team)
+
+
+def _basket_to_change(user, team):
+    try:
+        with transaction.atomic():
+            draft, _ = Draft.objects.get_or_create(
+                user=user, source=Draft.Source.FOUND, defaults={"team": team}
+            )
+    except IntegrityError:  # made in another tab in this moment
+        draft = Draft.objects.get(user=user, source=Draft.Source.FOUND)
+    return Draft.objects.select_for_update().get(pk=draft.pk)
+
+
+def _of_offer(offer, seen_at):
+    return Line(
+        phone_number=offer.phone_number,
+        country_code=offer.country_code,
+        number_type=offer.number_type,
+        upfront_cost=offer.upfront_cost,
+        monthly_cost=offer.monthly_cost,
+        features=offer.features,
+        region=", ".join(offer.regions)[:200],
+        seen_at=seen_at,
+    )
+
+
+def again(asked, user):
+    """A draft that asks again for what an earlier request did not get; returns `(draft, how many can be asked for)`.
+
+    Left out are numbers that somebody has asked for or got meanwhile. No draft is made where none is left.
+    """
+    ended = asked.purchases.filter(state__in=sorted(FINAL)).exclude(state=State.PURCHASED).order_by("pk")
+    ended = list(ended)
+    taken = workflow.taken([purchase.phone_number for purchase in ended])
+    free = [purchase for purchase in ended if purchase.phone_number not in taken]
+    if not free:
+        return None, 0
+    draft = Draft.objects.create(
+        user=user, team=asked.team, source=Draft.Source.AGAIN, reason=asked.reason, purpose=asked.purpose
+    )
+    return save(draft, [_of_purchase(purchase) for purchase in free]), len(free)
+
+
+def may_ask_again(asked):
+    """Whether anything of a request ended without being bought."""
+    return asked.purchases.filter(state__in=sorted(FINAL)).exclude(state=State.PURCHASED).exists()
+
+
+def _of_purchase(purchase: Purchase):
+    return Line(
+        phone_number=purchase.phone_number,
+        country_code=purchase.country_code,
+        number_type=purchase.number_type,
+        name=purchase.name,
+        requirement_group_id=str(purchase.requirement_group_id or ""),
+        record_calls="yes" if purchase.record_calls else "no",
+        upfront_cost=purchase.upfront_cost,
+        monthly_cost=purchase.monthly_cost,
+        features=tuple(filter(None, purchase.features.split(", "))),
+        region=purchase.region,
+        warnings=(purchase.warning,) if purchase.warning else (),
+        seen_at=purchase.cost_confirmed_at,
+    )
+
+
+# --- What is typed into them --------------------------------------------------------------------------------------
+
+
+def keep(draft, *, team, reason, purpose, pattern, typed):
+    """Keep what stands in the form: `typed` maps phone numbers to the texts of their fields."""
+    lines = [
+        replace(line, **{name: text[:MOST_TYPED] for name, text in typed.get(line.phone_number, {}).items()})
+        for line in lines_of(draft)
+    ]
+    texts = {"reason": reason, "purpose": purpose, "pattern": pattern}
+    return save(draft, lines, team=team, **{name: text[:MOST_TYPED] for name, text in texts.items()})
+
+
+def take_out(draft, phone_number):
+    """Take a number out; what was typed for the others stays."""
+    return save(draft, [line for line in lines_of(draft) if line.phone_number != phone_number])
+
+
+def name_all(draft):
+    """Give every number its name by the draft's pattern."""
+    lines = lines_of(draft)
+    found = names(draft.pattern, lines)
+    return save(draft, [replace(line, name=name) for line, name in zip(lines, found, strict=True)])
+
+
+def names(pattern, lines):
+    """The names that a pattern gives these numbers, in their order."""
+    return naming.names(
+        pattern,
+        [
+            {
+                "country": words.country(line.country_code) if line.country_code else "",
+                "code": line.country_code,
+                "region": line.region.split(", ")[-1],
+                "type": NumberType(line.number_type).label.lower() if line.number_type in NumberType else "",
+                "last4": line.phone_number[-4:],
+            }
+            for line in lines
+        ],
+    )
+
+
+def looked_up(draft, lines, team):
+    """The lines with what IdentityCall's kept lists show of them: costs where they are listed, or that they are not."""
+    key = pauses.current_key(team) if team else None
+    if key is None:
+        return lines
+    places = {place for line in lines for place in inventory.places_of(line)}
+    sightings = inventory.Sightings(key, places)
+    return [_looked_up(line, *sightings.of(line)) for line in lines]
+
+
+def _looked_up(line, offer: Offer | None, seen_at):
+    if seen_at is None or (line.seen_at is not None and seen_at < line.seen_at):
+        return line
+    if offer is None:
+        return replace(line, gone_at=seen_at)
+    if None in (offer.upfront_cost, offer.monthly_cost):
+        return line
+    pasted = (line.upfront_cost, line.monthly_cost)
+    return replace(
+        line,
+        upfront_cost=offer.upfront_cost,
+        monthly_cost=offer.monthly_cost,
+        number_type=line.number_type or offer.number_type,
+        features=line.features or offer.features,
+        region=line.region or ", ".join(offer.regions)[:200],
+        seen_at=seen_at,
+        pasted=pasted if line.seen_at is None and None not in pasted else (),
+    )
+
+
+# --- Sending ------------------------------------------------------------------------------------------------------
+
+
+def send(draft, *, actor, team, reason, purpose, chosen):
+    """Put a draft before the approvers and forget it; sent twice it gives the first request.
+
+    `chosen` maps phone numbers to the clean values of their fields. Raises what `workflow.submit` raises.
+    """
+    lines = looked_up(draft, lines_of(draft), team)
+    request = workflow.submit(
+        team=team,
+        requester=actor,
+        reason=reason,
+        purpose=purpose,
+        lines=[_line(line, chosen[line.phone_number]) for line in lines],
+        form_token=uuid.UUID(str(draft.pk)),
+    )
+    Draft.objects.filter(pk=draft.pk).delete()
+    return request
+
+
+def _line(line, chosen):
+    return workflow.Line(
+        phone_number=line.phone_number,
+        country_code=line.country_code,
+        number_type=chosen["number_type"],
+        name=chosen["name"],
+        requirement_group_id=chosen["requirement_group_id"],
+        upfront_cost=line.upfront_cost,
+        monthly_cost=line.monthly_cost,
+        features=", ".join(line.features)[:200],
+        region=line.region[:200],
+        warning=" ".join(line.warnings)[:500],
+        record_calls=chosen["record_calls"] == "yes",
+    )

@@ -1,0 +1,219 @@
+"""Find numbers: what IdentityCall offers for a country and a type, kept for a minute, filtered and sorted here.
+
+The provider's search knows neither area code, pattern, region, feature nor price (VN-AVAIL), so these work on its
+answer. A search from a page is made once a minute for all who look, takes a few seconds at most, and never hides what
+the last one showed.
+"""
+
+import fnmatch
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from purchasing import candidates, clock, costs, inventory, pauses, settlement, verdicts, wake
+from purchasing.encryption import Undecryptable
+from purchasing.identitycall import errors
+from purchasing.identitycall.resources import Offer
+from purchasing.models import Desk, Paste
+
+LONGEST = 8  # seconds that a search may take while somebody waits for the page
+PATIENCE = 2  # seconds that a page waits for its turn in the key's rate
+AGAIN = 15  # seconds after a search that failed before a page makes the next one
+NO_KEY = "{team} has no API key yet, so IdentityCall cannot be asked. Its team admin stores one."
+AT_ONCE = 5  # seconds for which even 'look again' is answered by what was just seen
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What is known of one country and type: the offers, when they were seen, and why they may be old."""
+
+    offers: list[Offer]
+    seen_at: datetime | None  # None: never
+    problem: str = ""
+
+
+def look(team, *, country_code, number_type, again=False):
+    """The shelf of a country and a type with the team's key; searches where what is kept is older than a minute.
+
+    `again` asks for a new search sooner. Raises nothing for the provider.
+    """
+    key = pauses.current_key(team)
+    if key is None:
+        return Shelf([], None, NO_KEY.format(team=team))
+    place = {"country_code": country_code, "number_type": number_type}
+    kept, now = inventory.shelf(key, **place), clock.now()
+    if kept and inventory.is_fresh(kept, now, AT_ONCE if again else inventory.FRESH):
+        return _shelf(kept)
+    problem = _obstacle(key, now) or ("" if again else _failed_just_now(kept, now))
+    if not problem:
+        try:
+            inventory.offers(key, **place, max_age=0, patience=PATIENCE, longest=LONGEST)
+        except errors.ProviderError as error:
+            problem = str(error)
+            if isinstance(error, errors.RateLimited | errors.KeyRefused):
+                problem = settlement.after_failed_read(key, error).words
+        except (inventory.Busy, Undecryptable) as reason:
+            problem = str(reason)
+        kept = inventory.shelf(key, **place)
+    return _shelf(kept, problem)
+
+
+def kept(team, *, country_code, number_type):
+    """What is kept of a shelf, without asking."""
+    key = pauses.current_key(team)
+    return _shelf(inventory.shelf(key, country_code=country_code, number_type=number_type) if key else None)
+
+
+def _obstacle(key, now):
+    """Why nothing is asked now with this key, or ''."""
+    if key.refused_at:
+        return pauses.KEY_REFUSED
+    if key.paused_until and not clock.has_come(key.paused_until, now):
+        return key.pause_reason
+    desk = Desk.objects.get(pk=Desk.ONLY)
+    if desk.paused_until and not clock.has_come(desk.paused_until, now):
+        return desk.pause_reason
+    return ""
+
+
+def _failed_just_now(kept, now):
+    failed = (
+        kept is not None
+        and kept.failed_at
+        and timedelta(0) <= now - kept.failed_at < timedelta(seconds=AGAIN)
+    )
+    return kept.problem if failed else ""
+
+
+def _shelf(kept, problem=""):
+    if kept is None or kept.began_at is None:
+        return Shelf([], None, problem)
+    return Shelf(list(inventory.offers_of(kept).values()), kept.began_at, problem)
+
+
+# --- Filters and order --------------------------------------------------------------------------------------------
+
+SORTS = {
+    "monthly": "Cheapest a month",
+    "first": "Cheapest in the first month",
+    "number": "By number",
+    "region": "By region",
+}
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What somebody wants to see of a shelf."""
+
+    digits: str = ""  # as typed: '555' anywhere, '+1212*' from the start, '*00' at the end, '?' for one digit
+    region: str = ""
+    feature: str = ""
+    highest: Decimal | None = None  # a month
+    sort: str = "monthly"
+
+    def __bool__(self):
+        return any((self.digits, self.region, self.feature, self.highest is not None))
+
+
+def chosen(offers, filters):
+    """The offers that pass the filters, in the wanted order."""
+    matches = digits_pattern(filters.digits)
+    region = filters.region.casefold()
+    found = [
+        offer
+        for offer in offers
+        if (matches is None or matches(offer.phone_number))
+        and (not region or any(region in name.casefold() for name in offer.regions))
+        and (not filters.feature or filters.feature in offer.features)
+        and (
+            filters.highest is None
+            or (offer.monthly_cost is not None and offer.monthly_cost <= filters.highest)
+        )
+    ]
+    return sorted(found, key=_ORDER.get(filters.sort, _ORDER["monthly"]))
+
+
+def digits_pattern(text):
+    """A test of a phone number for what was typed, or None where nothing was.
+
+    Digits alone are looked for anywhere in the number. With a '*' the pattern is for the whole number, with or
+    without its plus sign and calling code in front: `*555*`, `1212*`, `*00`; a '?' stands for one digit.
+    """
+    plain = re.sub(r"[^0-9*?+]", "", text)
+    if not re.search(r"[0-9?]", plain):
+        return None
+    if "*" not in plain:
+        plain = f"{plain}*" if plain.startswith("+") else f"*{plain.replace('+', '')}*"
+    pattern = re.compile(fnmatch.translate(plain.replace("+", "")))
+    places = (1,) if plain.startswith(("+", "*")) else (1, 2, 3, 4)  # a calling code has up to three digits
+    return lambda number: any(pattern.match(number[place:]) for place in places)
+
+
+_MOST = Decimal("Infinity")
+
+
+def _first_month(offer):
+    if offer.upfront_cost is None or offer.monthly_cost is None:
+        return _MOST
+    return offer.upfront_cost + offer.monthly_cost
+
+
+_ORDER = {
+    "monthly": lambda o: (
+        _MOST if o.monthly_cost is None else o.monthly_cost,
+        _first_month(o),
+        o.phone_number,
+    ),
+    "first": lambda o: (_first_month(o), o.phone_number),
+    "number": lambda o: o.phone_number,
+    "region": lambda o: (not o.regions, o.regions, o.phone_number),
+}
+
+
+def regions_of(offers):
+    """Every region that the offers name, by name."""
+    return sorted({region for offer in offers for region in offer.regions}, key=str.casefold)
+
+
+def features_of(offers):
+    """Every feature that the offers name, by name."""
+    return sorted({feature for offer in offers for feature in offer.features}, key=str.casefold)
+
+
+# --- What was pasted ----------------------------------------------------------------------------------------------
+
+
+def look_up(paste_id):
+    """Ask for the lists in which the numbers of a paste may stand, one a task; `looked_at` says when all is asked."""
+    paste = Paste.objects.select_related("team").filter(pk=paste_id, looked_at=None).first()
+    if paste is None:
+        return
+    read = candidates.load(paste.records)
+    key = costs.usable_key(paste.team) if paste.team else None
+    since = clock.now() - timedelta(seconds=inventory.FRESH)
+    sightings = verdicts.sightings_of(paste.team, read, since=since) if key else None
+    missing = [
+        place
+        for place in (verdicts.lists_for(read) if sightings else [])
+        if place not in sightings.seen and place not in sightings.failed
+    ]
+    if missing:
+        try:
+            costs.search(key, missing[0])
+        except inventory.Busy as busy:
+            if wake.at(busy.until, "look_up", str(paste_id)):
+                return
+            missing = []
+        except Undecryptable:
+            missing = []
+    if missing[1:]:
+        wake.soon("look_up", str(paste_id))
+    else:
+        Paste.objects.filter(pk=paste_id).update(looked_at=clock.now())
+
+
+def look_up_again(paste):
+    """Let the worker ask once more."""
+    Paste.objects.filter(pk=paste.pk).update(looked_at=None)
+    wake.soon("look_up", str(paste.pk))

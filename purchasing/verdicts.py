@@ -1,0 +1,135 @@
+"""What is to be said of everything that was pasted: a verdict a row, before anything is asked for.
+
+Nothing is asked over the network here; what IdentityCall offers is what its kept lists show.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from purchasing import candidates, inventory, papers, pauses, rules, selectors, words
+from purchasing.models import VirtualNumber
+
+MOST_LISTS = 20  # lists of IdentityCall that are looked at for one paste, those with the most numbers first
+
+
+@dataclass(frozen=True)
+class Offered:
+    """What IdentityCall's list says of a pasted number, in words; `tone` is ok, warn or still."""
+
+    tone: str
+    words: str
+    seen_at: datetime | None = None
+
+
+NOT_LOOKED_UP = Offered("still", "Not looked up yet")
+NOT_TOLD = Offered("still", "")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the verdicts: a candidate or a line that is none, with what is to be said of it."""
+
+    line: int
+    written: str
+    tone: str
+    verdict: str
+    details: tuple[str, ...] = ()
+    candidate: candidates.Candidate | None = None
+    may_pick: bool = False
+    request_id: int | None = None  # of the person's own teams, to link to
+    offered: Offered = field(default=NOT_TOLD)
+
+
+def rows(user, read, *, team=None, since=None):
+    """A `Row` for every line of a text that was read, by line. `team` is whose lists and papers count."""
+    numbers = [candidate.phone_number for candidate in read.candidates]
+    records, owned = {}, {}
+    for start in range(0, len(numbers), 500):
+        part = numbers[start : start + 500]
+        records.update(selectors.records_of(part))
+        listed = VirtualNumber.objects.filter(phone_number__in=part, gone_at=None)
+        for phone_number, owner in listed.values_list("phone_number", "key__team"):
+            owned.setdefault(phone_number, set()).add(owner)
+    seen = set(rules.teams_seen_by(user).values_list("pk", flat=True))
+    register, sightings = papers.Register(team), sightings_of(team, read, since=since)
+    found = [
+        _verdict(
+            candidate,
+            records.get(candidate.phone_number),
+            owned.get(candidate.phone_number),
+            seen,
+            register,
+            sightings,
+        )
+        for candidate in read.candidates
+    ]
+    found += [
+        Row(r.line, r.written, "still", "Stands twice", (f"It is in line {r.first_line} already.",))
+        for r in read.repeats
+    ]
+    found += [Row(n.line, n.written, "bad", "Not understood", (n.reason,)) for n in read.not_understood]
+    found += [Row(s.line, s.written, "still", "Left out", (s.reason,)) for s in read.skipped]
+    return sorted(found, key=lambda row: row.line)
+
+
+def _verdict(candidate, record, owners, seen, register, sightings):
+    row = {"line": candidate.line, "written": candidate.written, "candidate": candidate}
+    if record and record.request.team_id in seen:
+        when = record.request.created_at
+        if record.provider_id:
+            verdict = f"Ours already, bought for {record.request.team}"
+        else:
+            verdict = f"Asked for already by {record.request.requester} on {when:%d %b %Y}"
+        return Row(tone="bad", verdict=verdict, request_id=record.request_id, **row)
+    if record:
+        verdict = "Another team has it" if record.provider_id else "Another team has asked for it"
+        return Row(tone="bad", verdict=verdict, **row)
+    if owners:
+        verdict = "Already in your IdentityCall account" if owners & seen else "Another team has it"
+        return Row(tone="bad", verdict=verdict, **row)
+    advice = register.advice(candidate.country_code, candidate.number_type, candidate.requirement_group_id)
+    refusal = register.refusal(candidate.country_code, candidate.number_type, candidate.requirement_group_id)
+    details = (*candidate.warnings, *filter(None, (advice, refusal)))
+    offered = _offered(candidate, sightings)
+    warned = details or offered.tone == "warn"
+    return Row(
+        tone="warn" if warned else "ok",
+        verdict="Can be asked for",
+        details=details,
+        may_pick=True,
+        offered=offered,
+        **row,
+    )
+
+
+def _offered(candidate, sightings):
+    """What the kept lists say of a number, compared with what was pasted."""
+    if sightings is None or not candidate.country_code:
+        return NOT_TOLD
+    offer, seen_at = sightings.of(candidate)
+    if seen_at is None:
+        return NOT_LOOKED_UP
+    if offer is None:
+        return Offered("warn", "Not seen in IdentityCall's list just now", seen_at)
+    now = f"{words.money(offer.upfront_cost)} once, {words.money(offer.monthly_cost)} a month"
+    pasted, asked = (candidate.upfront_cost, candidate.monthly_cost), (offer.upfront_cost, offer.monthly_cost)
+    if None in asked:
+        return Offered("warn", f"Offered, and IdentityCall does not say for how much: {now}", seen_at)
+    if None not in pasted and pasted != asked:
+        before = f"{words.money(pasted[0])} once, {words.money(pasted[1])} a month"
+        return Offered("warn", f"Offered at another price: {now}; pasted was {before}", seen_at)
+    return Offered("ok", f"Offered now: {now}", seen_at)
+
+
+def lists_for(read):
+    """The lists of IdentityCall in which the numbers of a text may stand, those of the most numbers first."""
+    known = [candidate for candidate in read.candidates if candidate.country_code]
+    counts = Counter(place for candidate in known for place in inventory.places_of(candidate))
+    return [place for place, _ in counts.most_common(MOST_LISTS)]
+
+
+def sightings_of(team, read, *, since=None):
+    """What the kept lists of the team's key show of a text, or None without a key; older than `since` do not count."""
+    key = pauses.current_key(team) if team else None
+    return inventory.Sightings(key, lists_for(read), since=since) if key else None

@@ -1,0 +1,164 @@
+"""What changes a request before it is decided: an edit by the person who asked, and the prices that IdentityCall shows.
+
+Each makes a new version, which voids a click on a page of the old one. The old one stays readable.
+"""
+
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from purchasing import audit, clock, rules, wake, words, workflow
+from purchasing.models import Approval, Purchase, PurchaseRequest, RequestVersion
+from purchasing.states import NumberType, State
+from purchasing.workflow import AlreadyMoved, NotYours, WorkflowError
+
+
+@transaction.atomic
+def note_offers(request_id, offers, *, seen_at, actor):
+    """Take in what the provider just showed for the pending numbers of a request.
+
+    `offers` maps purchase ids to the offer that was seen for each. The same costs become confirmed. Other costs, and
+    a type that nobody knew, make a new version, which voids a click on a page that showed the old ones.
+    """
+    request, purchases = workflow.locked(request_id)
+    pending = [purchase for purchase in purchases if purchase.state == State.PENDING]
+    changed, before = [], [workflow.terms(purchase) for purchase in pending]
+    for purchase in pending:
+        offer = offers.get(purchase.pk)
+        if offer is None or offer.upfront_cost is None or offer.monthly_cost is None:
+            continue
+        was = (purchase.upfront_cost, purchase.monthly_cost, purchase.number_type)
+        shown = (offer.upfront_cost, offer.monthly_cost, purchase.number_type or offer.number_type)
+        if was != shown:
+            changed.append((purchase, *was))
+        purchase.upfront_cost, purchase.monthly_cost, purchase.number_type = shown
+        Purchase.objects.filter(pk=purchase.pk).update(
+            upfront_cost=offer.upfront_cost,
+            monthly_cost=offer.monthly_cost,
+            cost_confirmed_at=seen_at,
+            number_type=purchase.number_type,
+            features=purchase.features or audit.clean(", ".join(offer.features))[:200],
+            region=purchase.region or audit.clean(", ".join(offer.regions))[:200],
+        )
+    if not changed:
+        return
+    version = _new_version(request, pending, before, actor)
+    for purchase, upfront, monthly, number_type in changed:
+        audit.record(
+            "purchase.price_changed",
+            actor=actor,
+            purchase=purchase,
+            note=_what_changed(purchase, upfront, monthly, number_type),
+            upfront_cost=[workflow.text_of(upfront), workflow.text_of(purchase.upfront_cost)],
+            monthly_cost=[workflow.text_of(monthly), workflow.text_of(purchase.monthly_cost)],
+            number_type=[number_type, purchase.number_type],
+            version=version,
+        )
+
+
+def _what_changed(purchase, upfront, monthly, number_type):
+    sentences = []
+    if (upfront, monthly) != (purchase.upfront_cost, purchase.monthly_cost):
+        sentences = [
+            f"Once: {words.money(upfront)} before, {words.money(purchase.upfront_cost)} now.",
+            f"A month: {words.money(monthly)} before, {words.money(purchase.monthly_cost)} now.",
+        ]
+    if number_type != purchase.number_type:
+        sentences.append(f"IdentityCall lists it as {NumberType(purchase.number_type).label.lower()}.")
+    return " ".join(sentences)
+
+
+def _new_version(request, pending, before, actor):
+    """The next version for a request and its pending purchases; the old one stays readable, its yeses are void."""
+    RequestVersion.objects.create(
+        request=request,
+        version=request.version,
+        reason=request.reason,
+        purpose=request.purpose,
+        lines=before,
+        replaced_by=actor.user,
+        replaced_at=clock.now(),
+    )
+    version, ids = request.version + 1, [purchase.pk for purchase in pending]
+    PurchaseRequest.objects.filter(pk=request.pk).update(version=version)
+    Purchase.objects.filter(pk__in=ids).update(version=version)
+    Approval.objects.filter(purchase__in=ids, superseded_at=None).update(superseded_at=clock.now())
+    return version
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an edit makes of one pending purchase."""
+
+    name: str
+    number_type: str
+    requirement_group_id: int | None
+    record_calls: bool
+
+
+@transaction.atomic
+def edit(request_id, *, actor, version, reason, changes, purpose=None, taken_out=()):
+    """Change a request while nobody has decided: a new version, which voids a click on a page of the old one.
+
+    `changes` maps ids of pending purchases to a `Change`; those in `taken_out` are cancelled. Numbers are not
+    changed: they are taken out, and others asked for in a new request. Only the person who asked may do it.
+    """
+    request, purchases = workflow.locked(request_id)
+    if actor.user.pk != request.requester_id or not rules.may_ask(actor.user, request.team):
+        raise NotYours("Only the person who asked can change a request.")
+    if request.version != version:
+        raise AlreadyMoved("The request has changed since you opened this page. Look at it again.")
+    reason = audit.clean(reason).strip()
+    if not reason:
+        raise WorkflowError("Say why these numbers are needed: the approver decides by it.")
+    pending = [purchase for purchase in purchases if purchase.state == State.PENDING]
+    for purchase in purchases:
+        if purchase.pk in {*changes, *taken_out} and purchase not in pending:
+            raise AlreadyMoved(workflow.what_happened(purchase))
+    staying = [purchase for purchase in pending if purchase.pk not in taken_out]
+    before = [workflow.terms(purchase) for purchase in pending]
+    edited = [purchase for purchase in staying if _apply(purchase, changes.get(purchase.pk))]
+    purpose = request.purpose if purpose is None else audit.clean(purpose).strip()
+    if not edited and not taken_out and (reason, purpose) == (request.reason, request.purpose):
+        raise WorkflowError("Nothing was changed.")
+    workflow.refuse_papers(request.team, staying)
+    new_version = _new_version(request, pending, before, actor)
+    PurchaseRequest.objects.filter(pk=request.pk).update(
+        reason=reason, purpose=purpose, reminded_at=None, admins_reminded_at=None
+    )
+    request.refresh_from_db()
+    audit.record(
+        "request.edited",
+        actor=actor,
+        request=request,
+        note=reason,
+        purpose=purpose,
+        version=new_version,
+        before=before,
+        after=[workflow.terms(purchase) | {"version": new_version} for purchase in staying],
+    )
+    for purchase in pending:
+        if purchase.pk in taken_out:
+            workflow.move(purchase, State.CANCELLED, actor=actor, note="Taken out of the request.")
+    wake.soon("confirm_costs", request.pk)
+    return request
+
+
+def _apply(purchase, change):
+    """Write a change to its purchase; whether anything differed."""
+    if change is None:
+        return False
+    fields = {
+        "name": audit.clean(change.name).strip(),
+        "number_type": change.number_type,
+        "requirement_group_id": change.requirement_group_id,
+        "record_calls": change.record_calls,
+    }
+    if all(getattr(purchase, field) == value for field, value in fields.items()):
+        return False
+    if fields["number_type"] != purchase.number_type:
+        fields["cost_confirmed_at"] = None  # the list of that type has not been asked yet
+    Purchase.objects.filter(pk=purchase.pk).update(**fields)
+    for field, value in fields.items():
+        setattr(purchase, field, value)
+    return True

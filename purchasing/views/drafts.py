@@ -1,0 +1,233 @@
+"""The request form: a draft that is filled in, kept, and sent."""
+
+import uuid
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.forms import formset_factory
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from purchasing import drafts, naming, papers, recording, rules, selectors, words, workflow
+from purchasing.forms import LineForm, RequestForm
+from purchasing.models import Draft, PurchaseRequest
+from purchasing.views.papers import group_choices, with_choice
+from purchasing.views.paste import ONLY_REQUESTERS, too_few_or_many
+
+SENT_BEFORE = (
+    "That form was sent before, and this is the request that it made. Nothing was added to it: to ask for other "
+    "numbers, find or paste them anew."
+)
+Lines = formset_factory(LineForm, extra=0, max_num=workflow.MOST_NUMBERS, absolute_max=workflow.MOST_NUMBERS)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def new(request):
+    """The form of a draft. Whatever is typed is kept first, whichever button is pressed; 'send' asks the approvers."""
+    teams = rules.teams_asked_for_by(request.user)
+    if not teams.exists():
+        raise PermissionDenied(ONLY_REQUESTERS)
+    named = request.POST.get("draft") or request.GET.get("draft")
+    sent = (
+        PurchaseRequest.objects.filter(requester=request.user, form_token=_uuid(named)).first()
+        if named
+        else None
+    )
+    if sent:  # a second click, a replayed form, or the way back in the browser
+        messages.warning(request, SENT_BEFORE)
+        return redirect("purchasing:request", pk=sent.pk)
+    draft = _draft(request, named)
+    if draft is None:
+        return redirect("purchasing:paste")
+    if request.method == "POST":
+        return _post(request, draft, teams)
+    team = _team(draft, teams)
+    initial = {"team": team, "reason": draft.reason, "purpose": draft.purpose, "pattern": draft.pattern}
+    return _page(request, draft, teams, RequestForm(teams=teams, initial=initial))
+
+
+def _draft(request, named):
+    """The person's draft that the request names, else their basket; 404 for one of somebody else."""
+    if named:
+        return get_object_or_404(Draft.objects.select_related("team"), pk=_uuid(named), user=request.user)
+    return drafts.basket(request.user)
+
+
+def _uuid(text):
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+def _team(draft, teams):
+    """The team that the draft is for, as far as the person may ask for it."""
+    return draft.team if draft.team in teams else teams.order_by("name").first()
+
+
+def _post(request, draft, teams):
+    form = RequestForm(request.POST, teams=teams)
+    form.is_valid()  # an unknown team is said beside its field, and the others are offered
+    team = form.cleaned_data.get("team") or _team(draft, teams)
+    lines = Lines(request.POST, prefix="n", form_kwargs={"groups": group_choices(teams)})
+    asked = drafts.lines_of(draft)
+    same = [line["phone_number"].value() for line in lines.forms] == [one.phone_number for one in asked]
+    _keep(request, draft, team, form, lines)
+    do = request.POST.get("do", "keep")
+    if not same:  # the numbers changed in another tab, or the form was tampered with
+        messages.warning(
+            request, "The numbers of this request have changed since the form was opened. Here they are now."
+        )
+    elif do == "send":
+        return _send(request, draft, teams, form, lines)
+    elif do == "name":
+        return _name_all(request, draft, teams, form, lines)
+    elif do.startswith("out:"):
+        drafts.take_out(draft, do.removeprefix("out:"))
+    else:
+        messages.success(request, "Kept. You find it under Requests until it is sent.")
+        if do == "leave":
+            return redirect("purchasing:requests")
+    return redirect(_address(draft))
+
+
+def _address(draft):
+    return f"{reverse('purchasing:request-new')}?draft={draft.pk}"
+
+
+def _keep(request, draft, team, form, lines):
+    typed = {}
+    for line in lines.forms:
+        fields = {name: line[name].value() for name in drafts.TYPED}
+        typed[line["phone_number"].value()] = {
+            name: value for name, value in fields.items() if isinstance(value, str)
+        }
+    texts = {name: form[name].value() or "" for name in ("reason", "purpose", "pattern")}
+    drafts.keep(draft, team=team, typed=typed, **texts)
+
+
+def _name_all(request, draft, teams, form, lines):
+    wrong = form.errors.get("pattern")
+    if wrong is None and not form.cleaned_data["pattern"]:
+        form.add_error("pattern", "Type a pattern first, such as Help desk {region} {n}.")
+        wrong = True
+    if wrong:
+        return _page(request, draft, teams, form, lines)
+    drafts.name_all(draft)
+    messages.success(request, "Named. Each name can still be changed by itself.")
+    return redirect(_address(draft))
+
+
+def _send(request, draft, teams, form, lines):
+    count = len(draft.lines)
+    if not 1 <= count <= workflow.MOST_NUMBERS:
+        messages.warning(request, too_few_or_many(count))
+        return redirect(_address(draft))
+    lines_are_fine = lines.is_valid() and _papers_are_fine(form, lines, draft)
+    if not (form.is_valid() and lines_are_fine):
+        return _page(request, draft, teams, form, lines)
+    numbers = {one.phone_number for one in drafts.lines_of(draft)}
+    try:
+        sent = drafts.send(
+            draft,
+            actor=request.actor,
+            team=form.cleaned_data["team"],
+            reason=form.cleaned_data["reason"],
+            purpose=form.cleaned_data["purpose"],
+            chosen={line.cleaned_data["phone_number"]: line.cleaned_data for line in lines.forms},
+        )
+    except workflow.NotYours as problem:
+        raise PermissionDenied(str(problem)) from None
+    except workflow.WorkflowError as problem:
+        form.add_error(None, str(problem))
+        return _page(request, draft, teams, form, lines)
+    if set(sent.purchases.values_list("phone_number", flat=True)) == numbers:
+        messages.success(request, "Sent. Nothing is bought before somebody else approves it.")
+    else:
+        messages.warning(request, SENT_BEFORE)
+    return redirect("purchasing:request", pk=sent.pk)
+
+
+def _papers_are_fine(form, lines, draft):
+    """Say beside each number what is wrong with its papers; whether nothing is."""
+    team = form.cleaned_data.get("team")
+    register = papers.Register(team)
+    for line, one in zip(lines.forms, drafts.lines_of(draft), strict=True):
+        chosen = line.cleaned_data
+        refusal = register.refusal(one.country_code, chosen["number_type"], chosen["requirement_group_id"])
+        if refusal:
+            line.add_error("requirement_group_id", refusal)
+    return team is not None and not any(line.errors for line in lines.forms)
+
+
+def _page(request, draft, teams, form, lines=None):
+    team = form.cleaned_data.get("team") if form.is_bound and hasattr(form, "cleaned_data") else None
+    team = team or _team(draft, teams)
+    asked = drafts.looked_up(draft, drafts.lines_of(draft), team)
+    groups = group_choices(teams)
+    if lines is None:
+        initial = [{name: getattr(one, name) for name in ("phone_number", *drafts.TYPED)} for one in asked]
+        lines = Lines(prefix="n", initial=initial, form_kwargs={"groups": groups})
+    register = papers.Register(team)
+    rows = []
+    for line, one in zip(lines.forms, asked, strict=True):
+        chosen = line["requirement_group_id"].value() or ""
+        with_choice(line, chosen)
+        advice = register.advice(
+            one.country_code, line["number_type"].value() or one.number_type, chosen or None
+        )
+        rows.append((line, one, advice))
+    hints = {one.country_code: recording.hint(one.country_code) for one in asked if one.country_code}
+    context = {
+        "draft": draft,
+        "form": form,
+        "lines": lines,
+        "rows": rows,
+        "needing_papers": sum(bool(advice) for _, _, advice in rows),
+        "figures": selectors.figures(asked),
+        "unconfirmed": sum(one.seen_at is None for one in asked),
+        "hints": {words.country(code): hint for code, hint in hints.items() if hint},
+        "paste": getattr(draft, "paste", None),
+    }
+    return render(request, "purchasing/request_new.html", context)
+
+
+@require_safe
+def names(request):
+    """The names that a pattern gives the numbers of a draft, as it is typed."""
+    draft = get_object_or_404(Draft, pk=_uuid(request.GET.get("draft", "")), user=request.user)
+    pattern = request.GET.get("pattern", "")[:100]
+    wrong = naming.problem(pattern)
+    found = [] if wrong or not pattern.strip() else drafts.names(pattern, drafts.lines_of(draft))
+    context = {"draft": draft, "names": found[:5], "more": max(0, len(found) - 5), "wrong": wrong}
+    return render(request, "purchasing/partials/names.html", context)
+
+
+@require_POST
+def again(request, pk):
+    """Ask again for what an earlier request did not get: a draft to look through before it is sent."""
+    asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
+    if not rules.may_ask(request.user, asked.team):
+        raise PermissionDenied(
+            f"Only requesters of {asked.team} ask for numbers there. Its team admin can make you one."
+        )
+    draft, count = drafts.again(asked, request.user)
+    if draft is None:
+        messages.warning(
+            request, "Nothing of it can be asked for again: every number was bought or is asked for already."
+        )
+        return redirect("purchasing:request", pk=pk)
+    messages.success(
+        request,
+        f"{words.numbers(count).capitalize()} copied into a new request. Look through it, then send it.",
+    )
+    return redirect(_address(draft))
+
+
+@require_POST
+def discard(request, pk):
+    """Throw a draft away."""
+    get_object_or_404(Draft, pk=pk, user=request.user).delete()
+    messages.success(request, "Thrown away.")
+    return redirect("purchasing:requests")

@@ -1,0 +1,99 @@
+"""The team's register of requirement groups: read by all its members, kept by its admin."""
+
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from purchasing import papers, register, rules
+from purchasing.models import RequirementGroup
+from purchasing.team_forms import PapersForm
+from purchasing.views.doing import attempted
+from purchasing.views.kept import drawn, tried
+from purchasing.views.people import managed
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def listing(request, slug):
+    """What the register says; a POST adds an entry."""
+    if request.method == "POST":
+        team = managed(request, slug)
+        form = PapersForm(request.POST)
+        tried(
+            request,
+            f"papers-{team.pk}",
+            form,
+            lambda: register.add(team, actor=request.actor, **form.entry()),
+            done=lambda entry: f"“{entry}” is in the register.",
+        )
+        return redirect("purchasing:papers", slug=slug)
+    team = get_object_or_404(rules.teams_seen_by(request.user), slug=slug)
+    may_manage = rules.may_manage(request.user, team)
+    listed = papers.Register(team)
+    for entry in listed.entries:
+        entry.is_over = listed.is_over(entry)
+    context = {
+        "team": team,
+        "entries": listed.entries,
+        "may_manage": may_manage,
+        "form": drawn(request, f"papers-{team.pk}", PapersForm) if may_manage else None,
+    }
+    return render(request, "purchasing/papers.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def entry(request, slug, pk):
+    """One entry, to change or take out."""
+    team = managed(request, slug)
+    found = get_object_or_404(RequirementGroup, pk=pk, team=team, removed_at=None)
+    where = f"papers-{team.pk}-{pk}"
+    if request.method == "POST":
+        form = PapersForm(request.POST)
+        seen = request.POST.get("seen", "")
+        changed = tried(
+            request,
+            where,
+            form,
+            lambda: register.change(found, actor=request.actor, seen=seen, **form.entry()),
+            done="Changed.",
+        )
+        return redirect("purchasing:papers", slug=slug) if changed else redirect(request.path)
+    initial = {name: getattr(found, name) for name in register.FIELDS}
+    context = {
+        "team": team,
+        "entry": found,
+        "seen": register.fingerprint(found),
+        "form": drawn(request, where, PapersForm, initial=initial),
+    }
+    return render(request, "purchasing/papers_entry.html", context)
+
+
+@require_POST
+def remove(request, slug, pk):
+    """Take an entry out."""
+    team = managed(request, slug)
+    found = get_object_or_404(RequirementGroup, pk=pk, team=team, removed_at=None)
+    attempted(
+        request,
+        lambda: register.remove(found, actor=request.actor),
+        done=f"“{found}” is out of the register. Requests that name it cannot be approved any more.",
+    )
+    return redirect("purchasing:papers", slug=slug)
+
+
+def group_choices(teams):
+    """The requirement groups of these teams as choices of a form; of several teams with the team's name."""
+    teams = list(teams)
+    choices = {}
+    for team in teams:
+        known = papers.Register(team)
+        for entry in known.entries:
+            if entry.provider_id is not None:
+                label = f"{entry} (over)" if known.is_over(entry) else str(entry)
+                choices[str(entry.provider_id)] = f"{team}: {label}" if len(teams) > 1 else label
+    return list(choices.items())
+
+
+def with_choice(line, chosen):
+    """Let a form show a group that is in no register, as it was pasted or typed once; it is refused when it is sent."""
+    field = line.fields["requirement_group_id"]
+    if chosen and chosen not in dict(field.choices):
+        field.choices = [*field.choices, (chosen, f"Group {chosen[:20]}, not in the register")]
