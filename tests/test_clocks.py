@@ -24,7 +24,7 @@ from tests import factories
 from tests.factories import actor
 from tests.provider import ONE, PURCHASE, offer, owned
 from tests.test_audit import database_url
-from tests.test_procurement import claim, look_now, never_sent, open_try_again
+from tests.test_procurement import claim, look_now, never_sent, open_try_again, seen_now
 from tests.test_work import PATIENCE, running
 from tests.wire import wait_until
 
@@ -150,7 +150,9 @@ class World:
 
     def in_line_for_a_second_try(self):
         self.held_in_doubt()
-        decisions.try_again(self.now, reason="Not there", actor=actor(self.people["ana"]))
+        decisions.try_again(
+            self.now, reason="Not there", actor=actor(self.people["ana"]), seen=seen_now(self.now)
+        )
         self.posts.clear()
         self.answer = None
 
@@ -330,7 +332,8 @@ import sys
 import django
 django.setup()
 from django.test import Client
-from purchasing.models import Paste, PurchaseRequest, Team, User
+from purchasing.models import PurchaseRequest, Team, User
+from tests import factories
 
 def browser(name):
     client = Client(SERVER_NAME="127.0.0.1")
@@ -339,9 +342,8 @@ def browser(name):
 
 numbers = sys.argv[1:]
 sam, ana = browser("sam"), browser("ana")
-paste = Paste.objects.create(user=User.objects.get(username="sam"), text=" ".join(numbers), picked=numbers)
-form = {"paste": paste.pk, "team": Team.objects.get().pk, "reason": "New desks"}
-form |= {"form_token": "6a1f2f8e-0000-4000-8000-000000000000"}
+draft = factories.draft(User.objects.get(username="sam"), numbers)
+form = {"draft": draft.pk, "team": Team.objects.get().pk, "reason": "New desks", "do": "send"}
 form |= {"n-TOTAL_FORMS": len(numbers), "n-INITIAL_FORMS": len(numbers)}
 for place, number in enumerate(numbers):
     form |= {f"n-{place}-phone_number": number, f"n-{place}-name": "Desk", f"n-{place}-record_calls": "no"}

@@ -23,7 +23,7 @@ from sandbox import keys, server
 from tests import factories
 from tests.provider import PURCHASE, owned
 from tests.test_audit import database_url
-from tests.test_procurement import look_now
+from tests.test_procurement import look_now, overdue
 from tests.test_work import PATIENCE, all_are, posted
 from tests.wire import wait_until
 
@@ -240,7 +240,7 @@ class TestAfterTheAnswer:
     def test_it_is_recorded_when_the_disk_was_full_at_any_write_of_it(self, approved, provider, disk, pauses):
         writes = 0
         for place, purchase in enumerate(approved):
-            with disk.full_at(place, after='UPDATE "purchasing_attempt"'):
+            with disk.full_at(place, after='UPDATE "purchasing_attempt" SET "http_status"'):
                 procurement.buy(purchase.pk)
             assert records(purchase) == BOUGHT
             if len(pauses) == writes:
@@ -271,7 +271,7 @@ class TestAfterTheAnswer:
             procurement.buy(approved[0].pk)
         disk.has_room()
         assert records(approved[0]) == CLAIMED
-        Purchase.objects.filter(state=State.PURCHASING).update(due_at=clock.now())
+        overdue(Attempt.objects.get())
         evidence.sweep()
         assert factories.state_of(approved[0]) == State.UNCONFIRMED
         Purchase.objects.filter(state=State.UNCONFIRMED).update(due_at=clock.now())

@@ -174,12 +174,13 @@ class Desk:
     def try_again(self):
         purchase = self.in_doubt()
         told = f"ana approved {purchase} a moment ago."
-        return self.decide(purchase, "try-again", "Approved again: it is in line.", told)
+        seen = {f"upfront-{purchase.pk}": "1.00", f"monthly-{purchase.pk}": "2.00"}
+        return self.decide(purchase, "try-again", "Approved again: it is in line.", told, **seen)
 
     def approve_again(self):
         purchase = self.dearer()
         told = f"ana approved {purchase} a moment ago."
-        seen = {"upfront_cost": "1.50", "monthly_cost": "3.00"}
+        seen = {f"upfront-{purchase.pk}": "1.50", f"monthly-{purchase.pk}": "3.00"}
         return self.decide(purchase, "approve-again", "Approved again: it is in line.", told, **seen)
 
     def give_up_in_doubt(self):
@@ -310,13 +311,18 @@ class TestDifferentDecisionsAtOnce:
         for _ in range(ROUNDS):
             _, bought, fields, *_, purchase = desk.it_was_bought()
             url = f"/purchases/{purchase.pk}"
+            again = {
+                f"upfront-{purchase.pk}": "1.00",
+                f"monthly-{purchase.pk}": "2.00",
+                "reason": "Not there",
+            }
             forms = [
                 (browser(desk.ana), bought, fields, "Kept as bought."),
                 (browser(eve), f"{url}/give-up/", {"reason": "Enough"}, "Given up."),
                 (
                     browser(bob),
                     f"{url}/try-again/",
-                    {"reason": "Not there"},
+                    again,
                     "Approved again: it is in line.",
                 ),
             ]

@@ -16,7 +16,15 @@ from purchasing.states import Outcome, State
 from tests import factories
 from tests.factories import actor
 from tests.provider import PURCHASE, owned
-from tests.test_procurement import check, claim, look_now, never_sent, open_try_again
+from tests.test_procurement import (
+    check,
+    claim,
+    look_now,
+    never_sent,
+    open_try_again,
+    overdue,
+    seen_now,
+)
 from tests.test_races import race
 
 NUMBER = "+12125550101"
@@ -61,12 +69,15 @@ class Story:
 
     def run(self, step, answer):
         """Buy; the first call is answered with `answer` when `step` has been taken. Gives the rows before and after."""
-        steps = iter([step])
+        steps, problems = iter([step]), []
 
         def answered(request):
             for take in steps:
-                take(self)
-                self.before = self.rows()
+                try:
+                    take(self)
+                    self.before = self.rows()
+                except Exception as problem:  # else the client would take it for one of the connection
+                    problems.append(problem)
                 if isinstance(answer, Exception):
                     raise answer
                 return answer
@@ -74,6 +85,8 @@ class Story:
 
         self.provider.http.add_callback("POST", PURCHASE, answered)
         procurement.buy(self.purchase.pk)
+        for problem in problems:
+            raise problem
         return self.before, self.rows()
 
     def rows(self):
@@ -85,7 +98,7 @@ class Story:
 
     def unconfirmed(self):
         """The sweep gives the first attempt up."""
-        Purchase.objects.update(due_at=clock.now())
+        overdue(Attempt.objects.get())
         evidence.sweep()
         assert self.now.state == State.UNCONFIRMED
 
@@ -95,7 +108,9 @@ class Story:
 
     def approved_again(self):
         self.held()
-        decisions.try_again(self.now, reason="Not in the list", actor=actor(self.ana))
+        decisions.try_again(
+            self.now, reason="Not in the list", actor=actor(self.ana), seen=seen_now(self.now)
+        )
         assert self.now.state == State.APPROVED
 
     def second_under_way(self):
@@ -297,7 +312,7 @@ class TestAtOnce:
                 waiting = Purchase.objects.select_related("request__team").get(pk=purchase.pk)
                 attempts.append(claim(waiting, look_now(waiting)))
                 if len(attempts) == 1:
-                    Purchase.objects.filter(pk=purchase.pk).update(due_at=clock.now())
+                    overdue(attempts[0])
                     evidence.sweep()
             yield purchase, attempts
 

@@ -15,7 +15,7 @@ from tests import factories
 from tests.access import words
 from tests.factories import actor
 from tests.provider import offer, owned
-from tests.test_procurement import check, claim, look_now, never_sent, open_try_again
+from tests.test_procurement import check, claim, look_now, never_sent, open_try_again, overdue, seen_now
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12125550101"
@@ -60,7 +60,9 @@ class Case:
 
     def again(self):
         self.held()
-        decisions.try_again(self.purchase, reason="Not there", actor=actor(self.people["ana"]))
+        decisions.try_again(
+            self.purchase, reason="Not there", actor=actor(self.people["ana"]), seen=seen_now(self.purchase)
+        )
 
     def given_up(self):
         self.held()
@@ -159,7 +161,7 @@ ANSWERS = {
     "worker died": (
         after(
             Case.claimed,
-            lambda case: Purchase.objects.update(due_at=clock.now()),
+            lambda case: overdue(Attempt.objects.get()),
             lambda case: evidence.sweep(),
         ),
         [UNKNOWN, "The worker stopped or the answer did not come in time."],
@@ -345,7 +347,7 @@ WAITING = {
             lambda case: setattr(case.provider, "owned_answer", requests.ReadTimeout()),
             Case.buy,
         ),
-        ["IdentityCall cannot be reached: IdentityCall did not answer in time."],
+        ["Approved, in line It waits since", "IdentityCall did not answer in time."],
     ),
     "while connections break": (
         after(
@@ -353,7 +355,7 @@ WAITING = {
             lambda case: setattr(case.provider, "offers_answer", requests.ConnectionError()),
             Case.buy,
         ),
-        ["IdentityCall cannot be reached: The connection to IdentityCall broke."],
+        ["Approved, in line It waits since", "The connection to IdentityCall broke."],
     ),
     "for a whole list": (
         after(
