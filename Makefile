@@ -2,9 +2,11 @@
 #
 #   make run  PORT=8000 SANDBOX_PORT=8001    everything on this machine, with the sandbox provider; Ctrl-C ends it
 #   make test BROWSER=0                      all checks (without those in a browser)
-#   make lint, make bench, make chaos, make screenshots, make clean
+#   make chaos SEQUENCES=1000                random lives of purchases, then the hostile campaign of bench/chaos
+#   make lint, make bench, make screenshots, make clean
 
 PYTHON ?= python3
+SEQUENCES ?= 1000
 VENV := .venv
 BIN := $(VENV)/bin/python
 
@@ -26,6 +28,9 @@ bench: $(VENV)/.installed-dev
 	done
 
 chaos: $(VENV)/.installed-dev
+	@echo "== $(SEQUENCES) random lives of purchases"
+	@CHAOS_SEQUENCES=$(SEQUENCES) $(BIN) -m pytest -q tests/test_life_of_a_purchase.py
+	@echo "== a campaign against a running Number Desk"
 	@$(BIN) -m bench.chaos
 
 screenshots: $(VENV)/.installed-dev

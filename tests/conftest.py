@@ -1,5 +1,8 @@
 """What all tests share."""
 
+import io
+import logging
+
 import pytest
 import responses as responses_library
 from django.conf import settings
@@ -7,6 +10,7 @@ from django.db import connection, transaction
 from django.db.backends.base.operations import BaseDatabaseOperations
 
 from purchasing import guard
+from purchasing.redaction import RedactingFilter
 from tests import factories
 from tests.provider import Provider
 
@@ -85,3 +89,19 @@ def approved(pending, ana):
 def provider(http):
     """A healthy IdentityCall whose answers a test can change."""
     return Provider(http)
+
+
+@pytest.fixture
+def console():
+    """What the product's own log handler writes, at every level."""
+    [handler] = [
+        handler
+        for handler in logging.getLogger().handlers
+        if any(isinstance(filter_, RedactingFilter) for filter_ in handler.filters)
+    ]
+    written, root = io.StringIO(), logging.getLogger()
+    before, level = handler.setStream(written), root.level
+    root.setLevel(logging.DEBUG)
+    yield written
+    root.setLevel(level)
+    handler.setStream(before)

@@ -12,6 +12,8 @@ from pathlib import Path
 from cryptography.fernet import Fernet
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+COVERED = ("tests/test_procurement.py", "tests/test_claim.py")
+ALL_OF_IT = ("--cov-fail-under=100", "--cov-report=term-missing:skip-covered")
 COLLECT = """
 import sys, django
 from django.conf import settings
@@ -56,6 +58,12 @@ def steps(folder):
         (*("-c", COLLECT, f"{folder}/static"),),
     )
     yield "Tests on SQLite", plain, (*pytest, "-n", "2", "-m", "not browser")
+    # A run of its own: to watch every test would take longer than to run these twice.
+    yield (
+        "Every line and branch of what spends money is tested",
+        {**plain, "COVERAGE_FILE": f"{folder}/coverage"},
+        (*pytest, "-n", "2", *COVERED, "--cov=purchasing.procurement", "--cov-branch", *ALL_OF_IT),
+    )
     yield (
         "Tests of locks, constraints, triggers and queue on PostgreSQL",
         {**plain, "TEST_DATABASE": "postgresql"},

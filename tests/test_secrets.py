@@ -1,6 +1,5 @@
 """An API key that somebody types, pastes or links is cut out before it is kept, shown or logged, and they are told."""
 
-import io
 import json
 import logging
 from urllib.parse import quote
@@ -11,7 +10,6 @@ from django.contrib.sessions.models import Session
 from django.db import connection
 
 from purchasing.models import Paste, PurchaseRequest
-from purchasing.redaction import RedactingFilter
 from tests import factories
 from tests.access import Scene, words
 
@@ -50,22 +48,6 @@ def is_clean(text):
     """Whether nothing of the key stands in the text, in any case and however it is broken up."""
     plain = text.replace("\u00ad", "").replace("\ufeff", "").lower()
     return BODY[:16].lower() not in plain
-
-
-@pytest.fixture
-def console():
-    """What the product's own log handler writes, at every level."""
-    [handler] = [
-        handler
-        for handler in logging.getLogger().handlers
-        if any(isinstance(filter_, RedactingFilter) for filter_ in handler.filters)
-    ]
-    written, root = io.StringIO(), logging.getLogger()
-    before, level = handler.setStream(written), root.level
-    root.setLevel(logging.DEBUG)
-    yield written
-    root.setLevel(level)
-    handler.setStream(before)
 
 
 @pytest.fixture

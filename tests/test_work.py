@@ -208,6 +208,21 @@ def test_one_sigterm_in_the_call_lets_it_finish_and_be_recorded(provider, approv
     assert posted(provider, waiting) == 0
 
 
+def test_one_sigterm_while_it_looks_leaves_the_purchase_to_the_next_worker(provider, approved, tmp_path):
+    """The look goes on for a while; nothing is claimed after it, and nothing is sent."""
+    provider.set_fault("slow_after", endpoint="list", seconds=1.5, times=1)
+    [purchase] = approved(1)
+    with running(provider, tmp_path) as desk:
+        wait_until(lambda: provider.counters()["requests"].get("list"), PATIENCE)
+        desk.tell()
+        assert desk.end() == 0
+    assert all_are(State.APPROVED, [purchase])
+    assert (posted(provider, purchase), Attempt.objects.count()) == (0, 0)
+    with running(provider, tmp_path):
+        wait_until(lambda: all_are(State.PURCHASED, [purchase]), PATIENCE)
+    assert posted(provider, purchase) == 1
+
+
 def test_a_second_sigterm_ends_it_in_the_call_and_the_list_settles_it(provider, approved, tmp_path, settings):
     provider.set_fault("hang_after", times=1)
     [purchase] = approved(1)

@@ -123,16 +123,19 @@ class Server:
 
     def _serve(self, peer: Peer) -> None:
         with suppress(OSError, ValueError):  # the client leaves in the middle of many cases
-            if self.opening is not None and self.opening(peer):
-                return
-            if self.context is not None:
-                peer.socket = self.context.wrap_socket(peer.socket, server_side=True)
-                self._open.append(peer.socket)
-            peer.read_request()
-            self.requests.append(peer.request)
-            self.handler(peer)
+            self._talk(peer)
         with suppress(OSError):
             peer.socket.close()
+
+    def _talk(self, peer: Peer) -> None:
+        if self.opening is not None and self.opening(peer):
+            return
+        if self.context is not None:
+            peer.socket = self.context.wrap_socket(peer.socket, server_side=True)
+            self._open.append(peer.socket)
+        peer.read_request()
+        self.requests.append(peer.request)
+        self.handler(peer)
 
     def close(self) -> None:
         self.closing.set()
@@ -232,8 +235,8 @@ def authority_file(common_name: str = AUTHORITY) -> str:
 
 
 @functools.cache
-def server_context() -> ssl.SSLContext:
-    """Return what a TLS server of these tests uses: a certificate for 127.0.0.1 and localhost."""
+def certificate_file() -> str:
+    """Return the path of what a TLS server of these tests shows: a certificate for 127.0.0.1 and localhost."""
     issuer, issuer_key = authority(AUTHORITY)
     key = ec.generate_private_key(ec.SECP256R1())
     names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
@@ -250,6 +253,11 @@ def server_context() -> ssl.SSLContext:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
     )
+    return str(path)
+
+
+def server_context() -> ssl.SSLContext:
+    """Return what a TLS server of these tests uses, for the caller to change as it likes."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
+    context.load_cert_chain(certificate_file())
     return context

@@ -1,0 +1,310 @@
+"""What is not claimed in the last moment, for whatever reason; and nothing at all once the worker is told to end."""
+
+import signal
+import threading
+from datetime import timedelta
+
+import pytest
+import requests
+
+from purchasing import (
+    audit,
+    clock,
+    decisions,
+    draining,
+    inventory,
+    pauses,
+    people,
+    procurement,
+    work,
+    workflow,
+)
+from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase
+from purchasing.states import Cause, State
+from tests import factories
+from tests.factories import actor
+from tests.provider import AVAILABLE, OWNED, owned
+from tests.test_procurement import buy, claim, look_now, never_sent, open_try_again, seen_now
+
+pytestmark = pytest.mark.django_db
+NUMBER = "+12125550101"
+
+
+def stored(purchase):
+    return Purchase.objects.select_related("request__team").get(pk=purchase.pk)
+
+
+def due_in(purchase, **time):
+    Purchase.objects.filter(pk=purchase.pk).update(due_at=clock.now() + timedelta(**time))
+    return stored(purchase)
+
+
+def during(provider, address, happening):
+    """Let something happen while the provider is asked at this address, before it answers as usual."""
+    provider.http.remove("GET", address)
+    answer = {OWNED: provider._owned, AVAILABLE: provider._available}[address]
+
+    def answered(request):
+        happening()
+        return answer(request)
+
+    provider.http.add_callback("GET", address, answered)
+
+
+def nothing_was_claimed(purchase, provider):
+    assert (factories.state_of(purchase), Attempt.objects.count(), provider.purchases) == (
+        State.APPROVED,
+        0,
+        [],
+    )
+    assert factories.actions(purchase) == ["purchase.pending", "purchase.approved"]
+
+
+class TestWhatIsNotDue:
+    @pytest.mark.parametrize("wait", [{"seconds": 1}, {"minutes": 19}])
+    def test_is_not_claimed(self, approved, provider, wait):
+        look = look_now(approved)
+        waiting = due_in(approved, **wait)
+        with pytest.raises(workflow.AlreadyMoved):
+            claim(waiting, look)
+        nothing_was_claimed(approved, provider)
+
+    @pytest.mark.parametrize("wait", [{"seconds": 1}, {"minutes": 19}])
+    def test_is_not_even_looked_up(self, approved, provider, wait):
+        due_in(approved, **wait)
+        procurement.buy(approved.pk)
+        assert provider.calls == []
+
+    @pytest.mark.parametrize("wait", [{}, {"days": -400}, {"minutes": 21}, {"days": 400}])
+    def test_ends_where_no_wait_can_be_so_long(self, approved, provider, wait):
+        """A time further ahead than any wait was written by a clock that has since gone back."""
+        look = look_now(approved)
+        assert claim(due_in(approved, **wait), look).purchase == approved
+        assert factories.state_of(approved) == State.PURCHASING
+
+    @pytest.mark.parametrize("address", [OWNED, AVAILABLE], ids=["owned list", "offers"])
+    def test_any_more_is_not_claimed(self, approved, provider, address):
+        """Another worker has put it off while this one was looking."""
+        later = clock.now() + timedelta(minutes=5)
+        during(provider, address, lambda: pauses.put_off(approved.pk, "Wait", later))
+        buy(approved)
+        nothing_was_claimed(approved, provider)
+        assert (stored(approved).due_at, stored(approved).waiting_for) == (later, "Wait")
+
+    def test_for_the_worker_that_read_an_older_time_is_not_claimed(self, approved, provider):
+        """The time in the row counts, not the one that the worker has in its hand."""
+        look, in_hand = look_now(approved), stored(approved)
+        due_in(approved, minutes=5)
+        with pytest.raises(workflow.AlreadyMoved):
+            claim(in_hand, look)
+        nothing_was_claimed(approved, provider)
+
+
+class TestALookFromTheFuture:
+    """It was taken by a clock that has since gone back: nobody knows how old it is."""
+
+    def test_at_the_owned_list_is_taken_again(self, approved, provider):
+        look = look_now(approved)
+        OwnedRead.objects.update(began_at=clock.now() + timedelta(minutes=5))
+        look.read.refresh_from_db()
+        with pytest.raises(procurement.NotNow, match="once more"):
+            claim(stored(approved), look)
+        nothing_was_claimed(approved, provider)
+
+
+class TestALookThatFails:
+    """At the numbers on sale; the owned list is looked at in test_procurement and test_pauses."""
+
+    def waits(self, purchase, provider):
+        nothing_was_claimed(purchase, provider)
+        assert stored(purchase).due_at > clock.now()
+        return stored(purchase).waiting_for
+
+    @pytest.mark.parametrize(
+        ("answer", "words"),
+        [
+            (
+                (429, {"Retry-After": "7"}, ""),
+                "IdentityCall asked to wait: too many calls with this key in a minute.",
+            ),
+            (
+                (401, {}, ""),
+                "IdentityCall refuses the team's API key. The team admin has to store a new one.",
+            ),
+            ((422, {}, '{"error": "No such type"}'), "IdentityCall declined: No such type"),
+            ((200, {}, '{"data": {}}'), "IdentityCall's answer could not be understood."),
+            ((503, {}, ""), "IdentityCall reported a fault of its own"),
+            (requests.ReadTimeout(), "IdentityCall did not answer in time."),
+            (never_sent(), "IdentityCall could not be reached; nothing was sent."),
+        ],
+        ids=["429", "401", "422", "garbage", "503", "timeout", "never sent"],
+    )
+    def test_claims_nothing_and_says_why(self, approved, provider, answer, words):
+        provider.offers_answer = answer
+        buy(approved)
+        assert words in self.waits(approved, provider)
+
+    @pytest.mark.parametrize("answer", [(422, {}, '{"error": "No such type"}'), (200, {}, '{"data": {}}')])
+    def test_at_one_list_keeps_nobody_else_from_buying(self, approved, provider, answer):
+        provider.offers_answer = answer
+        buy(approved)
+        key = ApiKey.objects.get()
+        assert (Desk.objects.get().failures, key.paused_until, key.refused_at) == (0, None, None)
+
+    def test_or_is_being_tried_by_another_worker_waits_for_what_that_one_finds(self, approved, provider):
+        """The provider's pause is over, and one look is under way to find out how it is."""
+        until = clock.now() + timedelta(seconds=40)
+        paused = {"failures": 3, "paused_until": clock.now(), "pause_reason": "It did not answer."}
+        Desk.objects.update(probing_until=until, **paused)
+        buy(approved)
+        assert self.waits(approved, provider) == "It did not answer."
+        assert (stored(approved).due_at, provider.calls) == (until, [])
+
+
+class TestWhatHasMovedMeanwhile:
+    def test_is_left_as_it_is_when_the_list_shows_it(self, approved, provider, sam):
+        provider.owned_numbers.append(owned(NUMBER))
+        during(provider, OWNED, lambda: workflow.cancel(approved.request_id, [approved.pk], actor=actor(sam)))
+        assert buy(approved).state == State.CANCELLED
+        assert factories.actions(approved)[-1] == "purchase.cancelled"
+
+    def test_is_not_held_any_more(self, approved, provider, sam):
+        workflow.cancel(approved.request_id, [approved.pk], actor=actor(sam))
+        procurement.hold_for_a_person(approved, procurement.waited_too_long(), audit.WORKER)
+        assert factories.state_of(approved) == State.CANCELLED
+
+
+class TestANumberThatTheListShows:
+    """Nothing is claimed. Whose it is depends on what was sent before."""
+
+    def test_since_the_look_is_not_claimed(self, approved, provider):
+        """Another worker has read the list meanwhile."""
+        look = look_now(approved)
+        provider.owned_numbers.append(owned(NUMBER))
+        inventory.read_owned(ApiKey.objects.get())
+        with pytest.raises(procurement.NotNow, match="shows it now"):
+            claim(stored(approved), look)
+        nothing_was_claimed(approved, provider)
+        assert buy(approved).state == State.FAILED
+
+    @pytest.fixture
+    def again(self, approved, provider, ana):
+        """In line for a second try, as a person ordered it after a lost answer."""
+        provider.answer_purchase(requests.ReadTimeout())
+        held = open_try_again(buy(approved))
+        decisions.try_again(held, reason="Not there", actor=actor(ana), seen=seen_now(held))
+        OwnedRead.objects.update(began_at=clock.now() - timedelta(minutes=5))
+        provider.owned_numbers.append(owned(NUMBER, 77))
+        return stored(approved)
+
+    def test_under_a_new_id_was_bought_by_the_call_in_doubt(self, again, provider):
+        bought = buy(again)
+        assert (bought.state, bought.provider_id) == (State.PURCHASED, 77)
+        assert len(provider.purchases) == 1
+
+    def test_under_an_id_from_before_the_call_in_doubt_is_for_a_person(self, again, provider):
+        Attempt.objects.update(claimed_seq=audit.position() + 1000)
+        held = buy(again)
+        assert (held.state, held.held_cause) == (State.HELD, Cause.DOUBT)
+        assert held.held_words.startswith("The list of owned numbers showed it already before the call")
+        assert (held.due_at is None, len(provider.purchases)) == (False, 1)
+
+    def test_with_another_key_than_that_of_the_call_in_doubt_is_for_a_person(self, again, provider, team):
+        people.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
+        held = buy(again)
+        assert (held.state, held.held_cause) == (State.HELD, Cause.DOUBT)
+        assert held.held_words.startswith("The list of another key (…nnnn) shows it.")
+        assert len(provider.purchases) == 1
+
+
+class TestAnApprovalThatNoLongerCounts:
+    def is_held(self, purchase, provider):
+        held = buy(purchase)
+        assert (held.state, Attempt.objects.count(), provider.purchases) == (State.HELD, 0, [])
+        return held.held_cause, held.held_words
+
+    def test_as_it_is_too_old(self, approved, provider):
+        """The sweep would have held it; the worker came first."""
+        approved.approvals.update(created_at=clock.now() - timedelta(days=15))
+        assert self.is_held(approved, provider) == (Cause.TOO_LONG, "It was approved more than 14 days ago.")
+
+    def test_as_it_was_superseded(self, approved, provider):
+        approved.approvals.update(superseded_at=clock.now())
+        assert self.is_held(approved, provider) == (Cause.APPROVER, "No approval of it counts any more.")
+
+    def test_as_it_was_for_another_version(self, approved, provider):
+        approved.approvals.update(version=2)
+        assert self.is_held(approved, provider) == (Cause.APPROVER, "No approval of it counts any more.")
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Tell this process to end. Undone after the test."""
+    monkeypatch.setattr(draining, "_told", threading.Event())
+    return draining.begin
+
+
+class TestOnceTheWorkerIsToldToEnd:
+    def waits_for_the_next_one(self, purchase, provider):
+        nothing_was_claimed(purchase, provider)
+        waiting = stored(purchase)
+        assert waiting.waiting_for == "The worker is being restarted."
+        assert clock.has_come(waiting.due_at, clock.now() + timedelta(seconds=2))
+
+    def test_nothing_is_claimed(self, approved, provider, told):
+        told()
+        buy(approved)
+        self.waits_for_the_next_one(approved, provider)
+
+    @pytest.mark.parametrize("address", [OWNED, AVAILABLE], ids=["owned list", "offers"])
+    def test_nothing_is_claimed_though_it_was_looking_already(self, approved, provider, told, address):
+        during(provider, address, told)
+        buy(approved)
+        self.waits_for_the_next_one(approved, provider)
+
+    def test_nothing_is_claimed_though_it_was_waiting_for_its_turn(
+        self, approved, provider, told, monkeypatch
+    ):
+        look_now(approved)  # so that the turn before the claim is the only one
+        ApiKey.objects.update(rate_per_minute=6, next_call_at=clock.now() + timedelta(seconds=15))
+        waited = []
+        monkeypatch.setattr(inventory.time, "sleep", lambda seconds: (waited.append(seconds), told()))
+        buy(approved)
+        assert len(waited) == 1
+        self.waits_for_the_next_one(approved, provider)
+
+    def test_the_call_that_is_under_way_is_finished_and_recorded(self, approved, provider, told):
+        provider.sells(NUMBER)
+        [answered] = [r for r in provider.http.registered() if r.method == "POST"]
+        sell = answered.callback
+
+        def sell_and_tell(request):
+            told()
+            return sell(request)
+
+        answered.callback = sell_and_tell
+        assert buy(approved).state == State.PURCHASED
+
+    def test_the_next_worker_buys_it(self, approved, provider, told, monkeypatch):
+        told()
+        buy(approved)
+        monkeypatch.setattr(draining, "_told", threading.Event())
+        provider.sells(NUMBER)
+        assert buy(approved).state == State.PURCHASED
+        assert len(provider.purchases) == 1
+
+    def test_a_signal_tells_it(self, told):
+        worker = work.WakingWorker(
+            queue_names=["purchases"],
+            interval=0,
+            batch=True,
+            backend_name="default",
+            startup_delay=False,
+            max_tasks=None,
+            worker_id="test",
+            excluded_queue_names=[],
+        )
+        worker.running_task = True
+        assert not draining.has_begun()
+        worker.shutdown(signal.SIGTERM, None)
+        assert (draining.has_begun(), worker.running) == (True, False)
