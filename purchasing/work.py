@@ -22,7 +22,7 @@ from django_tasks import TaskResultStatus
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import draining, evidence, keys, notifications, wake
+from purchasing import audit, draining, evidence, keys, logins, notifications, wake
 
 log = logging.getLogger(__name__)
 INTERVAL = 5  # seconds that a wake-up may come late
@@ -72,6 +72,8 @@ class WakingWorker(Worker):
                 if sweeps and (pruned is None or time.monotonic() - pruned >= PRUNE_EVERY):
                     self._undisturbed(prune)
                     self._undisturbed(keys.wipe_unneeded)
+                    self._undisturbed(logins.forget_old)
+                    self._undisturbed(audit.seal_if_due)
                     pruned = time.monotonic()
                 before = self._run_tasks
                 self.max_tasks = before + 1
