@@ -125,6 +125,15 @@ PAGES = {
     "no numbers": ("asker", "/numbers/"),
     "audit": ("auditor", "/audit/", "bought"),
     "audit, older": ("auditor", "/audit/?before=5"),
+    "audit, filtered": ("auditor", "/audit/?person=ana&outcome=approved&since=2020-01-01", "bought"),
+    "audit, wrong filter": ("auditor", "/audit/?number=x&since=y&request=z&team=t&q=%21&day=w"),
+    "audit, of a team": ("approver", "/audit/?q=desks"),
+    "event": ("auditor", "/audit/{event}/", "bought"),
+    "event of a call": ("auditor", "/audit/{last event}/", "held"),
+    "story": ("auditor", "{purchase}story/", "held"),
+    "seals": ("auditor", "/audit/proof/"),
+    "seals, checked": ("auditor", "/audit/proof/check/", {}),
+    "seals, forbidden": ("asker", "/audit/proof/"),
     "teams": ("admin", "/teams/"),
     "teams of a superuser": ("root", "/teams/"),
     "team": ("asker", "/teams/support/"),
@@ -150,6 +159,8 @@ def shown(request, provider):
     address = address.replace("{paste id}", str(scene.paste.pk)).replace(
         "{paste}", f"/paste/{scene.paste.pk}/"
     )
+    address = address.replace("{event}", str(scene.request.events.first().pk))
+    address = address.replace("{last event}", str(scene.request.events.last().pk))
     client = scene.client(role)
     if address == "{long paste}":
         text = "\n".join(f"+1212555{n:04}" for n in range(101))
@@ -248,9 +259,10 @@ def tables(page):
 
 def forms(page):
     for form in page.tags("form"):
-        assert form["method"] == "post", form
         inside = [one for one in page.all if form in one.above]
-        assert [one for one in inside if one["name"] == "csrfmiddlewaretoken" and one["value"]], form
+        tokens = [one for one in inside if one["name"] == "csrfmiddlewaretoken" and one["value"]]
+        # What only looks something up has its fields in the address, and no token in it.
+        assert len(tokens) == {"post": 1, "get": 0}[form["method"]], form
         assert [one for one in inside if one.tag == "button" and one["type"] == "submit"], form
 
 
