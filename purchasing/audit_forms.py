@@ -111,6 +111,11 @@ class FilterForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.fields["action"].choices = [("", "Anything"), *words.actions()]
 
+    def full_clean(self):
+        """As always; a day that is none can be seen, which a field for dates would hide."""
+        super().full_clean()
+        show_wrong_days(self)
+
     def offer(self, offered):
         """Take in what there is to choose from; a team that is not among it is wrong."""
         teams = list(offered.teams.values())
@@ -209,6 +214,17 @@ class JumpForm(forms.Form):
     """Where in the list to go."""
 
     day = DayField(label="Go to the day")
+
+    def full_clean(self):
+        super().full_clean()
+        show_wrong_days(self)
+
+
+def show_wrong_days(form):
+    """Let a day that cannot be read stand in its field as it was written."""
+    for name in form.errors:
+        if isinstance(form.fields.get(name), DayField):
+            form.fields[name].widget.input_type = "text"
 
 
 def begin_of(day):

@@ -4,7 +4,7 @@ Memory stays flat. A walk can be put down and taken up again, so that the queue 
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from django.db import connection
 from django.db.models import Max
@@ -54,7 +54,6 @@ class Walk:
     expected: int = 1
     previous: str = FIRST_HASH
     seals: int = 0  # sound ones so far
-    told: dict = field(default_factory=dict)  # seals that events tell of: {number: signature}
     verdict: Verdict | None = None
 
     @classmethod
@@ -76,7 +75,6 @@ class Walk:
             "expected": self.expected,
             "previous": self.previous,
             "seals": self.seals,
-            "told": self.told,
         }
 
     def step(self):
@@ -96,9 +94,8 @@ class Walk:
                 if problem:
                     return self._broken(ahead[0].seq, problem)
                 before, self.seals = ahead.pop(0), self.seals + 1
-            if row[_PLACE["action"]] == seals.ACTION:
-                told = json.loads(row[_PLACE["data"]])
-                self.told[str(told["seal"])] = told["signature"]
+            if row[_PLACE["action"]] == seals.ACTION and (problem := _untold(row, before)):
+                return self._broken(seq, problem)
             self.expected, self.previous = seq + 1, row[-1]
         if len(rows) < BATCH:
             self.verdict = self._end(ahead, before)
@@ -133,7 +130,7 @@ class Walk:
             return self._broken(self.expected, f"event {self.expected} is missing")
         if self.previous != self.last_hash:
             return self._broken(self.until, "the head of the chain does not match it")
-        for problem in (self._cut_off(ahead, before), self._behind_the_head(), self._missing_seal()):
+        for problem in (self._cut_off(ahead, before), self._behind_the_head()):
             if problem:
                 return self._broken(*problem)
         if gone := guard.missing(connection):
@@ -162,21 +159,19 @@ class Walk:
             return beyond.seq, "it was added without the head of the chain"
         return None
 
-    def _missing_seal(self):
-        stored = {
-            str(number): signature
-            for number, signature in AuditSeal.objects.values_list("number", "signature")
-        }
-        for number, signature in self.told.items():
-            if stored.get(number) != signature:
-                what = "is missing" if number not in stored else "was replaced"
-                event = AuditEvent.objects.filter(action=seals.ACTION, data__seal=int(number)).first()
-                return event and event.seq, f"it tells of seal {number}, which {what}"
-        return None
-
     def _broken(self, seq, problem):
         self.verdict = Verdict(self.expected - 1, seq, problem, self.seals)
         return self.verdict
+
+
+def _untold(row, seal):
+    """What is wrong with an event that tells of a seal, `seal` being the last one up to here; '' when nothing is."""
+    told = json.loads(row[_PLACE["data"]])
+    if seal is None or seal.number < told["seal"]:
+        return f"it tells of seal {told['seal']}, which is missing"
+    if seal.signature != told["signature"]:
+        return f"it tells of seal {told['seal']}, which was replaced"
+    return ""
 
 
 def _read(first, last):

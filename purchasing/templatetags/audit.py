@@ -24,13 +24,13 @@ def _row(row, audit, purchases, requests):
     if row.stands_in_for:
         who += f", standing in for {escape(row.stands_in_for)}"
     if row.role:
-        who += _note(escape(row.role))
+        who += f' <span class="muted small">{escape(row.role)}</span>'
     if row.state:
         what = f'<span class="badge {escape(row.state)}">{escape(row.label)}</span> {what}'
     if row.note:
         what += _note(escape(row.note))
     if row.has_answer:
-        what += _note(f'<a href="{audit}{row.seq:d}/#answer">Raw answer</a>')
+        what += _note(f'<a href="{audit}{row.seq:d}/#answer">Call and raw answer</a>')
     number = request = ""
     if row.purchase:
         number = f'<a class="phone-number" href="{purchases}{row.purchase:d}/story/">{escape(row.number)}</a>'
