@@ -52,8 +52,9 @@ class Reader:
 
     def __init__(self, wanted, *, teams=None, limits=(0, LAST)):
         self.wanted, self.limits = wanted, limits
-        self.teams = None if teams is None or wanted.team in teams else tuple(teams)
-        self.is_empty = wanted.nothing or self.teams == () or limits[0] >= limits[1]
+        hidden = bool(wanted.team) and teams is not None and wanted.team not in teams
+        self.teams = None if teams is None or wanted.team else tuple(teams)
+        self.is_empty = wanted.nothing or hidden or self.teams == () or limits[0] >= limits[1]
         self.place = self._place()
 
     def _place(self):
@@ -134,17 +135,17 @@ class Reader:
                 parameters.append(connection.ops.adapt_datetimefield_value(moment))
         return texts, parameters
 
-    def _said(self, *, without=None):
+    def _said(self, *, without=None, on="e"):
         """What is searched for, looked up for one event at a time."""
         texts, parameters, number = [], [], self.wanted.number
         if number and not isinstance(without, Digits):
-            texts.append("e.phone_number LIKE %s")
+            texts.append(f"{on}.phone_number LIKE %s")
             parameters.append(f"{number}%" if number.startswith("+") else f"%{number}%")
         for word in self.wanted.words:
             if not (isinstance(without, Words) and without.prefix == word):
                 texts.append(
                     # Not EXISTS, which PostgreSQL may turn into a read of all events with the word.
-                    f"(SELECT MIN(w.word) FROM {WORDS} w WHERE w.seq = e.seq AND w.word >= %s AND w.word < %s) "
+                    f"(SELECT MIN(w.word) FROM {WORDS} w WHERE w.seq = {on}.seq AND w.word >= %s AND w.word < %s) "
                     "IS NOT NULL"
                 )
                 parameters += [word, terms.after(word)]
@@ -185,8 +186,8 @@ class Reader:
     def _near(self, way, bound, most):
         """The page, when the events that lie nearest fill it or are all there are, else None: for what is frequent."""
         nearest, parameters = self._direct(way, bound, NEAR, "e.seq, e.phone_number")
-        said, searched = self._said()
-        sql = f"SELECT e.seq, CASE WHEN {' AND '.join(said)} THEN 1 ELSE 0 END FROM ({nearest}) e"
+        said, searched = self._said(on="near")
+        sql = f"SELECT seq, CASE WHEN {' AND '.join(said)} THEN 1 ELSE 0 END FROM ({nearest}) near"
         rows = _tuples(sql, [*searched, *parameters])
         seqs = sorted((seq for seq, matches in rows if matches), reverse=way.older)[:most]
         if len(seqs) < most and len(rows) == NEAR:
