@@ -56,7 +56,8 @@ class Try:
         Returns until when it has to wait instead, or None. What others do from elsewhere does not keep people out at an
         address where they have logged in before.
         """
-        now, rows = clock.now(), self._rows()
+        rows = self._rows()
+        now = clock.now()  # after the locks: others may have counted while they were waited for
         waits = [
             row.blocked_until
             for kind, row in rows.items()

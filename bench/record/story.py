@@ -111,7 +111,7 @@ class Story:
         team = self.random.choice(self.company.teams)
         name = self.random.choice(self.company.requesters[team] + self.company.approvers[team])
         if self.random.random() < 0.1:
-            return self._event("login.failed", "not logged in", role="nobody", data={"member": name})
+            return self._event("login.failed", "somebody", role="nobody", data={"tried": name, "member": name})
         return self._event("login.succeeded", name)
 
     def _event(self, action, actor, *, role="", click=None, **details):

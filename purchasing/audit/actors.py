@@ -38,7 +38,7 @@ class Actor:
     @classmethod
     def nobody(cls, *, ip="", **details):
         """Somebody who has not logged in."""
-        return cls(name="not logged in", role="nobody", ip=ip, **details)
+        return cls(name="somebody", role="nobody", ip=ip, **details)
 
     def standing_in_for(self, principal):
         """The same person, acting for an approver who is away: both names are recorded."""

@@ -10,6 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from purchasing import logins
+from purchasing.audit import clean
 from purchasing.forms import LoginForm
 from purchasing.middleware import begin_session
 
@@ -20,7 +21,8 @@ class LogIn(views.LoginView):
     authentication_form = LoginForm
 
     def post(self, request, *args, **kwargs):
-        name, password = request.POST.get("username", "").strip(), request.POST.get("password")
+        name = clean(request.POST.get("username", ""))[:150].strip()
+        password = request.POST.get("password")
         self.attempt = logins.Try(name, request.actor) if name and password else None
         wait = self.attempt.begin() if self.attempt else None
         if wait:
@@ -33,6 +35,7 @@ class LogIn(views.LoginView):
         with transaction.atomic():
             super().form_valid(form)
             self.attempt.succeeded(form.get_user())
+        self.request.session.cycle_key()  # Django keeps it when the same person logs in once more
         begin_session(self.request)
         if unsent and unsent["user"] == form.get_user().pk:
             self.request.session["unsent"] = unsent
