@@ -75,6 +75,21 @@ def anas_pages(page, desk):
     yield links(page, r"/requests/\d+/$")[0]
 
 
+def idas_pages(page, desk):
+    """What an auditor reads."""
+    yield from (
+        "/audit/?number=x&since=soon&person=somebody",
+        "/audit/proof/",
+        "/audit/?outcome=held",
+        "/audit/",
+    )
+    yield links(page, r"/audit/\d+/$")[-1]
+    page.goto("/audit/?outcome=purchased")
+    yield links(page, r"/audit/\d+/#answer$")[0]
+    page.goto("/audit/?outcome=purchased")
+    yield links(page, r"/purchases/\d+/story/$")[0]
+
+
 def others_pages(page, desk):
     """What only a superuser sees."""
     yield from ("/", "/teams/", "/teams/sales/", "/audit/", "/approvals/", "/admin/")
@@ -87,7 +102,7 @@ def links(page, pattern):
 
 
 EXPECTED = ("status of 404", "status of 403")
-PEOPLE = [("sam", sams_pages), ("ana", anas_pages), ("root", others_pages)]
+PEOPLE = [("sam", sams_pages), ("ana", anas_pages), ("ida", idas_pages), ("root", others_pages)]
 LOOKS = [(375, "light"), (1280, "dark")]
 
 
