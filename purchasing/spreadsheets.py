@@ -2,10 +2,11 @@
 
 **The rule.** Every value is text. A spreadsheet that opens CSV decides by itself what a text is: one that begins with
 `=`, `+`, `-` or `@` it runs as a formula, and `+15551234567` becomes the number 15551234567. So in CSV a text gets an
-apostrophe in front when it begins with one of these, with an apostrophe, or with something that is no printed character
-(a tab, a line break, a blank); and an apostrophe is put before each of these signs that follows a `;`, a tab or a line
-break inside the text, because a spreadsheet may take those for the end of a cell. Whoever reads the file back takes the
-first apostrophe off. In XLSX the type of a cell says that it is text, so nothing is put in front of it.
+apostrophe in front when it begins with one of these, with an apostrophe, with quotation marks before such a sign, or
+with something that is no printed character (a tab, a line break, a blank); and an apostrophe is put before each of
+these signs that follows a `;`, a tab or a line break inside the text, because a spreadsheet may take those for the end
+of a cell. Whoever reads the file back takes the first apostrophe off. In XLSX the type of a cell says that it is text,
+so nothing is put in front of it.
 
 XLSX is written here and not by a library: XlsxWriter and openpyxl write a sheet to a file on disk and zip it when the
 last row is known, so the first byte leaves when all the work is done. A sheet is XML in a zip archive, and zipfile
@@ -17,6 +18,7 @@ import zipfile
 from xml.sax.saxutils import escape
 
 _FIRST = frozenset("=+-@'＝＋－＠\t\r\n\x0b\x0c \xa0\u3000")
+_QUOTED = re.compile(r"\"[\s\"]*[=+\-@]")  # where a quotation mark may be taken for the frame of a cell
 _INSIDE = re.compile(r"([;\t\r\n][\s\"]*)([=+\-@])")
 
 
@@ -24,7 +26,7 @@ def harmless(text):
     """A text for a cell of CSV, by the rule above."""
     if not text:
         return text
-    if text[0] in _FIRST:
+    if text[0] in _FIRST or (text[0] == '"' and _QUOTED.match(text)):
         text = f"'{text}"
     return (
         _INSIDE.sub(r"\1'\2", text) if ";" in text or "\n" in text or "\t" in text or "\r" in text else text

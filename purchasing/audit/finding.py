@@ -88,9 +88,10 @@ class Reader:
                 return Found(near)
         found, take = [], NARROWED // self.place.events_each if narrowed else 2 * most
         for _ in range(ROUNDS):
-            found += _events(*self._there(way, bound, take, COLUMNS, most - len(found)))
-            bound = self.place.reached(way, bound, take) if len(found) < most else None
-            if bound is None:
+            rows = _events(*self._there(way, bound, take, COLUMNS, most - len(found)))
+            found += [event for event in rows if event.seq is not None]
+            bound = self._end(way, rows[0].looked, rows[0].farthest, take)
+            if bound is None or len(found) == most:
                 return Found(found)
         return Found(found, reached=bound)
 
@@ -103,7 +104,8 @@ class Reader:
                 bound = rows[-1][0] if len(rows) == size else None
             else:
                 rows = _tuples(*self._there(way, bound, size, columns))
-                bound = self.place.reached(way, bound, size)
+                bound = self._end(way, *rows[0][-2:], size)
+                rows = [row[:-2] for row in rows if row[0] is not None]
             if rows:
                 yield rows
 
@@ -173,15 +175,23 @@ class Reader:
         return sql, [*parameters, *limits]
 
     def _there(self, way, bound, take, columns, most=None):
-        """What stands at the place, on the way to where `take` matches end, and is all else that it has to be."""
+        """What is at the place among its next `take` matches, and is all else that it has to be.
+
+        Each row ends with how many matches were looked at, and the farthest; there is one without an event for none.
+        """
         texts, wanted = self._conditions(self.place)
-        seqs, parameters = self.place.seqs(way, bound, take, None if texts else most)
+        clauses, parameters = self.place.matches(way, bound, take, None if texts else most)
         limit = "" if most is None else f" LIMIT {most}"
         sql = (
-            f"SELECT {columns} FROM ({seqs}) c CROSS JOIN {EVENTS} e "
-            f"WHERE {' AND '.join(['e.seq = c.seq', *texts])} ORDER BY e.seq {way.order}{limit}"
+            f"WITH {clauses} SELECT {columns}, told.looked, told.farthest FROM told LEFT JOIN ("
+            f"SELECT e.* FROM seqs CROSS JOIN {EVENTS} e WHERE {' AND '.join(['e.seq = seqs.seq', *texts])} "
+            f"ORDER BY e.seq {way.order}{limit}) e ON 1 = 1 ORDER BY e.seq {way.order}"
         )
         return sql, [*parameters, *wanted]
+
+    def _end(self, way, looked, farthest, take):
+        """Where to go on behind what was looked at; None at the end."""
+        return self.place.end(way, farthest) if looked == take else None
 
     def _near(self, way, bound, most):
         """The page, when the events that lie nearest fill it or are all there are, else None: for what is frequent."""

@@ -1,6 +1,6 @@
 """Where the numbers of events that have something in common stand in order: of a word, of a part of a phone number.
 
-Each place gives SQL for the next numbers on a way, and says how far that SQL came. `Words` and `Digits` go through the
+Each place gives SQL for the next numbers on a way, which also says how far it came. `Words` and `Digits` go through the
 segments of models/search.py: as many of them as hold `most` matches, by one look each, then all that is in these.
 """
 
@@ -63,17 +63,24 @@ class Column:
     def __init__(self, column, value):
         self.column, self.value = column, value
 
-    def seqs(self, way, bound, most, limit=None):
-        most = min(most, limit or most)
-        within, limits = way.within("seq", bound)
-        sql = f"SELECT seq FROM {EVENTS} WHERE {self.column} = %s AND {within} ORDER BY seq {way.order} LIMIT {most}"
-        return sql, [self.value, *limits]
+    def matches(self, way, bound, most, limit=None):
+        """The next `most` matches as SQL: `(WITH clauses, parameters)`.
 
-    def reached(self, way, bound, most):
-        """Where to go on behind what `seqs` gave; None at the end."""
-        sql, parameters = self.seqs(way, bound, most)
-        farthest, count = _one(f"SELECT {way.farthest}(seq), SUM(1) FROM ({sql}) lot", parameters)
-        return farthest if count == most else None
+        The clause `seqs` holds numbers of events (`limit` of them, if that is given). `told` is one row about what was
+        looked at: how many matches `looked` counts (null for none), and the `farthest`.
+        """
+        within, limits = way.within("seq", bound)
+        first = "" if limit is None else f" ORDER BY seq {way.order} LIMIT {limit}"
+        clauses = (
+            f"lot AS (SELECT seq FROM {EVENTS} WHERE {self.column} = %s AND {within} "
+            f"ORDER BY seq {way.order} LIMIT {most}), seqs AS (SELECT seq FROM lot{first}), "
+            f"told AS (SELECT SUM(1) AS looked, {way.farthest}(seq) AS farthest FROM lot)"
+        )
+        return clauses, [self.value, *limits]
+
+    def end(self, way, farthest):
+        """The bound from which it goes on behind the farthest match."""
+        return farthest
 
 
 class _InSegments:
@@ -85,37 +92,31 @@ class _InSegments:
     def __init__(self, prefix):
         self.prefix = prefix
 
-    def _hits(self, where, parameters, tail=""):
+    def matches(self, way, bound, most, limit=None):
+        """As `Column.matches`. The matches may end in the midst of a segment, which is then read as a whole."""
+        beyond, parameters, start = way.segments("s.number", bound)
+        lot, parameters = self._hits(beyond, parameters)
+        whole, more = self._hits("s.number IN (%s, (SELECT farthest FROM told))", [start])
+        found, within = self._found(way, bound)
+        first = "" if limit is None else f" LIMIT {limit}"
+        clauses = (
+            f"lot AS ({lot} ORDER BY s.number {way.order} LIMIT {most}), "
+            f"told AS (SELECT SUM(1) AS looked, {way.farthest}(number) AS farthest FROM lot), "
+            f"hits AS (SELECT number, key FROM lot WHERE number <> (SELECT farthest FROM told) UNION ALL {whole}), "
+            f"seqs AS (SELECT DISTINCT {found} ORDER BY seq {way.order}{first})"
+        )
+        return clauses, [*parameters, *more, *within]
+
+    def _hits(self, where, parameters):
         sql = (
             f"SELECT s.number AS number, m.{self.key} AS key FROM {SEGMENTS} s CROSS JOIN {self.table} m "
-            f"WHERE {where} AND m.segment = s.number AND m.{self.match} >= %s AND m.{self.match} < %s{tail}"
+            f"WHERE {where} AND m.segment = s.number AND m.{self.match} >= %s AND m.{self.match} < %s"
         )
         return sql, [*parameters, self.prefix, terms.after(self.prefix)]
 
-    def _lot(self, way, bound, most):
-        """The next `most` matches beyond the segment where `bound` is, and that segment's number."""
-        beyond, parameters, start = way.segments("s.number", bound)
-        return *self._hits(beyond, parameters, f" ORDER BY s.number {way.order} LIMIT {most}"), start
-
-    def reached(self, way, bound, most):
-        """Where to go on behind what `seqs` gave; None at the end."""
-        sql, parameters, _ = self._lot(way, bound, most)
-        farthest, count = _one(f"SELECT {way.farthest}(number), SUM(1) FROM ({sql}) lot", parameters)
-        return way.end_of(farthest) if count == most else None
-
-    def seqs(self, way, bound, most, limit=None):
-        lot, parameters, start = self._lot(way, bound, most)
-        # The lot may end in the midst of its farthest segment, which is read again as a whole.
-        whole, more = self._hits("s.number IN (%s, (SELECT number FROM farthest))", [start])
-        found, within = self._found(way, bound)
-        sql = (
-            f"WITH lot AS ({lot}), farthest AS (SELECT {way.farthest}(number) AS number FROM lot), hits AS ("
-            f"SELECT number, key FROM lot WHERE number <> (SELECT number FROM farthest) UNION ALL {whole}) "
-            f"SELECT DISTINCT {found} ORDER BY seq {way.order}"
-        )
-        if limit is not None:
-            sql = f"{sql} LIMIT {limit}"
-        return sql, [*parameters, *more, *within]
+    def end(self, way, farthest):
+        """The bound from which it goes on behind the farthest segment."""
+        return way.end_of(farthest)
 
 
 class Words(_InSegments):

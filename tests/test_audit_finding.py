@@ -330,7 +330,8 @@ class TestQueries:
                 assert not re.search(r"(?i)\bcount\s*\(|\boffset\b", sql), name
                 if connection.vendor == "sqlite":  # its plan does not depend on how many events there are
                     plan = plan_of(sql)
-                    assert not re.search(r"SCAN (e|w|m|purchasing_audit(event|word|digits))\b", plan), (
+                    # The page that was found, joined to what is told of it, is no table.
+                    assert not re.search(r"SCAN (e(?! LEFT-JOIN)|w|m|purchasing_audit(event|word|digits))\b", plan), (
                         name,
                         plan,
                     )
