@@ -74,6 +74,11 @@ except ValueError:
 if not API_KEY_ENCRYPTION_KEYS:
     raise ImproperlyConfigured("API_KEY_ENCRYPTION_KEYS is empty: without it no API key can be stored.")
 
+# Sign the record's seals, newest first. Without it SECRET_KEY does; who replaces that names the old one here.
+AUDIT_SEAL_KEYS = [key.strip() for key in env.list("AUDIT_SEAL_KEYS", default=[]) if key.strip()] or [
+    SECRET_KEY
+]
+
 # --- Django -------------------------------------------------------------------------------------------------------
 
 DEBUG = env.bool("DEBUG", default=False)
@@ -83,7 +88,7 @@ SITE_URL = env("SITE_URL", default="http://127.0.0.1:8000").rstrip("/")
 HTTPS = SITE_URL.startswith("https://")
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "purchasing.apps.DeskAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -108,6 +113,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "purchasing.middleware.SecretsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "purchasing.middleware.SessionMiddleware",
     "purchasing.middleware.LoginRequiredMiddleware",
     "purchasing.middleware.ActorMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -140,7 +146,8 @@ AUTH_USER_MODEL = "purchasing.User"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "purchasing:home"
 LOGOUT_REDIRECT_URL = "login"
-SESSION_COOKIE_AGE = 8 * 60 * 60  # seconds
+SESSION_COOKIE_AGE = SESSION_LIFE = 8 * 60 * 60  # seconds after which a log-in ends, whatever is done
+SESSION_IDLE = 30 * 60  # seconds without a click
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -161,6 +168,12 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 X_FRAME_OPTIONS = "DENY"
+# How many proxies in front add to X-Forwarded-For. At 0 nobody is believed but who connects; with https:// in SITE_URL
+# that is the proxy for everybody, so log-ins are then slowed down by account alone.
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
+ADDRESS_IS_OF_PROXY = HTTPS and not TRUSTED_PROXIES
+if TRUSTED_PROXIES < 0:
+    raise ImproperlyConfigured("TRUSTED_PROXIES is a number of proxies: 0 or more.")
 SECURE_REFERRER_POLICY = "same-origin"
 if HTTPS:  # a proxy in front ends TLS and sets X-Forwarded-Proto (README)
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

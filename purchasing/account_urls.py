@@ -4,15 +4,15 @@ from django.contrib.auth import views
 from django.contrib.auth.decorators import login_not_required
 from django.urls import path
 
-from purchasing.forms import LoginForm
-from purchasing.views import mail
+from purchasing.views import accounts, mail
 from purchasing.views.people import Welcome
 
 urlpatterns = [
-    path("login/", views.LoginView.as_view(authentication_form=LoginForm), name="login"),
-    path("logout/", views.LogoutView.as_view(), name="logout"),
-    path("password/", views.PasswordChangeView.as_view(), name="password_change"),
+    path("login/", accounts.LogIn.as_view(), name="login"),
+    path("logout/", accounts.LogOut.as_view(), name="logout"),
+    path("password/", accounts.ChangePassword.as_view(), name="password_change"),
     path("password/done/", views.PasswordChangeDoneView.as_view(), name="password_change_done"),
     path("welcome/<uidb64>/<token>/", login_not_required(Welcome.as_view()), name="welcome"),
+    path("unsent/", accounts.unsent, name="unsent"),
     path("mail/", mail.choose, name="mail-settings"),
 ]

@@ -2,8 +2,11 @@
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import Group
 
 from purchasing import models
+
+admin.site.unregister(Group)  # roles are memberships; a group would be changed here and recorded nowhere
 
 
 class Window(admin.ModelAdmin):
@@ -24,7 +27,15 @@ class Window(admin.ModelAdmin):
 @admin.register(models.AuditEvent)
 class AuditEventWindow(Window):
     list_display = ["seq", "at", "actor_name", "action", "phone_number", "team", "note"]
+    list_select_related = ["team"]
+    list_per_page = 50
     ordering = ["-seq"]
+
+
+@admin.register(models.AuditSeal)
+class AuditSealWindow(Window):
+    list_display = ["number", "at", "seq", "hash", "public_key"]
+    ordering = ["-number"]
 
 
 @admin.register(models.Purchase)

@@ -1,6 +1,7 @@
 """The application's registration with Django."""
 
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin
 from django.db.models.signals import post_migrate
 
 
@@ -8,9 +9,17 @@ class PurchasingConfig(AppConfig):
     """Number Desk's one application."""
 
     name = "purchasing"
+    default = True
     verbose_name = "Number Desk"
 
     def ready(self):
         from purchasing.models import make_single_rows
 
         post_migrate.connect(make_single_rows, sender=self)
+
+
+class DeskAdminConfig(admin.AdminConfig):
+    """`django.contrib.admin` with our site."""
+
+    default = False
+    default_site = "purchasing.admin_site.Site"

@@ -1,6 +1,7 @@
 """What every page knows."""
 
 from django.conf import settings
+from django.db.models import Value
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
@@ -11,34 +12,42 @@ from purchasing.states import Role
 
 def desk(request):
     """The navigation, and the banners about the sandbox and a stop of all buying."""
+    frame = SimpleLazyObject(lambda: _frame(request.user))
     return {
         "sandbox": settings.SANDBOX,
         "currency": settings.CURRENCY,
-        "nav": SimpleLazyObject(lambda: _nav(request)),
-        "buying_stopped": SimpleLazyObject(lambda: _stopped(request)),
+        "nav": SimpleLazyObject(lambda: _nav(request, frame["role"])),
+        "buying_stopped": SimpleLazyObject(
+            lambda: f"All buying is stopped: {frame['stop'][0]}" if frame["stop"] else ""
+        ),
     }
 
 
-def _stopped(request):
-    if not request.user.is_authenticated:
-        return ""
-    row = Desk.objects.get(pk=Desk.ONLY)
-    return f"All buying is stopped: {row.stop_reason}" if row.stopped_at else ""
+def _frame(user):
+    """What every page asks for, in one query: the person's roles, and why all buying is stopped."""
+    found = {"role": [], "stop": []}
+    if user.is_authenticated:
+        stops = Desk.objects.filter(pk=Desk.ONLY, stopped_at__isnull=False)
+        roles = Membership.objects.filter(user=user).order_by()
+        stops = stops.values_list(Value("stop"), "stop_reason")
+        for kind, text in roles.values_list(Value("role"), "role").union(stops, all=True):
+            found[kind].append(text)
+    return found
 
 
-def _nav(request):
-    user = request.user
+def _nav(request, roles):
+    user, roles = request.user, set(roles)
     if not user.is_authenticated:
         return []
-    roles = set(Membership.objects.filter(user=user).values_list("role", flat=True))
     entries = [("Home", "home", 0)]
     if user.is_superuser or Role.REQUESTER in roles:
         entries.append(("Find numbers", "find", 0))
         entries.append(("Paste numbers", "paste", 0))
     entries.append(("Requests", "requests", 0))
-    if rules.decides_somewhere(user):
+    member = user.is_superuser or roles  # who is in no team decides nothing
+    if member and rules.decides_somewhere(user):
         entries.append(("Approvals", "approvals", selectors.requests_to_decide(user).count()))
-    held = selectors.held_for(user).count()
+    held = selectors.held_for(user).count() if user.is_superuser or roles - {Role.REQUESTER} else 0
     if held:
         entries.append(("Decisions", "held", held))
     entries.append(("Numbers", "numbers", 0))

@@ -1,46 +1,92 @@
-"""The SQL triggers that keep audit events as they were written: what the migration runs, and what puts them back.
+"""The SQL triggers that keep the record as it was written: what the migrations run, and what puts them back.
 
-A later migration that touches the table must end with `ON`: on SQLite every remake of a table drops its triggers
-without a word (`tests/test_guard.py` notices).
+A later migration that touches one of these tables must end with `switch_on`: on SQLite every remake of a table drops
+its triggers without a word (`tests/test_guard.py` notices).
 """
 
-_TABLE = "purchasing_auditevent"
+_EVENTS = "purchasing_auditevent"
 _WORDS = "audit events are only ever added"
+# Each table with the short name of its triggers and the column that numbers its rows.
+TABLES = {
+    _EVENTS: ("audit", "seq"),
+    "purchasing_auditseal": ("audit_seal", "number"),
+    "purchasing_auditsegment": ("audit_segment", "number"),
+    "purchasing_auditstretch": ("audit_stretch", "first_seq"),
+    "purchasing_auditword": ("audit_word", "id"),
+    "purchasing_auditdigits": ("audit_digits", "id"),
+}
 
-ON = {
-    "sqlite": [
-        f"CREATE TRIGGER IF NOT EXISTS audit_no_update BEFORE UPDATE ON {_TABLE} "
-        f"BEGIN SELECT RAISE(ABORT, '{_WORDS}'); END",
-        f"CREATE TRIGGER IF NOT EXISTS audit_no_delete BEFORE DELETE ON {_TABLE} "
-        f"BEGIN SELECT RAISE(ABORT, '{_WORDS}'); END",
+
+def _on_sqlite(table, name, number):
+    refuse = f"BEGIN SELECT RAISE(ABORT, '{_WORDS}'); END"
+    return [
+        f"CREATE TRIGGER IF NOT EXISTS {name}_no_update BEFORE UPDATE ON {table} {refuse}",
+        f"CREATE TRIGGER IF NOT EXISTS {name}_no_delete BEFORE DELETE ON {table} {refuse}",
         # INSERT OR REPLACE passes the two above. The row it replaces may be named by its hidden rowid as well.
-        f"CREATE TRIGGER IF NOT EXISTS audit_no_replace BEFORE INSERT ON {_TABLE} "
-        f"WHEN EXISTS (SELECT 1 FROM {_TABLE} WHERE seq = NEW.seq OR rowid = NEW.rowid) "
-        f"BEGIN SELECT RAISE(ABORT, '{_WORDS}'); END",
-    ],
-    "postgresql": [
+        f"CREATE TRIGGER IF NOT EXISTS {name}_no_replace BEFORE INSERT ON {table} "
+        f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {number} = NEW.{number} OR rowid = NEW.rowid) {refuse}",
+    ]
+
+
+def _on_postgresql(table, name, number):
+    return [
         f"CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS "
         f"$$ BEGIN RAISE EXCEPTION '{_WORDS}' USING ERRCODE = 'integrity_constraint_violation'; END $$",
-        f"CREATE OR REPLACE TRIGGER audit_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {_TABLE} "
+        f"CREATE OR REPLACE TRIGGER {name}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
         f"FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()",
-    ],
-}
-OFF = {
-    "sqlite": [
-        f"DROP TRIGGER IF EXISTS {name}"
-        for name in ("audit_no_update", "audit_no_delete", "audit_no_replace")
-    ],
-    "postgresql": [f"DROP TRIGGER IF EXISTS audit_no_change ON {_TABLE}"],
-}
+    ]
+
+
+def _off_sqlite(table, name, number):
+    return [f"DROP TRIGGER IF EXISTS {trigger}" for trigger in names("sqlite", table)]
+
+
+def _off_postgresql(table, name, number):
+    return [f"DROP TRIGGER IF EXISTS {trigger} ON {table}" for trigger in names("postgresql", table)]
+
+
+def names(vendor, table):
+    """The names of the triggers that stand on `table`."""
+    name, _ = TABLES[table]
+    endings = ("no_update", "no_delete", "no_replace") if vendor == "sqlite" else ("no_change",)
+    return [f"{name}_{ending}" for ending in endings]
+
+
+_MAKE = {"sqlite": (_on_sqlite, _off_sqlite), "postgresql": (_on_postgresql, _off_postgresql)}
+
+
+def _statements(which, vendor, tables):
+    return [sql for table in tables for sql in _MAKE[vendor][which](table, *TABLES[table])]
+
+
+ON = {vendor: _statements(0, vendor, TABLES) for vendor in _MAKE}
+OFF = {vendor: _statements(1, vendor, TABLES) for vendor in _MAKE}
 
 
 def switch_on(apps, schema_editor):
-    """For `RunPython`: put the triggers in place on the database that is being migrated."""
-    for statement in ON[schema_editor.connection.vendor]:
-        schema_editor.execute(statement)
+    """For `RunPython`: put the triggers in place on the database that is being migrated, as far as it is."""
+    _run(schema_editor, 0)
 
 
 def switch_off(apps, schema_editor):
     """For `RunPython`, backwards."""
-    for statement in OFF[schema_editor.connection.vendor]:
+    _run(schema_editor, 1)
+
+
+def _run(schema_editor, which):
+    connection = schema_editor.connection
+    there = set(connection.introspection.table_names())
+    for statement in _statements(which, connection.vendor, [table for table in TABLES if table in there]):
         schema_editor.execute(statement)
+
+
+def missing(connection):
+    """The names of the triggers that should stand in the database and do not, or are switched off."""
+    if connection.vendor == "sqlite":
+        sql = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+    else:
+        sql = "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('O', 'A')"
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        there = {name for (name,) in cursor.fetchall()}
+    return [name for table in TABLES for name in names(connection.vendor, table) if name not in there]

@@ -1,13 +1,18 @@
 """What happens around every view."""
 
+import contextlib
+import ipaddress
+import time
+
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.middleware import LoginRequiredMiddleware as DjangoLoginRequired
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.http import QueryDict
 from django.shortcuts import render
-from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.http import HttpResponseClientRedirect, reswap
 
 from purchasing import audit
 from purchasing.redaction import holds_secret, redact
@@ -90,12 +95,116 @@ class LoginRequiredMiddleware(DjangoLoginRequired):
 
 
 class ActorMiddleware:
-    """`request.actor`: who acts in this request, for the audit record."""
+    """`request.actor`: who acts in this request, for the audit record. The answer names its click."""
 
     def __init__(self, get_response):
         self.get_response = get_response
 
     def __call__(self, request):
-        if request.user.is_authenticated:
-            request.actor = audit.Actor.person(request.user, ip=request.META.get("REMOTE_ADDR", ""))
+        ip = address_of(request)
+        person = request.user.is_authenticated
+        request.actor = audit.Actor.person(request.user, ip=ip) if person else audit.Actor.nobody(ip=ip)
+        response = self.get_response(request)
+        response["X-Request-ID"] = request.actor.click
+        return response
+
+
+def address_of(request):
+    """Where a request came from: as the last of our TRUSTED_PROXIES saw it, else whoever connected to us.
+
+    What X-Forwarded-For says further to the left was written by whoever sent the request, and counts for nothing.
+    """
+    if settings.TRUSTED_PROXIES:
+        told = [part.strip() for part in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")]
+        if len(told) >= settings.TRUSTED_PROXIES:
+            with contextlib.suppress(ValueError):
+                return str(ipaddress.ip_address(told[-settings.TRUSTED_PROXIES]))
+    return request.META.get("REMOTE_ADDR", "")
+
+
+class SessionMiddleware:
+    """Ends a log-in after half an hour without a click, and after eight hours in any case.
+
+    What an open page asks for by itself is no click, and it is not sent away from what somebody is typing into it. What
+    was typed into a form that is sent too late is kept until the same person has logged in again (`unsent`).
+    """
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
         return self.get_response(request)
+
+    def process_view(self, request, view, args, kwargs):
+        if not request.user.is_authenticated:
+            return None
+        session, now = request.session, int(time.time())
+        polled = is_polled(request)
+        if "began_at" not in session:
+            begin_session(request)
+        elif not (
+            -CLOCKS < now - session["seen_at"] <= settings.SESSION_IDLE
+            and -CLOCKS < now - session["began_at"] <= settings.SESSION_LIFE
+        ):
+            if polled:
+                return _run_out(request)
+            _end(request, view)
+        elif not polled and now - session["seen_at"] >= NOTED_EVERY:
+            session["seen_at"] = now
+        return None
+
+
+CLOCKS = 300  # seconds by which the clocks of our machines may differ
+NOTED_EVERY = 60  # seconds; not each click writes the session
+KEPT_FOR = (
+    3 * 24 * 3600
+)  # seconds that a session is known after its log-in has run out, for what was typed in it
+LONGEST_UNSENT = 2_000_000  # characters
+
+
+def begin_session(request):
+    """Begin a log-in in the session of this request."""
+    request.session["began_at"] = request.session["seen_at"] = int(time.time())
+    request.session.set_expiry(KEPT_FOR)
+
+
+def is_polled(request):
+    """Whether an open page asks by itself: addresses that are polled have such names."""
+    name = request.resolver_match.url_name or ""
+    return (
+        bool(getattr(request, "htmx", False))
+        and request.method == "GET"
+        and name.endswith(("-live", "-news"))
+    )
+
+
+def _run_out(request):
+    """An answer that ends the polling and says why, and leaves the page as it is."""
+    response = render(request, "partials/run_out.html", status=286)
+    return reswap(response, "none")
+
+
+def _end(request, view):
+    """Log the person out; what they just sent is kept."""
+    unsent = _unsent(request, view)
+    request.session.flush()
+    request.user = AnonymousUser()
+    request.actor = audit.Actor.nobody(ip=request.actor.ip, click=request.actor.click)
+    if unsent:
+        request.session["unsent"] = unsent
+
+
+def _unsent(request, view):
+    """A form that came too late, for its person alone: no passwords, no keys, no files."""
+    if request.method != "POST" or getattr(view, "takes_secrets", False):
+        return None
+    if not getattr(view, "login_required", True):
+        return None
+    fields = [
+        (name, value)
+        for name, values in request.POST.lists()
+        if name != "csrfmiddlewaretoken" and "password" not in name
+        for value in values
+    ]
+    fits = sum(len(name) + len(value) for name, value in fields) <= LONGEST_UNSENT
+    return {"user": request.user.pk, "to": request.get_full_path(), "fields": fields if fits else None}

@@ -204,11 +204,3 @@ def may_manage(user, team):
 def may_stop_all(user):
     """Superusers stop all buying, and let it go on."""
     return user.is_active and user.is_superuser
-
-
-def role_in_words(user, team=None):
-    """The roles of `user`, for the record: 'approver, admin'."""
-    if user.is_superuser:
-        return "superuser"
-    held = sorted(roles(user, team)) if team else []
-    return ", ".join(held or (["auditor"] if user.is_auditor else []))

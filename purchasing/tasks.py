@@ -2,7 +2,7 @@
 
 from django_tasks import task
 
-from purchasing import aftercare, costs, evidence, finding, notifications, procurement
+from purchasing import aftercare, checks, costs, evidence, finding, notifications, procurement
 
 
 @task(queue_name="purchases", priority=50)
@@ -47,3 +47,9 @@ def send_mails():
     notifications.collect()
     notifications.send()
     notifications.forget_old()
+
+
+@task(priority=-60)
+def check_record(check_id):
+    """Check the audit record for some seconds, and go on later."""
+    checks.go_on(check_id)

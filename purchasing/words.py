@@ -1,9 +1,11 @@
 """What happened, in sentences for staff: events, waiting purchases, money, phone numbers and countries."""
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from functools import lru_cache
 from itertools import groupby
 
 import phonenumbers
@@ -57,7 +59,7 @@ EVENTS = {
     "member.changed": "set password and role of {member}: {role}",
     "key.tested": "tested the API key …{key} of {team}",
     "key.not_stored": "tried to store an API key for {team}, which was not taken",
-    "key.scope_said": "said that the API key …{key} of {team} is for {scope}",
+    "key.scope_said": "said what the API key …{key} of {team} is for: {scope}",
     "key.removed": "took the API key …{key} of {team} out of use",
     "key.wiped": "forgot the API key …{key} of {team}, which nothing needs any more",
     "key.reencrypted": "encrypted all stored API keys with the newest encryption key: {count}",
@@ -75,7 +77,34 @@ EVENTS = {
     "papers.changed": "changed the papers “{papers}” for {what} in the register of {team}",
     "papers.removed": "took the papers “{papers}” for {what} out of the register of {team}",
     "member.mail_changed": "changed the mail settings of {member}",
+    "member.password_changed": "changed the password of {member}",
+    "login.succeeded": "logged in",
+    "login.failed": "tried to log in as {tried} and did not get in",
+    "login.blocked": "tried to log in as {tried} too often, and has to wait",
+    "login.ended": "logged out",
+    "audit.exported": "exported events as {format}: {filter}",
+    "audit.verified": "checked the whole record: {result}",
+    "audit.sealed": "sealed the record at event {event}",
 }
+# How actions are grouped where one is chosen: by the word before the dot.
+GROUPS = {
+    "Requests and numbers": ("request", "purchase", "attempt"),
+    "Teams and people": ("team", "stand_in", "papers", "member"),
+    "API keys and IdentityCall": ("key", "provider", "desk"),
+    "Log-ins and the record": ("login", "audit"),
+}
+_ANY = {
+    "number": "a number",
+    "team": "a team",
+    "member": "somebody",
+    "stand_in": "somebody",
+    "approver": "an approver",
+    "tried": "somebody",
+}
+# What only one event of a kind says: ' as {role}', ' “{papers}”', ' …{key}'.
+_DETAIL = re.compile(
+    r"( (is )?(as|at event|by|for|from|to|of))? ?[“…]*\{(?!(" + "|".join(_ANY) + r")\})\w+\}”?"
+)
 
 
 @dataclass(frozen=True)
@@ -98,6 +127,25 @@ def grouped(events):
 
 def _as_one(event):
     return (event.click or event.seq, event.action, event.was, event.note, event.on_behalf_of)
+
+
+def actions():
+    """Every action as something to choose, in groups: `[(group, [(action, words)])]`."""
+    grouped_actions = [
+        (group, [action for action in EVENTS if action.partition(".")[0] in kinds])
+        for group, kinds in GROUPS.items()
+    ]
+    return [
+        (group, [(action, action_in_words(action)) for action in some]) for group, some in grouped_actions
+    ]
+
+
+def action_in_words(action):
+    """What kind of event it is: 'Approved a number'."""
+    words = EVENTS.get(action, action.replace(".", " ").replace("_", " "))
+    words = _DETAIL.sub("", words).format_map(_ANY).replace("the team a team", "a team")
+    words = words.partition(";")[0].rstrip(": ")
+    return words[:1].upper() + words[1:]
 
 
 def sentence(event, number=None):
@@ -132,6 +180,7 @@ def listed(names):
     return f"{', '.join(others)} and {last}" if others else last
 
 
+@lru_cache(maxsize=10_000)
 def phone(number):
     """A phone number as people read it: +44 20 7946 0018."""
     try:
@@ -154,6 +203,11 @@ def kind_of_numbers(country_code, number_type):
 def day(date):
     """A day as people read it: 3 May 2027."""
     return f"{date.day} {date:%B %Y}"
+
+
+def moment(at):
+    """A time to the second as people read it: 3 May 2027, 14:03:22."""
+    return f"{at.day} {at:%b %Y, %H:%M:%S}"
 
 
 def money(cost):

@@ -23,7 +23,7 @@ from django_tasks import TaskResultStatus
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import draining, evidence, keys, notifications, wake
+from purchasing import audit, draining, evidence, keys, logins, notifications, wake
 from purchasing.models import Draft, Paste
 
 log = logging.getLogger(__name__)
@@ -114,6 +114,8 @@ class Sweeper(threading.Thread):
             if pruned is None or time.monotonic() - pruned >= PRUNE_EVERY:
                 self._undisturbed(prune)
                 self._undisturbed(keys.wipe_unneeded)
+                self._undisturbed(logins.forget_old)
+                self._undisturbed(audit.seal_if_due)
                 pruned = time.monotonic()
             self._over.wait(wake.SWEEP_EVERY)
         connection.close()

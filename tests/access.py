@@ -53,6 +53,7 @@ from tests.provider import offer, owned
 # The cells:
 #   login      redirected to the log-in page          done       redirected, and something was changed
 #   302        redirected, and nothing was changed    a number   that status, and nothing was changed
+#   file       a file; only the record says so        noted      200; only the record, and the count of such log-ins
 # A method that does not stand here answers 405, and changes nothing.
 TABLE = """
 address                           method nobody other asker colleague approver own   stand_in admin auditor root  gone
@@ -63,6 +64,15 @@ purchasing:requests               GET    login  200   200   200       200      2
 purchasing:numbers                GET    login  200   200   200       200      200   200      200   200     200   login
 purchasing:audit                  GET    login  200   200   200       200      200   200      200   200     200   login
 purchasing:teams                  GET    login  200   200   200       200      200   200      200   200     200   login
+
+purchasing:audit-event            GET    login  404   200   200       200      200   200      200   200     200   login
+purchasing:audit-csv              GET    login  file  file  file      file     file  file     file  file    file  login
+purchasing:audit-jsonl            GET    login  file  file  file      file     file  file     file  file    file  login
+purchasing:audit-xlsx             GET    login  file  file  file      file     file  file     file  file    file  login
+purchasing:audit-proof            GET    login  403   403   403       403      403   403      403   200     200   login
+purchasing:audit-proof-live       GET    login  403   403   403       403      403   403      403   200     200   login
+purchasing:audit-check            POST   login  403   403   403       403      403   403      403   done    done  login
+purchasing:story                  GET    login  404   200   200       200      200   200      200   200     200   login
 
 purchasing:paste                  GET    login  200   200   200       403      200   200      403   403     200   login
 purchasing:paste                  POST   login  done  done  done      403      done  done     403   403     done  login
@@ -140,13 +150,15 @@ purchasing:stop-all               POST   login  403   403   403       403      4
 purchasing:go-on-all              POST   login  403   403   403       403      403   403      403   403     done  login
 
 login                             GET    200    200   200   200       200      200   200      200   200     200   200
-login                             POST   200    200   200   200       200      200   200      200   200     200   200
+login                             POST   noted  noted noted noted     noted    noted noted    noted noted   noted noted
 login                             PUT    200    200   200   200       200      200   200      200   200     200   200
-logout                            POST   login  302   302   302       302      302   302      302   302     302   login
+logout                            POST   login  done  done  done      done     done  done     done  done    done  login
 password_change                   GET    login  200   200   200       200      200   200      200   200     200   login
 password_change                   POST   login  done  done  done      done     done  done     done  done    done  login
 password_change                   PUT    login  200   200   200       200      200   200      200   200     200   login
 password_change_done              GET    login  200   200   200       200      200   200      200   200     200   login
+unsent                            GET    login  302   302   302       302      302   302      302   302     302   login
+unsent                            POST   login  302   302   302       302      302   302      302   302     302   login
 welcome                           GET    200    200   200   200       200      200   200      200   200     200   200
 welcome                           POST   200    200   200   200       200      200   200      200   200     200   200
 
@@ -393,7 +405,9 @@ class Scene:
             return reverse(address, args=[self.unwatchable.pk])
         if name == "purchase-release":
             return reverse(address, args=[self.bought.pk])
-        if name.startswith("purchase"):
+        if name == "audit-event":
+            return reverse(address, args=[self.request.events.first().pk])
+        if name.startswith("purchase") or name == "story":
             return reverse(address, args=[self.doubtful.pk])
         if name == "request" or name.startswith("request-"):
             return reverse(address, args=[self.request.pk])

@@ -108,16 +108,37 @@ def test_what_events_point_to_cannot_be_removed(team):
         Team.objects.filter(pk=team.pk).delete()
 
 
-def test_migrating_all_the_way_leaves_the_triggers_in_place():
+@pytest.mark.parametrize("table", guard.TABLES)
+def test_migrating_all_the_way_leaves_the_triggers_in_place(table):
     if connection.vendor == "sqlite":
         sql = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s"
-        wanted = {"audit_no_update", "audit_no_delete", "audit_no_replace"}
+        wanted = {"no_update", "no_delete", "no_replace"}
     else:
         sql = "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled = 'O' AND tgrelid = %s::regclass"
-        wanted = {"audit_no_change"}
+        wanted = {"no_change"}
+    short, _ = guard.TABLES[table]
     with connection.cursor() as cursor:
-        cursor.execute(sql, [TABLE])
-        assert {name for (name,) in cursor.fetchall()} == wanted
+        cursor.execute(sql, [table])
+        assert {name for (name,) in cursor.fetchall()} == {f"{short}_{name}" for name in wanted}
+    assert guard.missing(connection) == []
+
+
+@pytest.mark.parametrize("table", [table for table in guard.TABLES if table != TABLE])
+def test_what_belongs_to_the_record_is_only_ever_added_as_well(table):
+    audit.seal(actor=factories.SYSTEM)
+    team = Team.objects.get()
+    factories.request(team, factories.member("sam", team, "requester"), ["+12125550101"])
+    _, number = guard.TABLES[table]
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT MIN({number}) FROM {table}")
+        assert cursor.fetchone()[0] is not None
+    ways = [f"UPDATE {table} SET {number} = {number}", f"DELETE FROM {table}"]
+    if connection.vendor == "sqlite":
+        ways.append(f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}")
+    else:
+        connection.check_constraints()
+        ways.append(f"TRUNCATE {table}")
+    assert [refused(sql) for sql in ways] == [True] * 3
 
 
 def test_the_lists_of_the_guard_switch_off_what_they_switch_on(events):

@@ -1,7 +1,10 @@
 """Everything Number Desk keeps."""
 
-from purchasing.models.audit import AuditEvent, AuditHead
+from django.apps import apps as registry
+
+from purchasing.models.audit import AuditCheck, AuditEvent, AuditHead, AuditSeal
 from purchasing.models.drafts import Draft, Paste
+from purchasing.models.logins import FailedLogins
 from purchasing.models.mail import Mail, MailCursor
 from purchasing.models.papers import RequirementGroup
 from purchasing.models.provider import OfferLook, OwnedRead, VirtualNumber
@@ -13,16 +16,24 @@ from purchasing.models.purchases import (
     RequestVersion,
     SeenVersion,
 )
+from purchasing.models.search import AuditDigits, AuditSegment, AuditStretch, AuditWord
 from purchasing.models.teams import ApiKey, Desk, Membership, StandIn, Team, User
 
 __all__ = [
     "ApiKey",
     "Approval",
     "Attempt",
+    "AuditCheck",
+    "AuditDigits",
     "AuditEvent",
     "AuditHead",
+    "AuditSeal",
+    "AuditSegment",
+    "AuditStretch",
+    "AuditWord",
     "Desk",
     "Draft",
+    "FailedLogins",
     "Mail",
     "MailCursor",
     "Membership",
@@ -41,11 +52,11 @@ __all__ = [
 ]
 
 
-def make_single_rows(**kwargs):
+def make_single_rows(apps=registry, **kwargs):
     """Make the rows that exist exactly once (after each migration, and after each flush of a test)."""
-    head, _ = AuditHead.objects.get_or_create(pk=AuditHead.ONLY)
-    Desk.objects.get_or_create(pk=Desk.ONLY)
-    migrated = kwargs.get("apps")
-    if migrated is None or "mailcursor" in migrated.all_models["purchasing"]:  # not on the way back
+    models = apps.all_models["purchasing"]  # as they are at this point of the migrations
+    head, _ = models["audithead"].objects.get_or_create(pk=AuditHead.ONLY)
+    models["desk"].objects.get_or_create(pk=Desk.ONLY)
+    if "mailcursor" in models:
         # What happened before there were mails is not told any more.
-        MailCursor.objects.get_or_create(pk=MailCursor.ONLY, defaults={"seq": head.seq})
+        models["mailcursor"].objects.get_or_create(pk=MailCursor.ONLY, defaults={"seq": head.seq})

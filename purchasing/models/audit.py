@@ -1,4 +1,4 @@
-"""The record: events that are only ever added, each holding the hash of the one before it."""
+"""The record: events that are only ever added, each holding the hash of the one before it, and their seals."""
 
 from django.db import models
 
@@ -7,30 +7,45 @@ from purchasing.models.teams import Team, User
 
 
 class AuditHead(models.Model):
-    """The end of the chain: the number and hash of the newest event. Locked last in every transaction."""
+    """The end of the chain: the number and hash of the newest event. Locked last in every transaction.
+
+    `quarter` is the quarter of an hour (counted from 1970) in which the newest event happened, `reached` the latest
+    that any event did: more than `quarter` only after a clock went back. See `AuditStretch`.
+    """
 
     ONLY = 1
 
     seq = models.BigIntegerField(default=0)
     hash = models.CharField(max_length=64, default="0" * 64)
+    quarter = models.BigIntegerField(default=0)
+    reached = models.BigIntegerField(default=0)
+
+
+def _reference(to, name="+", **options):
+    """A foreign key of an event. It has no index of its own: those of the class are for how events are looked up."""
+    return models.ForeignKey(to, models.PROTECT, null=True, related_name=name, db_index=False, **options)
 
 
 class AuditEvent(models.Model):
-    """One thing that happened. `audit.record` alone adds one; SQL triggers refuse every change (see guard.py)."""
+    """One thing that happened. `audit.record` alone adds one; SQL triggers refuse every change (see guard.py).
+
+    Each combination of person, action and team has an index of its own that ends with the number, so that the newest
+    50 of any filter are read where they stand, in order, out of any number of events.
+    """
 
     seq = models.BigIntegerField(primary_key=True)
     at = models.DateTimeField()
     action = models.CharField(max_length=50)
-    actor = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
+    actor = _reference(User)
     actor_name = models.CharField(max_length=150)
     actor_role = models.CharField(max_length=50, blank=True)
     on_behalf_of = models.CharField(max_length=150, blank=True)
     ip = models.CharField(max_length=45, blank=True)
     click = models.CharField(max_length=36, blank=True)
-    team = models.ForeignKey(Team, models.PROTECT, null=True, related_name="+")
-    request = models.ForeignKey(PurchaseRequest, models.PROTECT, null=True, related_name="events")
-    purchase = models.ForeignKey(Purchase, models.PROTECT, null=True, related_name="events")
-    attempt = models.ForeignKey(Attempt, models.PROTECT, null=True, related_name="+")
+    team = _reference(Team)
+    request = _reference(PurchaseRequest, "events")
+    purchase = _reference(Purchase, "events")
+    attempt = _reference(Attempt)
     phone_number = models.CharField(max_length=16, blank=True)
     was = models.CharField(max_length=50, blank=True)
     became = models.CharField(max_length=50, blank=True)
@@ -44,7 +59,15 @@ class AuditEvent(models.Model):
         indexes = [
             models.Index(fields=["purchase", "seq"], name="event_by_purchase"),
             models.Index(fields=["request", "seq"], name="event_by_request"),
+            models.Index(fields=["phone_number", "seq"], name="event_by_number"),
+            models.Index(fields=["click", "seq"], name="event_by_click"),
             models.Index(fields=["team", "-seq"], name="event_by_team"),
+            models.Index(fields=["actor_name", "seq"], name="event_by_person"),
+            models.Index(fields=["action", "seq"], name="event_by_action"),
+            models.Index(fields=["actor_name", "action", "seq"], name="event_by_person_action"),
+            models.Index(fields=["team", "actor_name", "seq"], name="event_by_team_person"),
+            models.Index(fields=["team", "action", "seq"], name="event_by_team_action"),
+            models.Index(fields=["team", "actor_name", "action", "seq"], name="event_by_all_three"),
         ]
 
     def save(self, *args, **kwargs):
@@ -52,3 +75,50 @@ class AuditEvent(models.Model):
 
     def delete(self, *args, **kwargs):
         raise TypeError("Audit events are never removed.")
+
+
+class AuditSeal(models.Model):
+    """The chain up to event `seq`, signed with a key that is not in the database. Triggers refuse every change.
+
+    Each seal signs the signature of the one before it as well, so none can be taken out from between them.
+    `public_key` (64 hex digits) is what the signature (128 hex digits) is checked with; see audit/seals.py.
+    """
+
+    number = models.BigIntegerField(primary_key=True)  # 1, 2, 3, …
+    at = models.DateTimeField()
+    seq = models.BigIntegerField()
+    hash = models.CharField(max_length=64)
+    public_key = models.CharField(max_length=64)
+    signature = models.CharField(max_length=128)
+
+    class Meta:
+        ordering = ["number"]
+
+    def __str__(self):
+        return f"Seal {self.number}"
+
+    def save(self, *args, **kwargs):
+        raise TypeError("Seals are added by audit.seal and changed by nobody.")
+
+    def delete(self, *args, **kwargs):
+        raise TypeError("Seals are never removed.")
+
+
+class AuditCheck(models.Model):
+    """A check of the whole record that somebody asked for on its page; the queue carries it out in slices.
+
+    `done` of `seq` events are checked; `place` is where the next slice goes on, for audit/proof.py alone.
+    """
+
+    asked_by = models.ForeignKey(User, models.PROTECT, related_name="+")
+    asked_at = models.DateTimeField()
+    ip = models.CharField(max_length=45, blank=True)
+    seq = models.BigIntegerField()
+    done = models.BigIntegerField(default=0)
+    place = models.JSONField(default=dict)
+    ended_at = models.DateTimeField(null=True)
+    bad_seq = models.BigIntegerField(null=True)
+    problem = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        ordering = ["-id"]

@@ -1,5 +1,7 @@
 """Filters that turn records into what people read."""
 
+from datetime import UTC
+
 from django import template
 from django.utils.html import format_html
 
@@ -48,3 +50,15 @@ def badge(state, count=None):
     """A state as its badge, with how many are in it where that is given."""
     label = State(state).label if count is None else f"{count} {State(state).label}"
     return format_html('<span class="badge {}">{}</span>', state, label)
+
+
+@register.filter
+def state_badge(value):
+    """What a purchase was or became as its badge; other texts as they are."""
+    return badge(value) if value in State.values else value
+
+
+@register.filter
+def utc_micro(at):
+    """A time in UTC to the microsecond, as it is hashed."""
+    return f"{at.astimezone(UTC).isoformat(timespec='microseconds')}"

@@ -1,22 +1,134 @@
-"""The audit record, newest first."""
+"""The auditors' desk: events by any filter, page by page; one event; the whole story of a purchase."""
 
-from django.shortcuts import render
+from datetime import timedelta
+from urllib.parse import urlencode
+
+from django.http import QueryDict
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from purchasing import selectors
+from purchasing import auditors, clock, rules, selectors
+from purchasing.audit.places import LAST
+from purchasing.audit_forms import FilterForm, JumpForm, begin_of
+from purchasing.models import AuditSeal
 
 PAGE = 50
+SAME_CLICK = 100  # events that are shown beside one of the same click
+EXPORTS = {"csv": "CSV", "jsonl": "JSON Lines", "xlsx": "Excel (XLSX)"}
 
 
 @require_safe
 def listing(request):
-    """The events that the person may see; older pages by the number of the last event shown."""
-    events = selectors.events_seen_by(request.user).order_by("-seq")
-    before = request.GET.get("before", "")
-    if before.isdecimal() and len(before) < 19:
-        events = events.filter(seq__lt=int(before))
-    shown = list(events[: PAGE + 1])
-    older = shown[PAGE - 1].seq if len(shown) > PAGE else None
-    return render(
-        request, "purchasing/audit.html", {"events": shown[:PAGE], "older": older, "paged": bool(before)}
-    )
+    """Events, newest first: those that the filter in the address lets through and the person may see."""
+    form, offered = filter_of(request)
+    jump = JumpForm(request.GET if request.GET.get("day") else None)
+    if jump.is_valid() and form.is_valid():
+        behind = begin_of(jump.cleaned_data["day"] + timedelta(days=1))
+        _, before = auditors.offered_to(request.user, until=behind).limits
+        return redirect(address(form, before=before))
+    context = {
+        "form": form,
+        "jump": jump,
+        "offered": offered,
+        "more_filters": bool(set(form.query) - {"q", "number"}),
+        "sees_all": rules.sees_every_team(request.user),
+        "exports": [(name, address(form, f"purchasing:audit-{kind}")) for kind, name in EXPORTS.items()],
+    }
+    if form.is_valid():
+        context |= _page(request, form, offered)
+    return render(request, "purchasing/audit.html", context)
+
+
+def filter_of(request):
+    """The filter in the address, checked, and what the person may choose from: `(form, offered)`."""
+    form = FilterForm(request.GET)
+    form.is_valid()
+    since, until = form.moments
+    offered = auditors.offered_to(request.user, since=since, until=until)
+    form.offer(offered)
+    return form, offered
+
+
+def address(form, view="purchasing:audit", **more):
+    """The address of a view with the same filter."""
+    query = urlencode(form.query | more)
+    return f"{reverse(view)}?{query}" if query else reverse(view)
+
+
+def _page(request, form, offered):
+    """One page of events and the addresses of its neighbours. One row more is read than shown: nothing is counted."""
+    reader = auditors.reader_for(request.user, form.wanted, offered)
+    before, after = _number(request.GET, "before"), _number(request.GET, "after")
+    links = {}
+    if after is not None and before is None:
+        found = reader.newer(after, PAGE + 1)
+        events = found.events[:PAGE][::-1]
+        links["older"] = address(form, before=events[-1].seq if events else after + 1)
+        if len(found.events) > PAGE:
+            links["newer"] = address(form, after=events[0].seq)
+        elif found.reached is not None:
+            links["search_on"] = address(form, after=found.reached)
+    else:
+        found = reader.older(LAST if before is None else before, PAGE + 1)
+        events = found.events[:PAGE]
+        if len(found.events) > PAGE:
+            links["older"] = address(form, before=events[-1].seq)
+        elif found.reached is not None:
+            links["search_on"] = address(form, before=found.reached)
+        if before is not None:
+            links["newer"] = address(form, after=events[0].seq if events else before - 1)
+    paged = before is not None or after is not None
+    return {
+        "events": events,
+        "rows": auditors.rows_of(events, offered.teams),
+        "older": events[-1].seq if "older" in links and events else None,
+        "links": links,
+        "newest": address(form) if paged else "",
+        "reached": found.reached,
+    }
+
+
+def _number(query: QueryDict, name):
+    """A number of an event in the address; None for anything else."""
+    text = query.get(name, "")
+    return int(text) if text.isdecimal() and len(text) < 19 else None
+
+
+@require_safe
+def event(request, seq):
+    """Everything that one event says, with the provider's raw answer and what else the same click did."""
+    seen = selectors.events_seen_by(request.user).select_related("team", "request", "attempt")
+    found = get_object_or_404(seen, seq=seq)
+    beside = []
+    if found.click:
+        beside = list(seen.filter(click=found.click).exclude(seq=seq).order_by("seq")[:SAME_CLICK])
+    context = {
+        "event": found,
+        "attempt": found.attempt,
+        "details": auditors.details_of(found),
+        "beside": beside,
+        "seal": AuditSeal.objects.filter(seq__gte=seq).order_by("number").first(),
+        "sees_all": rules.sees_every_team(request.user),
+    }
+    return render(request, "purchasing/event.html", context)
+
+
+@require_safe
+def story(request, pk):
+    """All that ever happened to one number, from the request on, on one page that can be printed."""
+    purchase = get_object_or_404(selectors.purchases_seen_by(request.user), pk=pk)
+    events = [*purchase.events.all(), *purchase.request.events.filter(purchase=None)]
+    attempts = purchase.attempts.select_related("key").defer("key__secret").order_by("pk")
+    teams = {purchase.request.team_id: purchase.request.team}
+    context = {
+        "purchase": purchase,
+        "asked": purchase.request,
+        "approvals": purchase.approvals.select_related("approver", "on_behalf_of"),
+        "attempts": attempts,
+        "rows": auditors.rows_of(sorted(events, key=lambda e: e.seq), teams),
+        "audit_url": reverse("purchasing:audit"),
+        "seal": AuditSeal.objects.order_by("-number").first(),
+        "now": clock.now(),
+    }
+    return render(request, "purchasing/story.html", context)

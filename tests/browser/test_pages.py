@@ -115,6 +115,21 @@ def toms_pages(page, desk):
     yield "/accounts/mail/"
 
 
+def idas_pages(page, desk):
+    """What an auditor reads."""
+    yield from (
+        "/audit/?number=x&since=soon&person=somebody",
+        "/audit/proof/",
+        "/audit/?outcome=held",
+        "/audit/",
+    )
+    yield links(page, r"/audit/\d+/$")[-1]
+    page.goto("/audit/?outcome=purchased")
+    yield links(page, r"/audit/\d+/#answer$")[0]
+    page.goto("/audit/?outcome=purchased")
+    yield links(page, r"/purchases/\d+/story/$")[0]
+
+
 def others_pages(page, desk):
     """What only a superuser sees."""
     yield from (
@@ -136,7 +151,13 @@ def links(page, pattern):
 
 
 EXPECTED = ("status of 404", "status of 403")
-PEOPLE = [("sam", sams_pages), ("ana", anas_pages), ("tom", toms_pages), ("root", others_pages)]
+PEOPLE = [
+    ("sam", sams_pages),
+    ("ana", anas_pages),
+    ("tom", toms_pages),
+    ("ida", idas_pages),
+    ("root", others_pages),
+]
 LOOKS = [(375, "light"), (1280, "dark")]
 
 

@@ -2,7 +2,7 @@
 
 from django.core.management.base import BaseCommand
 
-from purchasing import aftercare, clock, evidence, notifications, startup
+from purchasing import aftercare, audit, clock, evidence, notifications, startup
 from purchasing.models import ApiKey, Purchase
 from purchasing.states import State
 
@@ -21,6 +21,7 @@ class Command(BaseCommand):
         due = Purchase.objects.filter(state=State.PURCHASED, applied_at=None, due_at__lte=clock.now())
         for pk in list(due.order_by("pk").values_list("pk", flat=True)):
             aftercare.apply(pk)
+        audit.seal_if_due()
         notifications.collect()
         notifications.send()
         counts = ", ".join(

@@ -1,0 +1,26 @@
+"""The audit record: who did what, when and why, for good.
+
+`recording` alone adds events, `chain` says what an event's hash is of, `seals` signs where the chain stands,
+`proof` finds whatever was changed afterwards, and `finding` reads: filters, pages, search.
+"""
+
+from purchasing.audit.actors import WORKER, Actor, system
+from purchasing.audit.chain import FIRST_HASH, fingerprint
+from purchasing.audit.proof import Verdict, verify
+from purchasing.audit.recording import clean, position, record
+from purchasing.audit.seals import seal, seal_if_due
+
+__all__ = [
+    "FIRST_HASH",
+    "WORKER",
+    "Actor",
+    "Verdict",
+    "clean",
+    "fingerprint",
+    "position",
+    "record",
+    "seal",
+    "seal_if_due",
+    "system",
+    "verify",
+]

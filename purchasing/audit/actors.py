@@ -1,0 +1,74 @@
+"""Who does something."""
+
+import secrets
+import time
+import uuid
+from dataclasses import dataclass, field, replace
+
+from purchasing.models import Membership, User
+from purchasing.states import Role
+
+
+def new_click():
+    """An id for all that one click does: a UUID (version 7) that begins with the time, so that ids lie in order."""
+    milliseconds = time.time_ns() // 1_000_000
+    number = (milliseconds << 80) | secrets.randbits(80)
+    return str(uuid.UUID(int=number & ~(0xF << 76) & ~(0x3 << 62) | (0x7 << 76) | (0x2 << 62)))
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who does something: a person at a browser, or a named part of the system."""
+
+    name: str
+    user: User | None = None
+    role: str = ""
+    on_behalf_of: str = ""
+    ip: str = ""
+    click: str = field(default_factory=new_click)
+    _roles: dict = field(
+        default_factory=dict, repr=False, compare=False
+    )  # those that were looked up, by team
+
+    @classmethod
+    def person(cls, user, *, ip="", **details):
+        """A logged-in person; the name is copied, so that the record outlives a renamed account."""
+        return cls(name=user.get_username(), user=user, ip=ip, **details)
+
+    @classmethod
+    def nobody(cls, *, ip="", **details):
+        """Somebody who has not logged in."""
+        return cls(name="somebody", role="nobody", ip=ip, **details)
+
+    def standing_in_for(self, principal):
+        """The same person, acting for an approver who is away: both names are recorded."""
+        return replace(self, on_behalf_of=principal.get_username())
+
+    def role_in(self, team_id):
+        """In which role this is done, at this moment: 'approver, admin', 'auditor', 'superuser', 'system'; '' for none.
+
+        Looked up once in a click for each team.
+        """
+        if self.role or self.user is None:
+            return self.role
+        if team_id not in self._roles:
+            self._roles[team_id] = _role_in(self.user, team_id)
+        return self._roles[team_id]
+
+
+def _role_in(user, team_id):
+    if user.is_superuser:
+        return "superuser"
+    if team_id is not None:
+        held = set(Membership.objects.filter(user=user, team=team_id).values_list("role", flat=True))
+        if held:
+            return ", ".join(role for role in Role if role in held)
+    return "auditor" if user.is_auditor else ""
+
+
+def system(name):
+    """A part of the system as an actor: the worker, the sweep, a command."""
+    return Actor(name=name, role="system", click="")
+
+
+WORKER = system("worker")

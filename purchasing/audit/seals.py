@@ -1,0 +1,97 @@
+"""Seals: where the chain stands, signed with a key that is not in the database.
+
+Whoever can write into the database can rewrite the whole chain, hashes and all. What they cannot do is sign it. So each
+day the number and the hash of the newest event are signed (Ed25519), kept, told in the record itself, written to the
+log, shown, and printed in every export. The key comes from AUDIT_SEAL_KEYS; its public half stands in the seal, so that
+whoever holds an export can check it with the record alone.
+"""
+
+import hashlib
+import logging
+from datetime import UTC
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from django.conf import settings
+from django.db import transaction
+
+from purchasing import clock
+from purchasing.audit.actors import system
+from purchasing.audit.recording import record
+from purchasing.models import AuditHead, AuditSeal
+
+log = logging.getLogger(__name__)
+ACTION = "audit.sealed"
+SWEEP = system("sweep")
+
+
+def _keys():
+    """The signing keys of the settings, newest first."""
+    return [
+        Ed25519PrivateKey.from_private_bytes(
+            hashlib.sha256(b"number desk, seal: " + secret.encode()).digest()
+        )
+        for secret in settings.AUDIT_SEAL_KEYS
+    ]
+
+
+def trusted_keys():
+    """The public halves (64 hex digits each) of the keys that seals may be signed with, newest first."""
+    return [key.public_key().public_bytes_raw().hex() for key in _keys()]
+
+
+def message(number, seq, hash_, at, signature_before):
+    """What a seal signs, as bytes."""
+    moment = at.astimezone(UTC).isoformat(timespec="microseconds")
+    return f"Number Desk, seal {number}\nevent {seq}\n{hash_}\n{moment}\n{signature_before}\n".encode()
+
+
+@transaction.atomic
+def seal(*, actor):
+    """Sign where the chain stands now, and say so in the record; None when nothing has happened since the last seal."""
+    head = AuditHead.objects.select_for_update().get(pk=AuditHead.ONLY)
+    last = AuditSeal.objects.order_by("-number").first()
+    if head.seq <= (last.seq + 1 if last else 0):  # only the event that tells of the last seal
+        return None
+    number, at, key = last.number + 1 if last else 1, clock.now(), _keys()[0]
+    signed = key.sign(message(number, head.seq, head.hash, at, last.signature if last else ""))
+    made = AuditSeal(
+        number=number,
+        at=at,
+        seq=head.seq,
+        hash=head.hash,
+        public_key=key.public_key().public_bytes_raw().hex(),
+        signature=signed.hex(),
+    )
+    AuditSeal.objects.bulk_create([made])
+    record(ACTION, actor=actor, seal=number, event=head.seq, hash=head.hash, signature=made.signature)
+    log.info("Seal %s: event %s, %s, signed %s", number, head.seq, head.hash, made.signature)
+    return made
+
+
+def seal_if_due():
+    """Seal once a day (UTC), for the worker's sweep. Safe to run at any time and by several at once."""
+    with transaction.atomic():
+        AuditHead.objects.select_for_update().get(pk=AuditHead.ONLY)
+        last = AuditSeal.objects.order_by("-number").first()
+        if last and last.at.astimezone(UTC).date() == clock.now().astimezone(UTC).date():
+            return None
+        return seal(actor=SWEEP)
+
+
+def problem_of(seal, before):
+    """What is wrong with a seal by itself, given the one before it (or None); '' when nothing is."""
+    expected = before.number + 1 if before else 1
+    if seal.number != expected:
+        return f"seal {expected} is missing"
+    signature_before = before.signature if before else ""
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(seal.public_key)).verify(
+            bytes.fromhex(seal.signature),
+            message(seal.number, seal.seq, seal.hash, seal.at, signature_before),
+        )
+    except (InvalidSignature, ValueError):
+        return f"seal {seal.number} was forged: its signature does not fit"
+    if seal.public_key not in trusted_keys():
+        return f"seal {seal.number} was signed with a key that AUDIT_SEAL_KEYS does not hold"
+    return ""

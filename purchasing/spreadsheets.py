@@ -1,0 +1,179 @@
+"""Cells that a spreadsheet shows as they are: the one rule for CSV, and XLSX written as a stream.
+
+**The rule.** Every value is text. A spreadsheet that opens CSV decides by itself what a text is: one that begins with
+`=`, `+`, `-` or `@` it runs as a formula, and `+15551234567` becomes the number 15551234567. So in CSV a text gets an
+apostrophe in front when it begins with one of these, with an apostrophe, with quotation marks before such a sign, or
+with something that is no printed character (a tab, a line break, a blank); and an apostrophe is put before each of
+these signs that follows a `;`, a tab or a line break inside the text, because a spreadsheet may take those for the end
+of a cell. Whoever reads the file back takes the first apostrophe off. In XLSX the type of a cell says that it is text,
+so nothing is put in front of it.
+
+XLSX is written here and not by a library: XlsxWriter and openpyxl write a sheet to a file on disk and zip it when the
+last row is known, so the first byte leaves when all the work is done. A sheet is XML in a zip archive, and zipfile
+writes those to what cannot seek.
+"""
+
+import re
+import zipfile
+from xml.sax.saxutils import escape
+
+_FIRST = frozenset("=+-@'＝＋－＠\t\r\n\x0b\x0c \xa0\u3000")
+_QUOTED = re.compile(r"\"[\s\"]*[=+\-@]")  # where a quotation mark may be taken for the frame of a cell
+_INSIDE = re.compile(r"([;\t\r\n][\s\"]*)([=+\-@])")
+
+
+def harmless(text):
+    """A text for a cell of CSV, by the rule above."""
+    if not text:
+        return text
+    if text[0] in _FIRST or (text[0] == '"' and _QUOTED.match(text)):
+        text = f"'{text}"
+    return (
+        _INSIDE.sub(r"\1'\2", text) if ";" in text or "\n" in text or "\t" in text or "\r" in text else text
+    )
+
+
+# --- XLSX -----------------------------------------------------------------------------------------------------------
+
+MOST_ROWS = 1_048_576  # of a sheet
+MOST_CHARACTERS = 32_767  # of a cell
+MOST_BYTES = 1_500_000_000  # of the XML of a sheet, below what readers without ZIP64 take
+_CUT = " … (cut: a cell holds no more; CSV and JSON Lines have all of it)"
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_LOOKS_ESCAPED = re.compile("_(?=x[0-9A-Fa-f]{4}_)")
+_HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+_MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+_OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_PACKAGE = "http://schemas.openxmlformats.org/package/2006"
+_KIND = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+# Style 0 is plain. Style 1 has the number format 49, which is text: a cell stays text when somebody edits it.
+_STYLES = (
+    f'{_HEAD}<styleSheet xmlns="{_MAIN}"><fonts count="1"><font><sz val="11"/><name val="Calibri"/></font></fonts>'
+    '<fills count="2"><fill><patternFill patternType="none"/></fill><fill><patternFill patternType="gray125"/></fill>'
+    '</fills><borders count="1"><border><left/><right/><top/><bottom/><diagonal/></border></borders>'
+    '<cellStyleXfs count="1"><xf numFmtId="0" fontId="0" fillId="0" borderId="0"/></cellStyleXfs>'
+    '<cellXfs count="2"><xf numFmtId="0" fontId="0" fillId="0" borderId="0" xfId="0"/>'
+    '<xf numFmtId="49" fontId="0" fillId="0" borderId="0" xfId="0" applyNumberFormat="1"/></cellXfs>'
+    '<cellStyles count="1"><cellStyle name="Normal" xfId="0" builtinId="0"/></cellStyles></styleSheet>'
+)
+_RELATIONS = (
+    f'{_HEAD}<Relationships xmlns="{_PACKAGE}/relationships"><Relationship Id="rId1" '
+    f'Type="{_OFFICE}/officeDocument" Target="xl/workbook.xml"/></Relationships>'
+)
+
+
+def xlsx(rows, *, name, width):
+    """The bytes of a workbook in pieces: `rows` are iterables of texts of at most `width` cells, every cell is text.
+
+    More rows than a sheet holds go on in the next one. Memory stays flat.
+    """
+    pipe = _Pipe()
+    sheets = 0
+    rows = iter(rows)
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        row = next(rows, ())
+        while row is not None:
+            sheets += 1
+            with archive.open(f"xl/worksheets/sheet{sheets}.xml", "w") as sheet:
+                row = yield from _sheet(sheet, row, rows, pipe, width)
+        for path, text in _frame(sheets, name):
+            archive.writestr(path, text)
+    yield pipe.take()
+
+
+def _sheet(sheet, row, rows, pipe, width):
+    """Write rows until the sheet is full; the first row that has no place any more, or None."""
+    columns = "".join(
+        f'<col min="{n}" max="{n}" width="20" style="1" customWidth="1"/>' for n in range(1, width + 1)
+    )
+    sheet.write(f'{_HEAD}<worksheet xmlns="{_MAIN}"><cols>{columns}</cols><sheetData>'.encode())
+    lines, written, count = [], 0, 0
+    while row is not None and count < MOST_ROWS and written < MOST_BYTES:
+        lines.append(_line(row))
+        count += 1
+        row = next(rows, None)
+        if len(lines) == 500 or row is None:
+            written += sheet.write("".join(lines).encode())
+            lines = []
+            if piece := pipe.take():
+                yield piece
+    sheet.write("".join(lines).encode())
+    sheet.write(b"</sheetData></worksheet>")
+    return row
+
+
+def _line(row):
+    return f"<row>{''.join([_cell(text) for text in row])}</row>"
+
+
+def _cell(text):
+    """One cell. An empty one has to be there, since cells are counted from the left."""
+    if not text:
+        return "<c/>"
+    if len(text) > MOST_CHARACTERS:
+        text = text[: MOST_CHARACTERS - len(_CUT)] + _CUT
+    if not text.isalnum():
+        if not text.isascii() or not text.isprintable():
+            text = _NOT_XML.sub("", text)
+        if "_x" in text:
+            text = _LOOKS_ESCAPED.sub("_x005F_", text)
+        if "&" in text or "<" in text or ">" in text:
+            text = escape(text)
+        if "\r" in text:
+            text = text.replace("\r", "_x000D_")
+    return f'<c s="1" t="inlineStr"><is><t xml:space="preserve">{text}</t></is></c>'
+
+
+def _frame(sheets, name):
+    """What belongs to a workbook besides its sheets."""
+    numbers = range(1, sheets + 1)
+    parts = "".join(
+        f'<Override PartName="/xl/worksheets/sheet{n}.xml" ContentType="{_KIND}.worksheet+xml"/>'
+        for n in numbers
+    )
+    yield (
+        "[Content_Types].xml",
+        f'{_HEAD}<Types xmlns="{_PACKAGE}/content-types"><Default Extension="rels" '
+        f'ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+        f'<Default Extension="xml" ContentType="application/xml"/>'
+        f'<Override PartName="/xl/workbook.xml" ContentType="{_KIND}.sheet.main+xml"/>'
+        f'<Override PartName="/xl/styles.xml" ContentType="{_KIND}.styles+xml"/>{parts}</Types>',
+    )
+    yield "_rels/.rels", _RELATIONS
+    titles = [name if n == 1 else f"{name} {n}" for n in numbers]
+    listed = "".join(
+        f'<sheet name="{escape(title)}" sheetId="{n}" r:id="rId{n}"/>'
+        for n, title in zip(numbers, titles, strict=True)
+    )
+    yield (
+        "xl/workbook.xml",
+        f'{_HEAD}<workbook xmlns="{_MAIN}" xmlns:r="{_OFFICE}"><sheets>{listed}</sheets></workbook>',
+    )
+    links = "".join(
+        f'<Relationship Id="rId{n}" Type="{_OFFICE}/worksheet" Target="worksheets/sheet{n}.xml"/>'
+        for n in numbers
+    )
+    yield (
+        "xl/_rels/workbook.xml.rels",
+        f'{_HEAD}<Relationships xmlns="{_PACKAGE}/relationships">{links}'
+        f'<Relationship Id="rId{sheets + 1}" Type="{_OFFICE}/styles" Target="styles.xml"/></Relationships>',
+    )
+    yield "xl/styles.xml", _STYLES
+
+
+class _Pipe:
+    """What zipfile writes into, and what can be taken out of at once: it cannot seek, so nothing is rewritten."""
+
+    def __init__(self):
+        self._parts = []
+
+    def write(self, data):
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def flush(self):
+        pass
+
+    def take(self):
+        data, self._parts = b"".join(self._parts), []
+        return data

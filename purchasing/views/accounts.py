@@ -1,0 +1,103 @@
+"""Log in, log out, change one's password, each recorded; and what was typed when a log-in had run out."""
+
+import re
+
+from django.contrib.auth import views
+from django.db import transaction
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from purchasing import logins
+from purchasing.audit import clean
+from purchasing.forms import LoginForm
+from purchasing.middleware import begin_session
+
+
+class LogIn(views.LoginView):
+    """Django's, slowed down and recorded. The session gets a new id, and begins to count."""
+
+    authentication_form = LoginForm
+
+    def post(self, request, *args, **kwargs):
+        name = clean(request.POST.get("username", ""))[:150].strip()
+        password = request.POST.get("password")
+        self.attempt = logins.Try(name, request.actor) if name and password else None
+        wait = self.attempt.begin() if self.attempt else None
+        if wait:
+            form = LoginForm(request, initial={"username": name})
+            return self.render_to_response(self.get_context_data(form=form, wait=wait), status=429)
+        return super().post(request, *args, **kwargs)
+
+    def form_valid(self, form):
+        unsent = self.request.session.get("unsent")  # gone with the session when another person logs in
+        with transaction.atomic():
+            super().form_valid(form)
+            self.attempt.succeeded(form.get_user())
+        self.request.session.cycle_key()  # Django keeps it when the same person logs in once more
+        begin_session(self.request)
+        if unsent and unsent["user"] == form.get_user().pk:
+            self.request.session["unsent"] = unsent
+            return redirect("unsent")
+        self.request.session.pop("unsent", None)
+        return redirect(self.get_success_url())
+
+    def form_invalid(self, form):
+        if self.attempt:
+            self.attempt.failed()
+        return super().form_invalid(form)
+
+
+class LogOut(views.LogoutView):
+    """Django's, recorded."""
+
+    def post(self, request, *args, **kwargs):
+        if request.user.is_authenticated:
+            logins.ended(actor=request.actor)
+        return super().post(request, *args, **kwargs)
+
+
+class ChangePassword(views.PasswordChangeView):
+    """Django's, recorded. The person's other sessions end with it."""
+
+    def form_valid(self, form):
+        with transaction.atomic():
+            answer = super().form_valid(form)
+            logins.password_changed(actor=self.request.actor)
+        return answer
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def unsent(request):
+    """What somebody sent when their log-in had run out: shown once more, and sent on by a click."""
+    kept = request.session.get("unsent")
+    if not kept:
+        return redirect("purchasing:home")
+    if request.method == "POST":
+        del request.session["unsent"]
+        if "send" not in request.POST:
+            return redirect("purchasing:home")
+        return HttpResponse(
+            status=307, headers={"Location": kept["to"]}
+        )  # the browser sends the same form there
+    fields = kept["fields"] or []
+    context = {
+        "fields": fields,
+        "typed": [(_label(name), value) for name, value in fields if _is_typed(value)],
+        "too_long": kept["fields"] is None,
+    }
+    return render(request, "registration/unsent.html", context)
+
+
+def _label(name):
+    """What a field is about, as far as its name tells: 'n-0-name' is 'Name'."""
+    return re.sub(r"^\w+-\d+-", "", name).replace("_", " ").capitalize()
+
+
+def _is_typed(value):
+    """Whether a person wrote it: not a number, an id, or a box that was ticked."""
+    return bool(re.search(r"[^\W\d]", value)) and not re.fullmatch(
+        r"on|yes|no|hard|soft|[0-9a-f-]{32,}", value
+    )
