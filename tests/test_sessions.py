@@ -140,19 +140,18 @@ class TestAnOpenPage:
             for pattern in get_resolver().url_patterns[0].url_patterns
             if pattern.name.endswith(("-live", "-news"))
         }
-        assert names == {"home-live", "request-live", "approvals-news", "audit-proof-live"}
+        assert names == {"home-live", "request-live", "approvals-news", "audit-proof-live", "paste-live"}
 
 
 class TestWhatWasTyped:
     REASON = "Two lines for the\nfair in Paris, “=1+1” <b>"
 
     def fields(self, team, sam):
-        paste = Paste.objects.create(user=sam, text="+12125550142", picked=["+12125550142"])
         return {
-            "paste": paste.pk,
+            "draft": factories.draft(sam, ["+12125550142"]).pk,
             "team": team.pk,
             "reason": self.REASON,
-            "form_token": "6a1f2f8e-0000-4000-8000-000000000000",
+            "do": "send",
             "n-TOTAL_FORMS": 1,
             "n-INITIAL_FORMS": 1,
             "n-0-phone_number": "+12125550142",

@@ -60,10 +60,10 @@ def test_from_the_pasted_answer_of_the_search_to_bought_numbers(desk, new_page):
         told = rows.locator(".badge").all_inner_texts()
         assert told[::-1] == STEPS
         assert rows.locator("[data-label=Who]").all_inner_texts()[::-1][:4] == [
-            "sam",
-            "ana",
-            "worker",
-            "worker",
+            "sam requester",
+            "ana approver",
+            "worker system",
+            "worker system",
         ]
     title = sam.get_by_role("heading", level=1).inner_text()
     asked = ida.locator("tbody tr", has_text="sent this request")

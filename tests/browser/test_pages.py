@@ -199,6 +199,6 @@ def test_the_menus_open_without_javascript(desk, new_page, width):
 
 def test_the_whole_answer_of_the_search_can_be_pasted(desk, new_page):
     page = desk.log_in(new_page(), "sam")
-    offered = desk.provider.available("FI", "mobile")
+    offered = desk.provider.available("PL", "mobile")
     paste(page, json.dumps(offered, indent=2))
     expect(page.locator("input[name=pick]")).to_have_count(len(offered["data"]))

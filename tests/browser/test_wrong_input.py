@@ -23,7 +23,7 @@ def test_an_empty_paste_says_what_to_do(sam):
     box = sam.get_by_label("Numbers you want")
     expect(box).to_be_visible()
     if not box.evaluate("box => box.validity.valueMissing"):
-        expect(sam.get_by_text("Paste at least one number.").first).to_be_visible()
+        expect(sam.get_by_text("Paste at least one number, or choose a file.").first).to_be_visible()
     paste(sam, "   \n  ")
     expect(sam.locator(".errorlist").first).to_be_visible()
 
