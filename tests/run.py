@@ -69,7 +69,7 @@ def lanes(folder):
         (
             "Every line and branch of what spends money is tested",
             {**plain, "COVERAGE_FILE": f"{folder}/coverage"},
-            (*pytest, "-n", "2", *COVERED, "--cov=purchasing.procurement", "--cov-branch", *ALL_OF_IT),
+            (*pytest, *COVERED, "--cov=purchasing.procurement", "--cov-branch", *ALL_OF_IT),
         ),
         (
             "Tests of locks, constraints, triggers and queue on PostgreSQL",

@@ -226,7 +226,6 @@ STORIES = {
 }
 JUMPS = {
     "back 2 hours": timedelta(hours=-2),
-    "back 400 days": timedelta(days=-400),
     "forward 400 days": timedelta(days=400),
 }
 

@@ -498,7 +498,7 @@ def test_the_life_of_purchases(stage, monkeypatch):
     case = LifeOfPurchases.TestCase
     case.settings = hypothesis_settings(
         max_examples=SEQUENCES,
-        stateful_step_count=20,
+        stateful_step_count=15,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate, Phase.shrink],

@@ -34,7 +34,7 @@ def browser():
 
 def launch(playwright, path):
     """Chromium as all scripts here start it."""
-    options = ["--disable-gpu", "--disable-background-networking"]
+    options = ["--disable-gpu", "--disable-background-networking", "--disable-site-isolation-trials"]
     if os.geteuid() == 0:
         options.append("--no-sandbox")  # as root it does not start otherwise
     return playwright.chromium.launch(executable_path=path, args=options)
