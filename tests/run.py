@@ -47,7 +47,7 @@ def environments(folder):
 
 
 def lanes(folder):
-    """What is checked, in lanes that run side by side, since tests in a browser mostly wait.
+    """What is checked, in lanes that run side by side, since tests of running processes mostly wait.
 
     Each lane is a list of `(words, environment, arguments of python)`, in order.
     """
@@ -71,13 +71,15 @@ def lanes(folder):
             {**plain, "COVERAGE_FILE": f"{folder}/coverage"},
             (*pytest, *COVERED, "--cov=purchasing.procurement", "--cov-branch", *ALL_OF_IT),
         ),
+    ]
+    running = [
+        ("A short campaign against a running Number Desk", plain, (*pytest, CAMPAIGN)),
         (
             "Tests of locks, constraints, triggers and queue on PostgreSQL",
             {**plain, "TEST_DATABASE": "postgresql"},
             (*pytest, "-n", "2", "-m", "database and not browser"),
         ),
     ]
-    running = [("A short campaign against a running Number Desk", plain, (*pytest, CAMPAIGN))]
     if wants_browser():
         running[:0] = [
             ("A Chromium", plain, ("-m", "tests.browser.chromium")),
