@@ -65,19 +65,19 @@ def lanes(folder):
             ("-c", COLLECT, f"{folder}/static"),
         ),
         ("Tests on SQLite", plain, (*pytest, "-n", "2", "-m", "not browser", *rest)),
+        (
+            "Tests of locks, constraints, triggers and queue on PostgreSQL",
+            {**plain, "TEST_DATABASE": "postgresql"},
+            (*pytest, "-n", "2", "-m", "database and not browser"),
+        ),
+    ]
+    running = [
+        ("A short campaign against a running Number Desk", plain, (*pytest, CAMPAIGN)),
         # A run of its own: to watch every test would take much longer.
         (
             "Every line and branch of what spends money is tested",
             {**plain, "COVERAGE_FILE": f"{folder}/coverage"},
             (*pytest, *COVERED, "--cov=purchasing.procurement", "--cov-branch", *ALL_OF_IT),
-        ),
-    ]
-    running = [
-        ("A short campaign against a running Number Desk", plain, (*pytest, CAMPAIGN)),
-        (
-            "Tests of locks, constraints, triggers and queue on PostgreSQL",
-            {**plain, "TEST_DATABASE": "postgresql"},
-            (*pytest, "-n", "2", "-m", "database and not browser"),
         ),
     ]
     if wants_browser():

@@ -32,7 +32,7 @@ from tests.factories import actor
 from tests.provider import OWNED, offer, owned
 from tests.test_races import race
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+pytestmark = pytest.mark.django_db(transaction=True)
 ROUNDS = 2
 NEW = "idc_" + "n" * 28 + "9876"
 
@@ -278,6 +278,7 @@ def times(button, on):
     return AuditEvent.objects.filter(action=on).count()
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("button", BUTTONS)
 def test_of_two_clicks_at_once_one_takes_effect_and_the_other_reads_why_not(desk, button):
     for _ in range(ROUNDS):
@@ -305,6 +306,7 @@ def test_a_double_click_in_one_browser_takes_effect_once(desk, button):
     assert times(button, on) == before + 1
 
 
+@pytest.mark.database
 class TestDifferentDecisionsAtOnce:
     def test_on_what_is_held_leave_one_and_a_sentence_for_the_others(self, desk, team):
         eve, bob = (factories.member(name, team, "approver") for name in ("eve", "bob"))
@@ -412,6 +414,7 @@ class TestAKeyThatIsReplacedBetweenThePageAndTheClick:
         assert Attempt.objects.get().key == new
 
 
+@pytest.mark.database
 class TestAnApproverWhoIsLost:
     """Between the approval and the claim; whatever comes first, nothing is claimed on a yes that no longer counts."""
 

@@ -167,6 +167,9 @@ OVER = {
     "bought, as the list shows": Story.seen_in_the_list,
     State.FAILED: Story.failed,
 }
+# Each outcome while it goes on, and each step with one outcome.
+EACH = [(Story.unconfirmed, outcome) for outcome in LATE]
+EACH += [(step, Outcome.DECLINED) for step in (GOING_ON | OVER).values() if step is not Story.unconfirmed]
 
 
 @pytest.fixture
@@ -180,8 +183,7 @@ def last_event(purchase):
 
 @pytest.mark.django_db
 class TestOneAnswer:
-    @pytest.mark.parametrize("step", (GOING_ON | OVER).values(), ids=(GOING_ON | OVER).keys())
-    @pytest.mark.parametrize("outcome", LATE)
+    @pytest.mark.parametrize(("step", "outcome"), EACH, ids=lambda part: getattr(part, "__name__", part))
     def test_that_is_no_yes_is_written_down_and_moves_nothing(self, story, outcome, step):
         answer, status, words = LATE[outcome]
         before, after = story.run(step, answer)

@@ -16,7 +16,7 @@ from purchasing.models import Desk, Mail, Purchase, User
 from tests import factories
 from tests.provider import Provider
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+pytestmark = pytest.mark.django_db(transaction=True)
 NUMBERS = [f"+121255501{n:02d}" for n in range(1, 9)]
 
 
@@ -262,6 +262,7 @@ class TestDown:
         assert all(row.problem for row in Mail.objects.all())
 
 
+@pytest.mark.database
 class TestTwoSenders:
     def test_send_each_mail_once(self, start, people, team, sam):
         mailbox = start()

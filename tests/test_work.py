@@ -25,7 +25,7 @@ from tests import factories
 from tests.test_audit import database_url
 from tests.wire import wait_until
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+pytestmark = pytest.mark.django_db(transaction=True)
 PATIENCE = 30  # seconds; what is waited for comes much sooner
 
 
@@ -146,6 +146,7 @@ def posted(provider, purchase):
     return provider.counters()["purchase_posts"].get(purchase.phone_number, 0)
 
 
+@pytest.mark.database
 def test_what_is_approved_is_bought_with_and_without_the_queue_and_one_sigterm_drains(
     provider, approved, tmp_path
 ):
@@ -170,6 +171,7 @@ def test_what_is_approved_is_bought_with_and_without_the_queue_and_one_sigterm_d
     assert sorted(sold(provider)) == sorted(purchase.phone_number for purchase in purchases)
 
 
+@pytest.mark.database
 def test_a_worker_killed_in_the_call_is_started_again_and_nothing_is_sent_twice(provider, approved, tmp_path):
     provider.set_fault("hang_after", times=1)
     [purchase] = approved(1)
@@ -275,6 +277,7 @@ class Tired(work.WakingWorker):
         self.running = False
 
 
+@pytest.mark.database
 def test_a_database_that_is_locked_for_a_while_does_not_end_the_worker(pending, monkeypatch):
     pauses = []
     monkeypatch.setattr(work.time, "sleep", pauses.append)
@@ -286,6 +289,7 @@ def test_a_database_that_is_locked_for_a_while_does_not_end_the_worker(pending, 
     assert set(DBTaskResult.objects.values_list("status", flat=True)) == {"SUCCESSFUL"}
 
 
+@pytest.mark.database
 def test_a_sweep_that_fails_does_not_end_it_either(pending, monkeypatch):
     failures = iter([OperationalError("gone"), OperationalError("gone")])
     real = evidence.sweep
@@ -337,6 +341,7 @@ def test_a_child_that_keeps_failing_is_started_ever_more_slowly(monkeypatch):
     assert gaps[-1] == work.LONGEST_BACKOFF
 
 
+@pytest.mark.database
 def test_waiting_ends_when_somebody_else_has_written(team):
     ear = work.ear_for(connection)
     began = time.monotonic()
@@ -361,6 +366,7 @@ wake.soon("confirm_costs", 987654)
 """
 
 
+@pytest.mark.database
 def test_old_queue_rows_are_pruned_and_waiting_ones_kept(pending):
     from datetime import timedelta
 
