@@ -66,9 +66,9 @@ class TestTheEnd:
 
     def test_is_not_put_off_by_what_a_page_asks_by_itself(self, client, later, pending):
         for _ in range(3):
-            later(10)
+            later(9)
             assert client.get(f"/requests/{pending.pk}/live/", **HTMX).status_code == 200
-        later(1)
+        later(4)
         assert not is_in(client)
 
     def test_is_put_off_by_a_click_of_any_kind(self, client, later, pending):

@@ -161,17 +161,19 @@ PEOPLE = [
 LOOKS = [(375, "light"), (1280, "dark")]
 
 
-@pytest.mark.parametrize(("width", "color_scheme"), LOOKS)
 @pytest.mark.parametrize(("username", "pages"), PEOPLE, ids=[name for name, _ in PEOPLE])
-def test_pages_fit_and_their_console_is_empty(furnished, new_page, username, pages, width, color_scheme):
-    page = new_page(width=width, color_scheme=color_scheme, expected=EXPECTED)
+def test_pages_fit_and_their_console_is_empty(furnished, new_page, username, pages):
+    page = new_page(expected=EXPECTED)
     furnished.log_in(page, username)
     too_wide = []
     for address in pages(page, furnished):
         if address is not None:
             page.goto(address)
-        if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
-            too_wide.append(page.url)
+        for width, color_scheme in LOOKS:
+            page.emulate_media(color_scheme=color_scheme)
+            page.set_viewport_size({"width": width, "height": 900})
+            if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
+                too_wide.append((page.url, width))
     assert too_wide == []
 
 
