@@ -395,4 +395,4 @@ def _call(client, attempt, fence):
     except errors.ProviderError as error:
         settlement.settle(attempt, Outcome.UNCONFIRMED, error=error)
     else:
-        settlement.settle(attempt, Outcome.PURCHASED, provider_id=bought.id)
+        settlement.settle(attempt, Outcome.PURCHASED, provider_id=bought.id, said=bought.said)

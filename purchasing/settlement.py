@@ -45,12 +45,15 @@ def is_of_the_provider(error):
     return error.status is None or error.status >= 500
 
 
-def settle(attempt, outcome, *, error=None, provider_id=None):
-    """Write down what the call came to and move the purchase; tried again until the database takes it."""
+def settle(attempt, outcome, *, error=None, provider_id=None, said=""):
+    """Write down what the call came to and move the purchase; tried again until the database takes it.
+
+    `said` is an excerpt of the answer that confirmed the purchase; an error brings its own.
+    """
     pause = 0.1  # seconds
     while True:
         try:
-            return _settle(attempt.pk, outcome, error, provider_id)
+            return _settle(attempt.pk, outcome, error, provider_id, said)
         except (OperationalError, InterfaceError, InternalError) as problem:  # gone, locked, full, read-only
             log.error("The outcome of attempt %s is not stored yet: %s", attempt.pk, problem)
             connection.close()
@@ -59,7 +62,7 @@ def settle(attempt, outcome, *, error=None, provider_id=None):
 
 
 @transaction.atomic
-def _settle(attempt_id, outcome, error, provider_id):
+def _settle(attempt_id, outcome, error, provider_id, said):
     attempt = Attempt.objects.select_related("purchase__request").get(pk=attempt_id)
     if outcome == Outcome.NOT_SENT:
         sent, wait = None, pauses.provider_failed(str(error), call_unsent=True)
@@ -75,7 +78,7 @@ def _settle(attempt_id, outcome, error, provider_id):
     note = audit.clean(str(error) if error else "")[:1000]
     Attempt.objects.filter(pk=attempt_id).update(
         http_status=error.status if error else 201,
-        answer=audit.clean(error.said if error else ""),
+        answer=audit.clean(error.said if error else said),
         words=note,
         **({} if given_up and outcome != Outcome.PURCHASED else {"outcome": outcome}),
         **({} if given_up else {"ended_at": clock.now(), "ended_seq": audit.position() + 1}),

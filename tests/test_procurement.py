@@ -55,6 +55,12 @@ class TestBought:
             "purchase.purchased",
         ]
 
+    def test_the_answer_is_kept_as_it_came(self, approved, provider):
+        provider.sells(NUMBER, 4711)
+        buy(approved)
+        kept = json.loads(Attempt.objects.get().answer)["data"]
+        assert (kept["id"], kept["phone_number"]) == (4711, NUMBER)
+
     def test_exactly_what_was_approved_is_sent_once(self, approved, provider):
         provider.sells(NUMBER)
         buy(approved)

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -82,7 +83,7 @@ class Client:
         bought = _bought(answer, phone_number)
         if bought is None:
             raise errors.Unconfirmed(_ending(answer) + _NOT_KNOWN, **answers.kept_of(answer, self._clean))
-        return bought
+        return replace(bought, said=answers.kept_of(answer, self._clean)["said"])
 
     def owned_numbers(self) -> OwnedList:
         """Read all numbers of the key (VN-LIST), page by page where the provider pages (contradiction 5).

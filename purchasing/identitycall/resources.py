@@ -9,7 +9,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -51,13 +51,17 @@ class OfferList:
 
 @dataclass(frozen=True)
 class OwnedNumber:
-    """A number of the account or of the key's project (VN-LIST; also the answer to a purchase, VN-BUY)."""
+    """A number of the account or of the key's project (VN-LIST; also the answer to a purchase, VN-BUY).
+
+    `said`: an excerpt of the answer to a purchase, without keys; '' for a number of a list.
+    """
 
     id: int
     phone_number: str
     name: str = ""
     country_code: str = ""
     active: bool | None = None
+    said: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)
