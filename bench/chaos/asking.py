@@ -122,7 +122,7 @@ class Asking:
         team_id = self.campaign.team_ids[team]
         if task.place % 3 == 0:
             options["n-0-record_calls"] = "no"
-        form.fields = form.filled(team=str(team_id), **options)
+        form.fields = form.filled(team=str(team_id), do="send", **options)
         return form
 
     def _sent(self, requester, form, task):

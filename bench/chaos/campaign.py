@@ -26,6 +26,7 @@ from purchasing.states import State
 SHELVES = [(country, number_type) for country in ("US", "GB", "DE") for number_type in ("local", "mobile")]
 MOVING = (State.PENDING, State.APPROVED, State.PURCHASING, State.UNCONFIRMED)
 PACE = 0.25  # seconds of storm for each purchase: the plan is spread over them
+LEAST = 0.6  # of the numbers have to be asked for, and half of those bought, else the campaign proves nothing
 ENOUGH = 30  # seconds that the storm goes on for the last kills, after everything was asked for
 RECONCILE_EVERY = 2  # seconds
 TEAMS = {False: 3, True: 6}  # few or many purchases
@@ -126,7 +127,18 @@ class Campaign:
                 break
             self.say("calm")
             time.sleep(2)
+        self._was_worth_it()
         self.stage.run_command("verify_audit")
+
+    def _was_worth_it(self):
+        """A campaign in which little was asked for or bought has proved nothing: its forms no longer fit the pages."""
+        asked = Purchase.objects.values("phone_number").distinct().count()
+        bought = Purchase.objects.filter(state=State.PURCHASED).count()
+        least = self.options.purchases * LEAST
+        if asked < least or bought < least / 2:
+            self.problem(
+                f"of {self.options.purchases} numbers only {asked} were asked for and {bought} bought"
+            )
 
     def end(self):
         """Let nothing run on."""
