@@ -1,6 +1,6 @@
 """Fill a migrated database with a record of any size: a whole chain, as if it had been written event by event.
 
-    DATABASE_URL=sqlite:////tmp/record.sqlite3 python -m bench.record.seed --events 1000000
+    DATABASE_URL=sqlite:///record.sqlite3 python -m bench.record.seed --events 1000000
 
 A million events over a hundred thousand purchases take a minute or two. Nothing is written through the ORM; the
 indexes are taken down first and built again at the end.
