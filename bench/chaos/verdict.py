@@ -198,13 +198,17 @@ def _otherwise_than_approved(books, entry, terms, approval, called_at):
         if (sent.get(name) or None) != (terms.get(name) or None):
             return f"{name} was approved as {terms.get(name)!r} and sent as {sent.get(name)!r}"
     approved = {"upfront_cost": approval.upfront_cost, "monthly_cost": approval.monthly_cost}
+    # No list showed the number before the call, and the person said 'at a price nobody has confirmed'.
+    confirmed_at = books.purchases[approval.purchase_id].cost_confirmed_at
+    at_any_price = approval.unconfirmed_cost_ok and (confirmed_at is None or confirmed_at > called_at)
     for name, cost in approved.items():
         if cost is None and approval.unconfirmed_cost_ok:
             continue
         if cost is None or (name in sent and Decimal(sent[name]) != cost):
             return f"{name} was approved as {cost} and sent as {sent.get(name)!r}"
-        if lowest_price(books.campaign, entry["phone_number"], name, called_at) > cost:
-            return f"{name} was above the approved {cost} for longer than a look may be old"
+        if not at_any_price and lowest_price(books.campaign, entry["phone_number"], name, called_at) > cost:
+            said = "as one that nobody has confirmed" if approval.unconfirmed_cost_ok else "as confirmed"
+            return f"{name} was above the {cost} approved {said}, for longer than a look may be old"
     return None
 
 
