@@ -27,7 +27,8 @@ SHELVES = [(country, number_type) for country in ("US", "GB", "DE") for number_t
 MOVING = (State.PENDING, State.APPROVED, State.PURCHASING, State.UNCONFIRMED)
 PACE = 0.25  # seconds of storm for each purchase: the plan is spread over them
 LEAST = 0.6  # of the numbers have to be asked for, and half of those bought, else the campaign proves nothing
-ENOUGH = 30  # seconds that the storm goes on for the last kills, after everything was asked for
+ENOUGH = 0.2  # seconds for each purchase that the storm goes on for the last kills, after everything was asked for
+LEAST_ENOUGH = 30  # seconds
 RECONCILE_EVERY = 2  # seconds
 TEAMS = {False: 3, True: 6}  # few or many purchases
 STAFF = 6  # threads that carry out the plan
@@ -111,7 +112,7 @@ class Campaign:
         parts = [self._part(part.run) for part in (Weather(self), self.mischief, self.killing, self.deciding)]
         parts.append(self._part(self._staff))
         self._wait_until(self.staff_done.is_set)
-        ends = time.monotonic() + ENOUGH
+        ends = time.monotonic() + max(LEAST_ENOUGH, ENOUGH * self.options.purchases)
         self._wait_until(lambda: self._is_spent() or time.monotonic() > ends)
         self.storm_over.set()
         for part in parts:
