@@ -10,6 +10,7 @@ _WORDS = "audit events are only ever added"
 TABLES = {
     _EVENTS: ("audit", "seq"),
     "purchasing_auditseal": ("audit_seal", "number"),
+    "purchasing_auditentry": ("audit_entry", "seq"),
     "purchasing_auditsegment": ("audit_segment", "number"),
     "purchasing_auditstretch": ("audit_stretch", "first_seq"),
     "purchasing_auditword": ("audit_word", "id"),

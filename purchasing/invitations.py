@@ -9,7 +9,8 @@ from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
 from purchasing import audit, clock
-from purchasing.models import AuditEvent, Mail
+from purchasing.audit.finding import Filter, newest_first
+from purchasing.models import Mail
 
 ACTIONS = ("member.invited", "member.link_sent")  # the events that such a mail tells of
 AGAIN = timedelta(minutes=1)  # between two mails to the same person
@@ -51,8 +52,18 @@ def life_of_a_link():
 
 def last_asked(user):
     """The event with which somebody had a link sent to `user` last, or None."""
-    asked = AuditEvent.objects.filter(action__in=ACTIONS, data__member_id=user.pk)
-    return asked.order_by("-seq").first()
+    asked = (
+        next(
+            (
+                event
+                for event in newest_first(Filter(action=action))
+                if event.data.get("member_id") == user.pk
+            ),
+            None,
+        )
+        for action in ACTIONS
+    )
+    return max(filter(None, asked), key=lambda event: event.seq, default=None)
 
 
 def mail_of(asked):

@@ -16,10 +16,11 @@ from django.db import transaction
 from django.db.models import Q
 
 from purchasing import audit, clock, inventory, pauses, people, rules, settlement
+from purchasing.audit.finding import Filter, newest_first
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.client import Client
-from purchasing.models import ApiKey, Attempt, AuditEvent, Purchase
+from purchasing.models import ApiKey, Attempt, Purchase
 from purchasing.states import OPEN, Outcome, State
 from purchasing.workflow import AlreadyMoved, NotYours, WorkflowError, locked_team
 
@@ -240,8 +241,8 @@ def who_said(key):
     """The event in which somebody said what the key is for, or None."""
     if not key.said_scope:
         return None
-    told = AuditEvent.objects.filter(team=key.team_id, action="key.scope_said", data__key_id=key.pk)
-    return told.order_by("-seq").first()
+    told = newest_first(Filter(team=key.team_id, action="key.scope_said"))
+    return next((event for event in told if event.data["key_id"] == key.pk), None)
 
 
 @transaction.atomic

@@ -8,13 +8,15 @@ of an account.
 
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 
 from django.conf import settings
 from django.db import transaction
 from django.utils.crypto import salted_hmac
 
 from purchasing import audit, clock
-from purchasing.models import AuditEvent, FailedLogins, User
+from purchasing.audit.finding import Filter, newest_first
+from purchasing.models import FailedLogins, User
 
 FORGOTTEN = timedelta(minutes=30)  # after which failures no longer count
 # How many log-ins may fail before one has to wait: of one account from one address, of one account from anywhere, and
@@ -90,8 +92,8 @@ class Try:
         account = self.account
         if account is None:
             return False
-        before = AuditEvent.objects.filter(actor_name=account.get_username(), action="login.succeeded")
-        return self.actor.ip in before.order_by("-seq").values_list("ip", flat=True)[:KNOWN]
+        before = newest_first(Filter(person=account.get_username(), action="login.succeeded"))
+        return any(event.ip == self.actor.ip for event in islice(before, KNOWN))
 
     @transaction.atomic
     def failed(self):

@@ -18,6 +18,7 @@ LOGIN = "/accounts/login/?next="
 RECORD = {
     "AuditHead",
     "AuditEvent",
+    "AuditEntry",
     "AuditStretch",
     "AuditSegment",
     "AuditWord",

@@ -136,7 +136,7 @@ class TestTampering:
         """Whatever column of whatever event is changed, the chain says so."""
         event = AuditEvent.objects.filter(purchase=approved).order_by("-seq").first()
         for field in AuditEvent._meta.concrete_fields:
-            if field.name in ("seq", "hash", "previous_hash"):
+            if field.name in ("seq", "hash", "previous_hash", "words"):  # words are made from the others
                 continue
             value = (
                 "NULL"

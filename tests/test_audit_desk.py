@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from purchasing import audit, clock, procurement
 from purchasing import words as texts
+from purchasing.audit import filing, finding, places
 from purchasing.models import AuditEvent, Purchase
 from purchasing.views import audit as desk
 from tests import factories
@@ -84,11 +85,10 @@ class TestPages:
         assert "There is nothing here." in words(client.get("/audit/?before=1"))
 
     def test_of_a_narrow_search_that_found_nothing_yet_can_go_on(self, client, team, ana, tom, monkeypatch):
-        from purchasing.audit import finding, places, recording
-
-        for module in (places, recording):
+        for module in (places, filing):
             monkeypatch.setattr(module, "SEGMENT", 8)
-        for name, value in (("NEAR", 5), ("NARROWED", 8), ("ROUNDS", 1)):
+        monkeypatch.setattr(filing, "LOT", 4)
+        for name, value in (("NEAR", 5), ("NARROWED", 8)):
             monkeypatch.setattr(finding, name, value)
         first = audit.record("test.done", actor=factories.actor(tom), team=team, note="flyer")
         for _ in range(40):
@@ -111,10 +111,16 @@ class TestTheQueries:
         "number=555",
         "action=test.done&team=support",
         "since=2020-01-01&until=2199-01-01",
+        "number=555&q=reason&team=support",
+        "after=2&number=555&q=reason&team=support",
+        "q=reason&request=1&person=ana",
     ]
 
     @pytest.mark.parametrize("query", FILTERS)
-    def test_of_a_page_are_four_at_most_besides_session_and_user(self, client, ten, query):
+    def test_of_a_page_are_four_at_most_besides_session_and_user(self, client, ten, query, monkeypatch):
+        for module, name, value in ((filing, "LOT", 2), (finding, "NEAR", 3)):
+            monkeypatch.setattr(module, name, value)
+        audit.record("test.done", actor=factories.SYSTEM)
         client.get("/audit/")  # the first one of a session writes it
         with CaptureQueriesContext(connection) as queries:
             assert client.get(f"/audit/?{query}").status_code == 200

@@ -5,15 +5,15 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from purchasing import audit, clock, guard, terms
-from purchasing.audit import finding, indexing, places, recording
+from purchasing.audit import filing, finding, places
+from purchasing.audit.filing import words_of
 from purchasing.audit.finding import Filter, Reader
 from purchasing.audit.places import LAST, limits_of
-from purchasing.audit.recording import words_of
-from purchasing.models import AuditDigits, AuditEvent, AuditHead, AuditSegment, AuditStretch, AuditWord
+from purchasing.models import AuditEvent, AuditHead, AuditSegment, AuditStretch
 from tests import factories
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -33,10 +33,15 @@ BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 def small(monkeypatch):
-    """Segments, pages and rounds so small that a hundred events have many of them."""
-    for module in (places, recording, indexing):
+    """Segments, lots, pages and looks so small that a hundred events have many of them."""
+    make_small(monkeypatch)
+
+
+def make_small(monkeypatch):
+    for module in (places, filing):
         monkeypatch.setattr(module, "SEGMENT", 8)
-    for name, value in (("NEAR", 10), ("NARROWED", 16), ("ROUNDS", 2)):
+    monkeypatch.setattr(filing, "LOT", 9)
+    for name, value in (("NEAR", 10), ("NARROWED", 24)):
         monkeypatch.setattr(finding, name, value)
 
 
@@ -64,10 +69,7 @@ def record(small, monkeypatch):
         data = {"name": rnd.choice(["Desk", "Fair Paris"])} if rnd.random() < 0.3 else {}
         audit.record(rnd.choice(ACTIONS), actor=actor, note=rnd.choice(NOTES), **about, **data)
     monkeypatch.undo()
-    for module in (places, recording, indexing):
-        monkeypatch.setattr(module, "SEGMENT", 8)
-    for name, value in (("NEAR", 10), ("NARROWED", 16), ("ROUNDS", 2)):
-        monkeypatch.setattr(finding, name, value)
+    make_small(monkeypatch)
     return teams
 
 
@@ -220,42 +222,67 @@ class TestDates:
         ]
 
 
-class TestTheIndex:
-    def test_made_anew_from_the_events_is_what_was_written_with_them(self, record):
-        def everything():
-            return [
-                sorted(AuditSegment.objects.values_list("number")),
-                sorted(AuditStretch.objects.values_list("first_seq", "quarter", "reached")),
-                sorted(AuditWord.objects.values_list("segment", "word", "seq")),
-                sorted(AuditDigits.objects.values_list("segment", "digits", "phone_number")),
-            ]
-
-        index, written = indexing.Index(), everything()
-        for event in AuditEvent.objects.order_by("seq"):
-            index.add(event)
-        names = ("segment", "stretch", "word", "digits")
-        assert [sorted(index.rows[f"purchasing_audit{name}"]) for name in names] == written
+class TestFiling:
+    def everything(self):
+        """All rows of the search tables, what the head says of them, and the words of events."""
+        with connection.cursor() as cursor:
+            kept = {table: rows(cursor, table, columns) for table, columns in filing.TABLES.items()}
+            kept["stretches"] = rows(cursor, filing.STRETCHES[0], filing.STRETCHES[1:])
         head = AuditHead.objects.get()
-        assert (head.quarter, head.reached) == (index.quarter, index.reached)
+        return kept | {"times": (head.quarter, head.reached)}, dict(
+            AuditEvent.objects.values_list("seq", "words")
+        )
 
-    def test_is_filled_from_events_that_were_there_before_it(self, record, settings):
+    def test_leaves_less_than_a_lot_to_be_looked_at_one_by_one(self, record):
+        head = AuditHead.objects.get()
+        assert 0 < head.seq - head.filed < filing.LOT
+
+    def test_made_anew_from_the_events_is_what_was_written_with_them(self, record):
+        while (head := AuditHead.objects.get()).filed < head.seq:
+            audit.record("test.done", actor=factories.SYSTEM, note="Berlin")
+        before = self.everything()
         with connection.cursor() as cursor:
             for statement in guard.OFF[connection.vendor]:
                 cursor.execute(statement)
-            before = {table: rows(cursor, table, columns) for table, columns in indexing.TABLES.items()}
-            for table in indexing.TABLES:
-                cursor.execute(f"DELETE FROM {table}")
-            indexing.index_all(None, type("Editor", (), {"connection": connection}))
-            assert {
-                table: rows(cursor, table, columns) for table, columns in indexing.TABLES.items()
-            } == before
+            cursor.execute(f"UPDATE {AuditEvent._meta.db_table} SET words = ''")
+            filing.file_all(None, type("Editor", (), {"connection": connection}))
             for statement in guard.ON[connection.vendor]:
                 cursor.execute(statement)
+        assert self.everything() == before
+        assert list(AuditSegment.objects.order_by("number").values_list("number", flat=True)) == [
+            *range(head.seq // 8 + 1)
+        ]
+
+    def test_finds_the_same_when_everything_was_filed(self, record):
+        """The events of before there was a search are all filed; nothing is left to be looked at one by one."""
+        with connection.cursor() as cursor:
+            for statement in guard.OFF[connection.vendor]:
+                cursor.execute(statement)
+            filing.file_all(None, type("Editor", (), {"connection": connection}))
+            for statement in guard.ON[connection.vendor]:
+                cursor.execute(statement)
+        head = AuditHead.objects.get()
+        assert head.filed == head.seq
+        for fields in (
+            {"words": ("berlin",)},
+            {"number": "555"},
+            {"person": "ana"},
+            {"team": 0, "action": ACTIONS[0]},
+        ):
+            check(record, **fields)
+
+    def test_is_undone_with_the_event_that_filled_the_lot(self, record):
+        before = self.everything(), AuditHead.objects.values()[0]
+        with transaction.atomic():
+            for _ in range(filing.LOT):
+                audit.record("test.done", actor=factories.SYSTEM, note="Berlin")
+            transaction.set_rollback(True)
+        assert (self.everything(), AuditHead.objects.values()[0]) == before
 
 
 def rows(cursor, table, columns):
     cursor.execute(f"SELECT {', '.join(columns)} FROM {table}")
-    return sorted(cursor.fetchall())
+    return sorted(cursor.fetchall(), key=str)
 
 
 class TestTerms:
@@ -332,7 +359,7 @@ class TestQueries:
                     plan = plan_of(sql)
                     # The page that was found, joined to what is told of it, is no table.
                     assert not re.search(
-                        r"SCAN (e(?! LEFT-JOIN)|w|m|purchasing_audit(event|word|digits))\b", plan
+                        r"SCAN (e(?! LEFT-JOIN)|m|purchasing_audit(event|entry|word|digits))\b", plan
                     ), (
                         name,
                         plan,

@@ -130,7 +130,15 @@ class TestOnePlaceEach:
 
     def test_only_audit_writes_the_head_the_seals_and_what_events_are_found_by(self):
         """By the ORM, or by SQL that names the table."""
-        models = ["AuditHead", "AuditSeal", "AuditSegment", "AuditStretch", "AuditWord", "AuditDigits"]
+        models = [
+            "AuditHead",
+            "AuditSeal",
+            "AuditSegment",
+            "AuditStretch",
+            "AuditEntry",
+            "AuditWord",
+            "AuditDigits",
+        ]
         writers = {
             module
             for module, node in calls()

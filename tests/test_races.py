@@ -29,13 +29,17 @@ from purchasing import (
     versions,
     workflow,
 )
+from purchasing.audit import filing
 from purchasing.identitycall.errors import RateLimited, Unconfirmed
 from purchasing.identitycall.resources import Offer, OwnedNumber
 from purchasing.models import (
     ApiKey,
     Approval,
     Attempt,
+    AuditEntry,
     AuditEvent,
+    AuditHead,
+    AuditWord,
     Desk,
     OwnedRead,
     Purchase,
@@ -448,6 +452,25 @@ class TestManyWriters:
         race(*(lambda place=place: write(place) for place in range(8)))
         assert Purchase.objects.filter(state=State.APPROVED).count() == 64
         assert AuditEvent.objects.filter(action="purchase.approved").count() == 64
+
+    def test_eight_writers_file_every_event_once(self, team, monkeypatch):
+        monkeypatch.setattr(filing, "LOT", 5)
+
+        def write():
+            for _ in range(8):
+                audit.record("test.done", actor=audit.WORKER, team=team, note="Several write at once.")
+
+        race(*[write] * 8)
+        head = AuditHead.objects.get()
+        assert head.seq - head.filed < 5
+        assert list(AuditEntry.objects.order_by("seq").values_list("seq", flat=True)) == [
+            *range(1, head.filed + 1)
+        ]
+        assert AuditWord.objects.filter(word="several").count() == sum(
+            seq <= head.filed
+            for seq in AuditEvent.objects.filter(action="test.done").values_list("seq", flat=True)
+        )
+        assert audit.verify().whole
 
     def test_what_fails_on_the_way_leaves_no_gap_in_the_chain(self, team, sam, ana):
         request = factories.request(team, sam, numbers(1))

@@ -28,7 +28,7 @@ def seed(events, *, seed=1, say=lambda text: None):
     ids = people_and_teams(story.company)
     writer = Writer(connection)
     indexes = take_down_indexes(connection)
-    chain = Chain(ids)
+    chain = Chain(ids, events)
     stream = story.events()
     done = 0
     while done < events:
@@ -47,16 +47,17 @@ def seed(events, *, seed=1, say=lambda text: None):
 
 
 class Chain:
-    """Turns events into rows: hashes, links, and what they are found by."""
+    """Turns events into rows: hashes, links, and what they are found by, but for half a lot at the end of `events`."""
 
-    def __init__(self, ids):
-        from purchasing.audit import indexing
+    def __init__(self, ids, events):
+        from purchasing.audit import filing
         from purchasing.audit.chain import CONTENT, FIRST_HASH, fingerprint_of
 
-        self._ids, self._tables, self._fingerprint_of = ids, indexing.TABLES, fingerprint_of
-        self.index = indexing.Index()
+        self._ids, self._filing, self._fingerprint_of = ids, filing, fingerprint_of
+        self.lot, self.stretches = filing.Lot(), filing.Stretches()
+        self.filed = max(0, events - filing.LOT // 2)
         self.seq, self.hash = 0, FIRST_HASH
-        self.columns = (*CONTENT.values(), "hash")
+        self.columns = (*CONTENT.values(), "hash", "words")
         self.rows = []
 
     def add(self, event):
@@ -88,28 +89,26 @@ class Chain:
         ]
         self.hash = self._fingerprint_of(row, data)
         row[8] = json.dumps(data)
-        row.append(self.hash)
+        said = SimpleNamespace(**{name: event[name] for name in ("actor_name", "actor_role", "note", "data")})
+        said.on_behalf_of = ""
+        words = self._filing.joined(self._filing.words_of(said))
+        row += [self.hash, words]
         self.rows.append(row)
-        self.index.add(
-            SimpleNamespace(
-                seq=self.seq,
-                at=at,
-                actor_name=event["actor_name"],
-                actor_role=event["actor_role"],
-                on_behalf_of="",
-                phone_number=number,
-                note=event["note"],
-                data=data,
-            )
-        )
+        self.stretches.add(self.seq, at)
+        if self.seq <= self.filed:
+            found_by = dict(zip(self.columns, row, strict=True))
+            self.lot.add([found_by[column] for column in self._filing.COLUMNS])
 
     def take(self):
         """The rows so far, by table, with their columns."""
         taken = {"purchasing_auditevent": (self.columns, self.rows)}
         self.rows = []
-        for table, columns in self._tables.items():
-            taken[table] = (columns, self.index.rows[table])
-            self.index.rows[table] = []
+        for table, columns in self._filing.TABLES.items():
+            taken[table] = (columns, self.lot.rows[table])
+            self.lot.rows[table] = []
+        table, *columns = self._filing.STRETCHES
+        taken[table] = (columns, self.stretches.rows)
+        self.stretches.rows = []
         return taken
 
 
@@ -261,8 +260,8 @@ class Writer:
         """Move the head, and let the database learn what it holds now."""
         with self._connection.cursor() as cursor:
             cursor.execute(
-                "UPDATE purchasing_audithead SET seq = %s, hash = %s, quarter = %s, reached = %s",
-                [chain.seq, chain.hash, chain.index.quarter, chain.index.reached],
+                "UPDATE purchasing_audithead SET seq = %s, hash = %s, quarter = %s, reached = %s, filed = %s",
+                [chain.seq, chain.hash, chain.stretches.quarter, chain.stretches.reached, chain.filed],
             )
             cursor.execute("UPDATE purchasing_mailcursor SET seq = %s", [chain.seq])
             if self.vendor == "postgresql":
@@ -278,7 +277,15 @@ class Writer:
 
 def take_down_indexes(connection):
     """Drop the indexes of the large tables that are no constraint; returns what makes them again."""
-    tables = ["auditevent", "auditword", "auditdigits", "purchase", "attempt", "purchaserequest"]
+    tables = [
+        "auditevent",
+        "auditentry",
+        "auditword",
+        "auditdigits",
+        "purchase",
+        "attempt",
+        "purchaserequest",
+    ]
     tables = [f"purchasing_{table}" for table in tables]
     marks = ", ".join(["%s"] * len(tables))
     with connection.cursor() as cursor:

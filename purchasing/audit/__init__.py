@@ -1,7 +1,7 @@
 """The audit record: who did what, when and why, for good.
 
-`recording` alone adds events, `chain` says what an event's hash is of, `seals` signs where the chain stands,
-`proof` finds whatever was changed afterwards, and `finding` reads: filters, pages, search.
+`recording` alone adds events, `filing` writes what they are found by, `chain` says what an event's hash is of, `seals`
+signs where the chain stands, `proof` finds whatever was changed afterwards, `finding` reads: filters, pages, search.
 """
 
 from purchasing.audit.actors import WORKER, Actor, system

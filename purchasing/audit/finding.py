@@ -1,8 +1,9 @@
 """Finding events: filters, pages in both directions, search. Every read stands on an index and reads about a page.
 
 No count, no OFFSET, and never the table from end to end. What person, action and team there are has an index for each
-combination (models/audit.py). A number, a word, a request give events in their order from a place of their own
-(places.py); what else they have to be is then looked for among these, some hundred at a time.
+combination (models/search.py). A number, a word, a request give events in their order from a place of their own
+(places.py); what else they have to be is then looked for among these, some hundred at a time. The newest events, which
+are not filed yet (filing.py), are looked at one by one.
 """
 
 from dataclasses import dataclass
@@ -10,14 +11,14 @@ from datetime import datetime
 
 from django.db import connection
 
-from purchasing import terms
-from purchasing.audit.places import EVENTS, LAST, WORDS, Column, Digits, Way, Words
+from purchasing.audit.places import ENTRIES, EVENTS, LAST, Column, Digits, Way, Words, told
 from purchasing.models import AuditEvent
 
-COLUMNS = ", ".join(f"e.{field.column}" for field in AuditEvent._meta.concrete_fields)
-NEAR = 300  # events that a search looks at one by one before it goes by segments
-NARROWED = 1000  # that it takes from its place at once when they have to be something else as well
-ROUNDS = 5  # after which such a search stops and says how far it came
+COLUMNS = ", ".join(
+    f"e.{field.column}" for field in AuditEvent._meta.concrete_fields if field.name != "words"
+)
+NEAR = 300  # events that a search looks at one by one before it goes by segments; more than `filing.LOT`
+NARROWED = 3000  # that it then takes from its place when they have to be something else as well
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,15 @@ class Found:
 
     events: list
     reached: int | None = None
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one look at a place says of itself; see `Column.matches`."""
+
+    looked: int | None
+    farthest: int | None
+    filed: int
 
 
 class Reader:
@@ -81,31 +91,40 @@ class Reader:
             return Found([])
         if self.place is None:
             return Found(_events(*self._direct(way, bound, most, COLUMNS)))
-        narrowed = bool(self._conditions(self.place)[0])
-        if isinstance(self.place, Digits) or (isinstance(self.place, Words) and narrowed):
-            near = self._near(way, bound, most)
-            if near is not None:
-                return Found(near)
-        found, take = [], NARROWED // self.place.events_each if narrowed else 2 * most
-        for _ in range(ROUNDS):
-            rows = _events(*self._there(way, bound, take, COLUMNS, most - len(found)))
-            found += [event for event in rows if event.seq is not None]
-            bound = self._end(way, rows[0].looked, rows[0].farthest, take)
-            if bound is None or len(found) == most:
-                return Found(found)
-        return Found(found, reached=bound)
+        found = []
+
+        def look(place, take, bound):
+            rows = _events(*self._there(place, way, bound, take, COLUMNS, most - len(found)))
+            found.extend(event for event in rows if event.seq is not None)
+            return self._end(place, way, rows[0], take), rows[0].filed
+
+        end = bound
+        if self.place.is_filed and way.older:
+            end, _ = look(_Nearest(self), NEAR, bound)
+        if end is not None and len(found) < most:
+            end, filed = look(self.place, self._take(most), end)
+            if end is None and self.place.is_filed and not way.older and len(found) < most:
+                look(_Nearest(self), NEAR, max(bound, filed))
+        return Found(found, reached=end if len(found) < most else None)
+
+    def _take(self, most):
+        """How many matches are looked at before a search stops and says how far it came."""
+        return NARROWED // self.place.events_each if self._conditions(self.place)[0] else 2 * most
 
     def batches(self, columns, size):
         """Everything, newest first, as lists of tuples of `columns` (SQL on `e`, the number first); some at a time."""
         way, bound = Way(True, self.limits), None if self.is_empty else self.limits[1]
+        place = _Nearest(self) if self.place and self.place.is_filed else self.place
         while bound is not None:
-            if self.place is None:
+            if place is None:
                 rows = _tuples(*self._direct(way, bound, size, columns))
                 bound = rows[-1][0] if len(rows) == size else None
             else:
-                rows = _tuples(*self._there(way, bound, size, columns))
-                bound = self._end(way, *rows[0][-2:], size)
-                rows = [row[:-2] for row in rows if row[0] is not None]
+                take = max(size, NEAR)
+                rows = _tuples(*self._there(place, way, bound, take, columns))
+                bound = self._end(place, way, Told(*rows[0][-3:]), take)
+                rows = [row[:-3] for row in rows if row[0] is not None]
+                place = self.place
             if rows:
                 yield rows
 
@@ -117,49 +136,59 @@ class Reader:
         said, more = self._said(without=place)
         return texts + said, parameters + more
 
-    def _columns(self, *, without=None, team=None):
+    def _columns(self, *, without=None):
+        texts, parameters = self._equal(self.wanted.team, without=without)
+        if self.teams is not None:
+            texts.append(f"e.team_id IN ({', '.join(['%s'] * len(self.teams))})")
+            parameters += self.teams
+        dates, moments = self._dates()
+        return texts + dates, parameters + moments
+
+    def _equal(self, team, *, without=None):
         wanted = self.wanted
         equal = {
             "actor_name": wanted.person,
             "action": wanted.action,
-            "team_id": team or wanted.team,
+            "team_id": team,
             "request_id": wanted.request,
             "click": wanted.click,
         }
         equal = {column: value for column, value in equal.items() if value and column != without}
-        texts, parameters = [f"e.{column} = %s" for column in equal], list(equal.values())
-        if self.teams is not None and not team:
-            texts.append(f"e.team_id IN ({', '.join(['%s'] * len(self.teams))})")
-            parameters += self.teams
-        for moment, sign in ((wanted.since, ">="), (wanted.until, "<")):
+        return [f"e.{column} = %s" for column in equal], list(equal.values())
+
+    def _dates(self):
+        """The times themselves: within the limits there may be others, where a clock went back."""
+        texts, parameters = [], []
+        for moment, sign in ((self.wanted.since, ">="), (self.wanted.until, "<")):
             if moment:
                 texts.append(f"e.at {sign} %s")
                 parameters.append(connection.ops.adapt_datetimefield_value(moment))
         return texts, parameters
 
-    def _said(self, *, without=None, on="e"):
-        """What is searched for, looked up for one event at a time."""
+    def _said(self, *, without=None):
+        """What is searched for, looked up in one event at a time."""
         texts, parameters, number = [], [], self.wanted.number
         if number and not isinstance(without, Digits):
-            texts.append(f"{on}.phone_number LIKE %s")
+            texts.append("e.phone_number LIKE %s")
             parameters.append(f"{number}%" if number.startswith("+") else f"%{number}%")
         for word in self.wanted.words:
             if not (isinstance(without, Words) and without.prefix == word):
-                texts.append(
-                    # Not EXISTS, which PostgreSQL may turn into a read of all events with the word.
-                    f"(SELECT MIN(w.word) FROM {WORDS} w WHERE w.seq = {on}.seq AND w.word >= %s AND w.word < %s) "
-                    "IS NOT NULL"
-                )
-                parameters += [word, terms.after(word)]
+                texts.append("e.words LIKE %s")  # letters and digits alone: nothing in it means more to LIKE
+                parameters.append(f"% {word}%")
         return texts, parameters
 
     # --- SQL ------------------------------------------------------------------------------------------------------
 
     def _direct(self, way, bound, most, columns):
-        """Straight from the index that holds exactly this; for several teams from as many places of it."""
-        if self.teams is None:
-            return self._arm(way, bound, most, columns)
-        arms = [self._arm(way, bound, most, "e.seq", team) for team in self.teams]
+        """Straight from the index that holds exactly this, for several teams from as many places of it."""
+        if not self._equal(self.wanted.team)[0] and self.teams is None:
+            return _arm(EVENTS, columns, self._columns(), way, way.within("e.seq", bound), most)
+        dates, moments = self._dates()
+        arms = [_arm(EVENTS, "e.seq", self._columns(), way, way.unfiled("e.seq", bound), most)]
+        for team in (self.wanted.team,) if self.teams is None else self.teams:
+            texts, parameters = self._equal(team)
+            filed = (texts + dates, parameters + moments)
+            arms.append(_arm(ENTRIES, "e.seq", filed, way, way.within("e.seq", bound), most))
         seqs = " UNION ALL ".join(f"SELECT seq FROM ({sql}) arm" for sql, _ in arms)
         sql = (
             f"SELECT {columns} FROM (SELECT seq FROM ({seqs}) arms ORDER BY seq {way.order} LIMIT {most}) c "
@@ -167,44 +196,56 @@ class Reader:
         )
         return sql, [value for _, parameters in arms for value in parameters]
 
-    def _arm(self, way, bound, most, columns, team=None):
-        texts, parameters = self._columns(team=team)
-        within, limits = way.within("e.seq", bound)
-        where = " AND ".join([*texts, within])
-        sql = f"SELECT {columns} FROM {EVENTS} e WHERE {where} ORDER BY e.seq {way.order} LIMIT {most}"
-        return sql, [*parameters, *limits]
+    def _there(self, place, way, bound, take, columns, most=None):
+        """What is at `place` among its next `take` matches, and is all else that it has to be.
 
-    def _there(self, way, bound, take, columns, most=None):
-        """What is at the place among its next `take` matches, and is all else that it has to be.
-
-        Each row ends with how many matches were looked at, and the farthest; there is one without an event for none.
+        Each row ends with what is told of the look; there is one without an event for none.
         """
-        texts, wanted = self._conditions(self.place)
-        clauses, parameters = self.place.matches(way, bound, take, None if texts else most)
+        texts, wanted = self._said() if isinstance(place, _Nearest) else self._conditions(place)
+        clauses, parameters = place.matches(way, bound, take, None if texts else most)
         limit = "" if most is None else f" LIMIT {most}"
         sql = (
-            f"WITH {clauses} SELECT {columns}, told.looked, told.farthest FROM told LEFT JOIN ("
+            f"WITH {clauses} SELECT {columns}, told.looked, told.farthest, told.filed FROM told LEFT JOIN ("
             f"SELECT e.* FROM seqs CROSS JOIN {EVENTS} e WHERE {' AND '.join(['e.seq = seqs.seq', *texts])} "
             f"ORDER BY e.seq {way.order}{limit}) e ON 1 = 1 ORDER BY e.seq {way.order}"
         )
         return sql, [*parameters, *wanted]
 
-    def _end(self, way, looked, farthest, take):
+    def _end(self, place, way, row, take):
         """Where to go on behind what was looked at; None at the end."""
-        return self.place.end(way, farthest) if looked == take else None
+        return place.end(way, row.farthest) if row.looked == take else None
 
-    def _near(self, way, bound, most):
-        """The page, when the events that lie nearest fill it or are all there are, else None: for what is frequent."""
-        nearest, parameters = self._direct(way, bound, NEAR, "e.seq, e.phone_number")
-        said, searched = self._said(on="near")
-        sql = f"SELECT seq, CASE WHEN {' AND '.join(said)} THEN 1 ELSE 0 END FROM ({nearest}) near"
-        rows = _tuples(sql, [*searched, *parameters])
-        seqs = sorted((seq for seq, matches in rows if matches), reverse=way.older)[:most]
-        if len(seqs) < most and len(rows) == NEAR:
-            return None
-        marks = ", ".join(["%s"] * len(seqs))
-        sql = f"SELECT {COLUMNS} FROM {EVENTS} e WHERE e.seq IN ({marks}) ORDER BY e.seq {way.order}"
-        return _events(sql, seqs) if seqs else []
+
+class _Nearest:
+    """The events that lie nearest and are all that is wanted but for the search: for what is frequent or not filed."""
+
+    def __init__(self, reader):
+        self._reader = reader
+
+    def matches(self, way, bound, most, limit=None):
+        """As `Column.matches`."""
+        nearest, parameters = self._reader._direct(way, bound, most, "e.seq")
+        return f"lot AS ({nearest}), seqs AS (SELECT seq FROM lot), told AS ({told(way, 'seq')})", parameters
+
+    def end(self, way, farthest):
+        """The bound from which it goes on behind the farthest event."""
+        return farthest
+
+
+def _arm(table, columns, conditions, way, within, most):
+    texts, parameters = conditions
+    where = " AND ".join([*texts, within[0]])
+    sql = f"SELECT {columns} FROM {table} e WHERE {where} ORDER BY e.seq {way.order} LIMIT {most}"
+    return sql, [*parameters, *within[1]]
+
+
+def newest_first(wanted):
+    """All events that a filter lets through, one by one, for who stops early."""
+    reader, bound = Reader(wanted), LAST
+    while bound is not None:
+        found = reader.older(bound, NEAR)
+        yield from found.events
+        bound = found.events[-1].seq if len(found.events) == NEAR else found.reached
 
 
 def _events(sql, parameters):

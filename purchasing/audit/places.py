@@ -9,13 +9,23 @@ from dataclasses import dataclass
 from django.db import connection
 
 from purchasing import terms
-from purchasing.audit.recording import QUARTER
-from purchasing.models import AuditDigits, AuditEvent, AuditSegment, AuditStretch, AuditWord
+from purchasing.audit.filing import QUARTER
+from purchasing.models import (
+    AuditDigits,
+    AuditEntry,
+    AuditEvent,
+    AuditHead,
+    AuditSegment,
+    AuditStretch,
+    AuditWord,
+)
 from purchasing.models.search import SEGMENT
 
-EVENTS, SEGMENTS, WORDS, DIGITS, STRETCHES = (
-    model._meta.db_table for model in (AuditEvent, AuditSegment, AuditWord, AuditDigits, AuditStretch)
+EVENTS, ENTRIES, SEGMENTS, WORDS, DIGITS, STRETCHES = (
+    model._meta.db_table
+    for model in (AuditEvent, AuditEntry, AuditSegment, AuditWord, AuditDigits, AuditStretch)
 )
+FILED = f"(SELECT filed FROM {AuditHead._meta.db_table} WHERE id = {AuditHead.ONLY})"  # SQL: events up to it are filed
 LAST = 2**62  # above every number of an event
 
 
@@ -41,6 +51,13 @@ class Way:
             return f"{column} < %s AND {column} >= %s", [bound, self.limits[0]]
         return f"{column} > %s AND {column} < %s", [bound, self.limits[1]]
 
+    def unfiled(self, column, bound):
+        """As `within`, behind what is filed. One condition at each end: SQLite takes one of them for its range."""
+        greatest = "MAX" if connection.vendor == "sqlite" else "GREATEST"
+        if self.older:
+            return f"{column} < %s AND {column} > {greatest}({FILED}, %s)", [bound, self.limits[0] - 1]
+        return f"{column} > {greatest}({FILED}, %s) AND {column} < %s", [bound, self.limits[1]]
+
     def segments(self, column, bound):
         """The segments that lie beyond the one in which `bound` is, and that one: `(SQL, parameters, its number)`."""
         first, last = self.limits[0] // SEGMENT, self.limits[1] // SEGMENT
@@ -55,9 +72,15 @@ class Way:
         return segment * SEGMENT if self.older else (segment + 1) * SEGMENT - 1
 
 
+def told(way, column):
+    """SQL for the row `told` about the clause `lot`; see `Column.matches`."""
+    return f"SELECT SUM(1) AS looked, {way.farthest}({column}) AS farthest, {FILED} AS filed FROM lot"
+
+
 class Column:
     """Events with one value in a column that has an index with the number: a request, a click."""
 
+    is_filed = False  # every event stands there at once
     events_each = 1  # events that a match stands for, about
 
     def __init__(self, column, value):
@@ -67,14 +90,14 @@ class Column:
         """The next `most` matches as SQL: `(WITH clauses, parameters)`.
 
         The clause `seqs` holds numbers of events (`limit` of them, if that is given). `told` is one row about what was
-        looked at: how many matches `looked` counts (null for none), and the `farthest`.
+        looked at: how many matches `looked` counts (null for none), the `farthest`, and what was `filed` then.
         """
         within, limits = way.within("seq", bound)
         first = "" if limit is None else f" ORDER BY seq {way.order} LIMIT {limit}"
         clauses = (
             f"lot AS (SELECT seq FROM {EVENTS} WHERE {self.column} = %s AND {within} "
             f"ORDER BY seq {way.order} LIMIT {most}), seqs AS (SELECT seq FROM lot{first}), "
-            f"told AS (SELECT SUM(1) AS looked, {way.farthest}(seq) AS farthest FROM lot)"
+            f"told AS ({told(way, 'seq')})"
         )
         return clauses, [self.value, *limits]
 
@@ -87,6 +110,7 @@ class _InSegments:
     """Matches of a prefix in a table of the search, segment by segment: `match` is looked at, `key` leads to events."""
 
     table = match = key = ""
+    is_filed = True
     events_each = 1
 
     def __init__(self, prefix):
@@ -101,7 +125,7 @@ class _InSegments:
         first = "" if limit is None else f" LIMIT {limit}"
         clauses = (
             f"lot AS ({lot} ORDER BY s.number {way.order} LIMIT {most}), "
-            f"told AS (SELECT SUM(1) AS looked, {way.farthest}(number) AS farthest FROM lot), "
+            f"told AS ({told(way, 'number')}), "
             f"hits AS (SELECT number, key FROM lot WHERE number <> (SELECT farthest FROM told) UNION ALL {whole}), "
             f"seqs AS (SELECT DISTINCT {found} ORDER BY seq {way.order}{first})"
         )
@@ -138,7 +162,7 @@ class Digits(_InSegments):
     def _found(self, way, bound):
         within, limits = way.within("e.seq", bound)
         return (
-            f"e.seq AS seq FROM hits CROSS JOIN {EVENTS} e WHERE e.phone_number = hits.key AND {within} "
+            f"e.seq AS seq FROM hits CROSS JOIN {ENTRIES} e WHERE e.phone_number = hits.key AND {within} "
             f"AND e.seq >= hits.number * {SEGMENT} AND e.seq < (hits.number + 1) * {SEGMENT}"
         ), limits
 

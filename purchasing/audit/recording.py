@@ -6,13 +6,11 @@ inserts one has to rewrite all that follow, and the head.
 
 from django.db import connection, transaction
 
-from purchasing import clock, terms
+from purchasing import clock
+from purchasing.audit import filing
 from purchasing.audit.chain import fingerprint
-from purchasing.models import AuditDigits, AuditEvent, AuditHead, AuditSegment, AuditStretch, AuditWord
-from purchasing.models.search import SEGMENT
+from purchasing.models import AuditEvent, AuditHead
 from purchasing.redaction import redact
-
-QUARTER = 15 * 60  # seconds
 
 
 def record(
@@ -75,69 +73,34 @@ def _cleaned(value):
 # --- The statements -----------------------------------------------------------------------------------------------
 # Written out, since every step of every purchase waits for them: the ORM would double the time that an event takes.
 
-
-def _insert(model, *columns, rows=1, or_ignore=False):
-    marks = ", ".join([f"({', '.join(['%s'] * len(columns))})"] * rows)
-    ignore = " ON CONFLICT DO NOTHING" if or_ignore else ""
-    return f"INSERT INTO {model._meta.db_table} ({', '.join(columns)}) VALUES {marks}{ignore}"
-
-
 _FIELDS = AuditEvent._meta.concrete_fields
-_INSERT_EVENT = _insert(AuditEvent, *(field.column for field in _FIELDS))
+_INSERT_EVENT = filing.insert(AuditEvent._meta.db_table, *(field.column for field in _FIELDS))
+_INSERT_STRETCH = filing.insert(*filing.STRETCHES)
 _HEAD = f"FROM {AuditHead._meta.db_table} WHERE id = {AuditHead.ONLY}"
-_LOCK_HEAD = f"SELECT seq, hash, quarter, reached {_HEAD}"
+_LOCK_HEAD = f"SELECT seq, hash, quarter, reached, filed {_HEAD}"
 _MOVE_HEAD = (
-    f"UPDATE {AuditHead._meta.db_table} SET seq = %s, hash = %s, quarter = %s, reached = %s "
+    f"UPDATE {AuditHead._meta.db_table} SET seq = %s, hash = %s, quarter = %s, reached = %s, filed = %s "
     f"WHERE id = {AuditHead.ONLY}"
 )
-_KNOWN_NUMBER = f"SELECT 1 FROM {AuditEvent._meta.db_table} WHERE phone_number = %s AND seq >= %s LIMIT 1"
 
 
 def _append(event, cursor):
-    """Give the event its place in the chain and write it, with all that it can be found by."""
+    """Give the event its place in the chain and write it; file the lot that it fills."""
+    event.words = filing.joined(filing.words_of(event))
     cursor.execute(f"{_LOCK_HEAD} FOR UPDATE" if connection.vendor == "postgresql" else _LOCK_HEAD)
-    seq, event.previous_hash, quarter_before, reached = cursor.fetchone()
+    seq, event.previous_hash, quarter_before, reached, filed = cursor.fetchone()
     event.seq = seq + 1
     event.at = clock.now()
     event.hash = fingerprint(event)
-    quarter = int(event.at.timestamp()) // QUARTER
+    quarter = int(event.at.timestamp()) // filing.QUARTER
     reached = max(reached, quarter)
-    segment = event.seq // SEGMENT
-    if event.phone_number:
-        cursor.execute(_KNOWN_NUMBER, [event.phone_number, segment * SEGMENT])
-        is_new = cursor.fetchone() is None
     cursor.execute(
         _INSERT_EVENT,
         [field.get_db_prep_save(getattr(event, field.attname), connection) for field in _FIELDS],
     )
-    cursor.execute(_MOVE_HEAD, [event.seq, event.hash, quarter, reached])
     if quarter != quarter_before:
-        cursor.execute(
-            _insert(AuditStretch, "first_seq", "quarter", "reached"), [event.seq, quarter, reached]
-        )
-    if event.seq == 1 or event.seq % SEGMENT == 0:
-        cursor.execute(_insert(AuditSegment, "number"), [segment])
-    if event.phone_number and is_new:
-        parts = terms.digits(event.phone_number)
-        _write(
-            cursor, AuditDigits, "digits", "phone_number", segment, [(p, event.phone_number) for p in parts]
-        )
-    if found := words_of(event):
-        _write(cursor, AuditWord, "word", "seq", segment, [(word, event.seq) for word in found])
-
-
-def _write(cursor, model, first, second, segment, pairs):
-    sql = _insert(model, "segment", first, second, rows=len(pairs), or_ignore=True)
-    cursor.execute(sql, [value for pair in pairs for value in (segment, *pair)])
-
-
-NAMES = ("name", "member", "stand_in", "approver", "papers", "before", "after")
-
-
-def words_of(event):
-    """What an event is found by: the words of its reason, and of the names of people and things in it."""
-    names = [value for name in NAMES if isinstance(value := event.data.get(name), str)]
-    people = [event.actor_name, event.on_behalf_of] if event.actor_role != "system" else []
-    if not (event.note or names or people):
-        return []
-    return terms.words(event.note, *people, *names)
+        cursor.execute(_INSERT_STRETCH, [event.seq, quarter, reached])
+    if event.seq - filed >= filing.LOT:
+        filing.file(cursor, filed, event.seq)
+        filed = event.seq
+    cursor.execute(_MOVE_HEAD, [event.seq, event.hash, quarter, reached, filed])

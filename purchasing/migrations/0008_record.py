@@ -6,7 +6,6 @@ from django.db import migrations, models
 
 import purchasing.models.search
 from purchasing import guard
-from purchasing.audit import indexing
 
 
 class Migration(migrations.Migration):
@@ -233,6 +232,5 @@ class Migration(migrations.Migration):
             model_name="auditword",
             index=models.Index(fields=["segment", "word", "seq"], name="word_by_segment"),
         ),
-        migrations.RunPython(indexing.index_all, migrations.RunPython.noop),
         migrations.RunPython(guard.switch_on, guard.switch_off),
     ]

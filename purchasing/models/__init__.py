@@ -16,7 +16,7 @@ from purchasing.models.purchases import (
     RequestVersion,
     SeenVersion,
 )
-from purchasing.models.search import AuditDigits, AuditSegment, AuditStretch, AuditWord
+from purchasing.models.search import AuditDigits, AuditEntry, AuditSegment, AuditStretch, AuditWord
 from purchasing.models.teams import ApiKey, Desk, Membership, StandIn, Team, User
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Attempt",
     "AuditCheck",
     "AuditDigits",
+    "AuditEntry",
     "AuditEvent",
     "AuditHead",
     "AuditSeal",

@@ -10,7 +10,8 @@ class AuditHead(models.Model):
     """The end of the chain: the number and hash of the newest event. Locked last in every transaction.
 
     `quarter` is the quarter of an hour (counted from 1970) in which the newest event happened, `reached` the latest
-    that any event did: more than `quarter` only after a clock went back. See `AuditStretch`.
+    that any event did: more than `quarter` only after a clock went back. See `AuditStretch`. Events up to `filed` are
+    in the tables of models/search.py.
     """
 
     ONLY = 1
@@ -19,6 +20,7 @@ class AuditHead(models.Model):
     hash = models.CharField(max_length=64, default="0" * 64)
     quarter = models.BigIntegerField(default=0)
     reached = models.BigIntegerField(default=0)
+    filed = models.BigIntegerField(default=0)
 
 
 def _reference(to, name="+", **options):
@@ -29,8 +31,9 @@ def _reference(to, name="+", **options):
 class AuditEvent(models.Model):
     """One thing that happened. `audit.record` alone adds one; SQL triggers refuse every change (see guard.py).
 
-    Each combination of person, action and team has an index of its own that ends with the number, so that the newest
-    50 of any filter are read where they stand, in order, out of any number of events.
+    Only what pages look up at once has an index here, so that an event costs the same after a million others as after
+    a thousand; everything else is found by its `AuditEntry`. `words` is what it says, for the search, with a blank
+    before and behind each word; it is made from the other columns and no part of the hash.
     """
 
     seq = models.BigIntegerField(primary_key=True)
@@ -51,6 +54,7 @@ class AuditEvent(models.Model):
     became = models.CharField(max_length=50, blank=True)
     note = models.TextField(blank=True)
     data = models.JSONField(default=dict)
+    words = models.TextField(blank=True)
     previous_hash = models.CharField(max_length=64)
     hash = models.CharField(max_length=64)
 
@@ -59,15 +63,7 @@ class AuditEvent(models.Model):
         indexes = [
             models.Index(fields=["purchase", "seq"], name="event_by_purchase"),
             models.Index(fields=["request", "seq"], name="event_by_request"),
-            models.Index(fields=["phone_number", "seq"], name="event_by_number"),
             models.Index(fields=["click", "seq"], name="event_by_click"),
-            models.Index(fields=["team", "-seq"], name="event_by_team"),
-            models.Index(fields=["actor_name", "seq"], name="event_by_person"),
-            models.Index(fields=["action", "seq"], name="event_by_action"),
-            models.Index(fields=["actor_name", "action", "seq"], name="event_by_person_action"),
-            models.Index(fields=["team", "actor_name", "seq"], name="event_by_team_person"),
-            models.Index(fields=["team", "action", "seq"], name="event_by_team_action"),
-            models.Index(fields=["team", "actor_name", "action", "seq"], name="event_by_all_three"),
         ]
 
     def save(self, *args, **kwargs):
