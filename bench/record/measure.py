@@ -5,6 +5,7 @@ one process, so that what else the machine does meets both.
 """
 
 import json
+import random
 import re
 import statistics
 import sys
@@ -30,7 +31,7 @@ from purchasing.models import AuditEvent, AuditHead, Purchase, User  # noqa: E40
 
 settings.ALLOWED_HOSTS = ["*"]
 ROUNDS, TIMES = 5, 8  # turns, and requests in each
-EACH = 32  # events that are added in one turn
+NUMBERS, EACH = 4, 8  # numbers in one turn, events that are added for each
 
 
 def turn_to(name):
@@ -247,37 +248,42 @@ def verify():
 def append(small, large):
     """One event in a transaction of its own, on both records by turns, beside a bare insert by the ORM.
 
-    So many of them that each record files two lots, whose time is in the mean: `{name: {mean, median, longest}}`.
+    Each number gets some in a row, as a purchase does, half of them by a person with one click, half by the worker. So
+    many in all that each record files two lots, whose time is in the mean: `{name: {mean, median, longest}}`.
     """
     times = {"small": [], "large": [], "bare": []}
     for name in (small, large):
         turn_to(name)
         anchors.make_bare_table()
-    for _ in range(2 * LOT // EACH):
+    chance = random.Random(1)
+    for _ in range(2 * LOT // (NUMBERS * EACH)):
         for size, name in (("small", small), ("large", large)):
             turn_to(name)
             person = User.objects.get(username="req01a")
-            for place, purchase in enumerate(
-                Purchase.objects.select_related("request__team").order_by("?")[:EACH]
-            ):
-                event = {}
-                times[size].append(seconds(partial(_record_one, event, place, purchase, person)))
-                if size == "large":
-                    times["bare"].append(
-                        seconds(partial(bare_insert, len(times["bare"]) + 1, event["event"]))
+            newest = Purchase.objects.latest("pk").pk
+            for _ in range(NUMBERS):
+                purchase = Purchase.objects.select_related("request__team").get(pk=chance.randint(1, newest))
+                actors = audit.WORKER, audit.Actor.person(person, ip="10.0.0.1")
+                for place in range(EACH):
+                    told = {}
+                    times[size].append(
+                        seconds(partial(_record_one, told, actors[place % 2], place, purchase))
                     )
+                    taken = seconds(partial(bare_insert, len(times[size]), told["event"]))
+                    if size == "large":
+                        times["bare"].append(taken)
     return {
         name: {"mean": statistics.mean(taken), "median": statistics.median(taken), "longest": max(taken)}
         for name, taken in times.items()
     }
 
 
-def _record_one(told, place, purchase, person):
-    notes = "We need it for the desk in Berlin.", "IdentityCall confirmed the purchase."
+def _record_one(told, actor, place, purchase):
+    notes = "IdentityCall confirmed the purchase.", "We need it for the desk in Berlin."
     with transaction.atomic():
         told["event"] = audit.record(
             "purchase.purchased",
-            actor=audit.WORKER if place % 2 else audit.Actor.person(person, ip="10.0.0.1"),
+            actor=actor,
             purchase=purchase,
             was="purchasing",
             became="purchased",

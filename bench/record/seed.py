@@ -248,8 +248,7 @@ class Writer:
             return
         if "at" in columns:
             place = columns.index("at")
-            for row in rows:
-                row[place] = row[place][:26].replace("T", " ")
+            rows = [(*row[:place], row[place][:26].replace("T", " "), *row[place + 1 :]) for row in rows]
         marks = ", ".join("?" * len(columns))
         database = self._connection.connection
         database.execute("BEGIN IMMEDIATE")

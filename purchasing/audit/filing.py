@@ -8,6 +8,8 @@ not filed yet one by one (finding.py); there are never as many as `LOT`.
 import json
 from datetime import UTC, datetime
 
+from django.db import connection
+
 from purchasing import terms
 from purchasing.models import (
     AuditDigits,
@@ -26,11 +28,18 @@ CHUNK = 500  # rows in one statement
 NAMES = ("name", "member", "stand_in", "approver", "papers", "before", "after")
 
 _EVENTS, _ENTRIES, _HEAD = (model._meta.db_table for model in (AuditEvent, AuditEntry, AuditHead))
-_ENTRY = tuple(field.column for field in AuditEntry._meta.concrete_fields)
-COLUMNS = (*_ENTRY, "words")  # of an event, that it is filed by
+COLUMNS = (
+    "seq",
+    "at",
+    "action",
+    "actor_name",
+    "team_id",
+    "phone_number",
+    "words",
+)  # of an event, that it is filed by
 TABLES = {
     AuditSegment._meta.db_table: ("number",),
-    AuditEntry._meta.db_table: _ENTRY,
+    AuditEntry._meta.db_table: ("segment", *COLUMNS[:-1]),
     AuditDigits._meta.db_table: ("segment", "digits", "phone_number"),
     AuditWord._meta.db_table: ("segment", "word", "seq"),
 }
@@ -75,7 +84,7 @@ class Lot:
         if segment != self._segment:
             self._segment, self._known = segment, set()
             self.rows[_SEGMENTS].append((segment,))
-        self.rows[_ENTRIES].append(entry)
+        self.rows[_ENTRIES].append((segment, *entry))
         if number and number not in self._known:
             self._known.add(number)
             parts = dict.fromkeys(terms.digits(number))
@@ -91,32 +100,38 @@ def file(cursor, after, until):
     )
     events = cursor.fetchall()
     segment = after // SEGMENT if after else -1
-    lot = Lot(segment, _known(cursor, segment, after, {event[len(_ENTRY) - 1] for event in events}))
+    lot = Lot(segment, _known(cursor, segment, {event[-2] for event in events} if after else set()))
     for event in events:
         lot.add(event)
     for table, rows in lot.rows.items():
         _write(cursor, table, sorted(rows) if table in (_DIGITS, _WORDS) else rows)
 
 
-def _known(cursor, segment, after, numbers):
-    """Those of the numbers that events of this segment up to `after` are about."""
+def _known(cursor, segment, numbers):
+    """Those of the numbers that events of this segment are about which are filed already."""
     numbers -= {""}
-    if not numbers or not after:
+    if not numbers:
         return []
     marks = ", ".join(["%s"] * len(numbers))
     cursor.execute(
-        f"SELECT DISTINCT phone_number FROM {_ENTRIES} WHERE phone_number IN ({marks}) AND seq >= %s",
-        [*numbers, segment * SEGMENT],
+        f"SELECT DISTINCT phone_number FROM {_ENTRIES} WHERE segment = %s AND phone_number IN ({marks})",
+        [segment, *numbers],
     )
     return [number for (number,) in cursor.fetchall()]
 
 
 def _write(cursor, table, rows):
+    if not rows:
+        return
+    columns = TABLES[table]
+    if connection.vendor == "postgresql":
+        with cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+        return
     for place in range(0, len(rows), CHUNK):
         chunk = rows[place : place + CHUNK]
-        cursor.execute(
-            insert(table, *TABLES[table], rows=len(chunk)), [value for row in chunk for value in row]
-        )
+        cursor.execute(insert(table, *columns, rows=len(chunk)), [value for row in chunk for value in row])
 
 
 class Stretches:

@@ -162,8 +162,8 @@ class Digits(_InSegments):
     def _found(self, way, bound):
         within, limits = way.within("e.seq", bound)
         return (
-            f"e.seq AS seq FROM hits CROSS JOIN {ENTRIES} e WHERE e.phone_number = hits.key AND {within} "
-            f"AND e.seq >= hits.number * {SEGMENT} AND e.seq < (hits.number + 1) * {SEGMENT}"
+            f"e.seq AS seq FROM hits CROSS JOIN {ENTRIES} e WHERE e.segment = hits.number "
+            f"AND e.phone_number = hits.key AND {within}"
         ), limits
 
 

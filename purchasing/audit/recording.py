@@ -94,13 +94,15 @@ def _append(event, cursor):
     event.hash = fingerprint(event)
     quarter = int(event.at.timestamp()) // filing.QUARTER
     reached = max(reached, quarter)
-    cursor.execute(
-        _INSERT_EVENT,
-        [field.get_db_prep_save(getattr(event, field.attname), connection) for field in _FIELDS],
-    )
+    values = [field.get_db_prep_save(getattr(event, field.attname), connection) for field in _FIELDS]
+    is_full = event.seq - filed >= filing.LOT
+    moved = [event.seq, event.hash, quarter, reached, event.seq if is_full else filed]
+    if connection.vendor == "postgresql":  # one way to the server instead of two
+        cursor.execute(f"WITH moved AS ({_MOVE_HEAD}) {_INSERT_EVENT}", [*moved, *values])
+    else:
+        cursor.execute(_INSERT_EVENT, values)
+        cursor.execute(_MOVE_HEAD, moved)
     if quarter != quarter_before:
         cursor.execute(_INSERT_STRETCH, [event.seq, quarter, reached])
-    if event.seq - filed >= filing.LOT:
+    if is_full:
         filing.file(cursor, filed, event.seq)
-        filed = event.seq
-    cursor.execute(_MOVE_HEAD, [event.seq, event.hash, quarter, reached, filed])

@@ -17,6 +17,7 @@ class Migration(migrations.Migration):
             name="AuditEntry",
             fields=[
                 ("seq", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("segment", models.BigIntegerField()),
                 ("at", models.DateTimeField()),
                 ("action", models.CharField(max_length=50)),
                 ("actor_name", models.CharField(max_length=150)),
@@ -80,7 +81,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="auditentry",
-            index=models.Index(fields=["phone_number", "seq"], name="entry_by_number"),
+            index=models.Index(fields=["segment", "phone_number", "seq"], name="entry_by_number"),
         ),
         migrations.AddIndex(
             model_name="auditentry",

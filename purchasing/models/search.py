@@ -27,6 +27,7 @@ class AuditEntry(models.Model):
     """
 
     seq = models.BigIntegerField(primary_key=True)
+    segment = models.BigIntegerField()
     at = models.DateTimeField()
     action = models.CharField(max_length=50)
     actor_name = models.CharField(max_length=150)
@@ -35,7 +36,7 @@ class AuditEntry(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(fields=["phone_number", "seq"], name="entry_by_number"),
+            models.Index(fields=["segment", "phone_number", "seq"], name="entry_by_number"),
             models.Index(fields=["team_id", "seq"], name="entry_by_team"),
             models.Index(fields=["actor_name", "seq"], name="entry_by_person"),
             models.Index(fields=["action", "seq"], name="entry_by_action"),
