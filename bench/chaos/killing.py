@@ -66,7 +66,7 @@ class Killing:
 
     def _is_time(self):
         """Kills are spread over the attempts of the storm."""
-        share = min(1, self.campaign.attempts() / (0.6 * self.campaign.options.purchases))
+        share = min(1, self.campaign.attempts() / (0.4 * self.campaign.options.purchases))
         return self.done < self.campaign.options.kills * share
 
     # --- Aims -------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from django.db import connection
 
-from purchasing.audit.places import ENTRIES, EVENTS, LAST, Column, Digits, Way, Words, told
+from purchasing.audit.places import ENTRIES, EVENTS, LAST, NONE, Column, Digits, Way, Words, has_word, told
 from purchasing.models import AuditEvent
 
 COLUMNS = ", ".join(
@@ -99,7 +99,7 @@ class Reader:
             return self._end(place, way, rows[0], take), rows[0].filed
 
         end = bound
-        if self.place.is_filed and way.older:
+        if way.older and self._starts_near():
             end, _ = look(_Nearest(self), NEAR, bound)
         if end is not None and len(found) < most:
             end, filed = look(self.place, self._take(most), end)
@@ -107,14 +107,22 @@ class Reader:
                 look(_Nearest(self), NEAR, max(bound, filed))
         return Found(found, reached=end if len(found) < most else None)
 
+    def _starts_near(self):
+        """Whether the nearest events are looked at first: where much would be read for what is frequent."""
+        return isinstance(self.place, Digits) or (isinstance(self.place, Words) and self._is_narrowed())
+
+    def _is_narrowed(self):
+        """Whether what is found at the place has to be something else as well."""
+        return bool(self._columns(self.place)[0] or self._said(self.place)[0])
+
     def _take(self, most):
         """How many matches are looked at before a search stops and says how far it came."""
-        return NARROWED // self.place.events_each if self._conditions(self.place)[0] else 2 * most
+        return NARROWED // self.place.events_each if self._is_narrowed() else self.place.matches_each * most
 
     def batches(self, columns, size):
         """Everything, newest first, as lists of tuples of `columns` (SQL on `e`, the number first); some at a time."""
         way, bound = Way(True, self.limits), None if self.is_empty else self.limits[1]
-        place = _Nearest(self) if self.place and self.place.is_filed else self.place
+        place = _Nearest(self) if self._starts_near() else self.place
         while bound is not None:
             if place is None:
                 rows = _tuples(*self._direct(way, bound, size, columns))
@@ -130,21 +138,16 @@ class Reader:
 
     # --- What an event has to be ----------------------------------------------------------------------------------
 
-    def _conditions(self, place=None):
-        """All that `place` does not see to: `(SQL texts on e, parameters)`."""
-        texts, parameters = self._columns(without=getattr(place, "column", None))
-        said, more = self._said(without=place)
-        return texts + said, parameters + more
-
-    def _columns(self, *, without=None):
-        texts, parameters = self._equal(self.wanted.team, without=without)
+    def _columns(self, place=None):
+        """What columns have to be, other than that of `place`: `(SQL texts on e, parameters)`."""
+        texts, parameters = self._equal(self.wanted.team, without=getattr(place, "column", ""))
         if self.teams is not None:
             texts.append(f"e.team_id IN ({', '.join(['%s'] * len(self.teams))})")
             parameters += self.teams
         dates, moments = self._dates()
         return texts + dates, parameters + moments
 
-    def _equal(self, team, *, without=None):
+    def _equal(self, team, *, without=""):
         wanted = self.wanted
         equal = {
             "actor_name": wanted.person,
@@ -165,16 +168,17 @@ class Reader:
                 parameters.append(connection.ops.adapt_datetimefield_value(moment))
         return texts, parameters
 
-    def _said(self, *, without=None):
-        """What is searched for, looked up in one event at a time."""
+    def _said(self, place=None):
+        """What is searched for, but for what `place` sees to, looked up in one event at a time; as `_columns`."""
         texts, parameters, number = [], [], self.wanted.number
-        if number and not isinstance(without, Digits):
+        if number and not isinstance(place, Digits):
             texts.append("e.phone_number LIKE %s")
             parameters.append(f"{number}%" if number.startswith("+") else f"%{number}%")
         for word in self.wanted.words:
-            if not (isinstance(without, Words) and without.prefix == word):
-                texts.append("e.words LIKE %s")  # letters and digits alone: nothing in it means more to LIKE
-                parameters.append(f"% {word}%")
+            if not (isinstance(place, Words) and place.prefix == word):
+                text, parameter = has_word(word)
+                texts.append(text)
+                parameters.append(parameter)
         return texts, parameters
 
     # --- SQL ------------------------------------------------------------------------------------------------------
@@ -201,8 +205,11 @@ class Reader:
 
         Each row ends with what is told of the look; there is one without an event for none.
         """
-        texts, wanted = self._said() if isinstance(place, _Nearest) else self._conditions(place)
-        clauses, parameters = place.matches(way, bound, take, None if texts else most)
+        texts, wanted = self._said(place)
+        inside = NONE if isinstance(place, _Nearest) else self._columns(place)
+        if not isinstance(place, Digits):
+            texts, wanted, inside = inside[0] + texts, inside[1] + wanted, NONE
+        clauses, parameters = place.matches(way, bound, take, None if texts else most, inside)
         limit = "" if most is None else f" LIMIT {most}"
         sql = (
             f"WITH {clauses} SELECT {columns}, told.looked, told.farthest, told.filed FROM told LEFT JOIN ("
@@ -222,7 +229,7 @@ class _Nearest:
     def __init__(self, reader):
         self._reader = reader
 
-    def matches(self, way, bound, most, limit=None):
+    def matches(self, way, bound, most, limit=None, conditions=NONE):
         """As `Column.matches`."""
         nearest, parameters = self._reader._direct(way, bound, most, "e.seq")
         return f"lot AS ({nearest}), seqs AS (SELECT seq FROM lot), told AS ({told(way, 'seq')})", parameters

@@ -77,20 +77,25 @@ def told(way, column):
     return f"SELECT SUM(1) AS looked, {way.farthest}({column}) AS farthest, {FILED} AS filed FROM lot"
 
 
+NONE = ([], [])  # no conditions
+
+
 class Column:
     """Events with one value in a column that has an index with the number: a request, a click."""
 
     is_filed = False  # every event stands there at once
     events_each = 1  # events that a match stands for, about
+    matches_each = 1  # matches that an event can have
 
     def __init__(self, column, value):
         self.column, self.value = column, value
 
-    def matches(self, way, bound, most, limit=None):
+    def matches(self, way, bound, most, limit=None, conditions=NONE):
         """The next `most` matches as SQL: `(WITH clauses, parameters)`.
 
-        The clause `seqs` holds numbers of events (`limit` of them, if that is given). `told` is one row about what was
-        looked at: how many matches `looked` counts (null for none), the `farthest`, and what was `filed` then.
+        `conditions` are what columns have to be, on `e`, for a place that can see to them. The clause `seqs` holds
+        numbers of events (`limit` of them, if that is given). `told` is one row about what was looked at: how many
+        matches `looked` counts (null for none), the `farthest`, and what was `filed` then.
         """
         within, limits = way.within("seq", bound)
         first = "" if limit is None else f" ORDER BY seq {way.order} LIMIT {limit}"
@@ -110,24 +115,25 @@ class _InSegments:
     """Matches of a prefix in a table of the search, segment by segment: `match` is looked at, `key` leads to events."""
 
     table = match = key = ""
+    column = ""
     is_filed = True
-    events_each = 1
+    events_each = matches_each = 1
 
     def __init__(self, prefix):
         self.prefix = prefix
 
-    def matches(self, way, bound, most, limit=None):
+    def matches(self, way, bound, most, limit=None, conditions=NONE):
         """As `Column.matches`. The matches may end in the midst of a segment, which is then read as a whole."""
         beyond, parameters, start = way.segments("s.number", bound)
         lot, parameters = self._hits(beyond, parameters)
         whole, more = self._hits("s.number IN (%s, (SELECT farthest FROM told))", [start])
-        found, within = self._found(way, bound)
+        found, within = self._found(way, bound, conditions)
         first = "" if limit is None else f" LIMIT {limit}"
         clauses = (
             f"lot AS ({lot} ORDER BY s.number {way.order} LIMIT {most}), "
             f"told AS ({told(way, 'number')}), "
             f"hits AS (SELECT number, key FROM lot WHERE number <> (SELECT farthest FROM told) UNION ALL {whole}), "
-            f"seqs AS (SELECT DISTINCT {found} ORDER BY seq {way.order}{first})"
+            f"seqs AS (SELECT DISTINCT seq FROM ({found}) found ORDER BY seq {way.order}{first})"
         )
         return clauses, [*parameters, *more, *within]
 
@@ -144,13 +150,23 @@ class _InSegments:
 
 
 class Words(_InSegments):
-    """Events with a word that begins so."""
+    """Events with a word that begins so; on the way to older ones also those that are not filed yet."""
 
     table, match, key = WORDS, "word", "seq"
+    matches_each = 2  # several words of one event may begin so
 
-    def _found(self, way, bound):
+    def _found(self, way, bound, conditions):
         within, limits = way.within("key", bound)
-        return f"key AS seq FROM hits WHERE {within}", limits
+        filed = f"SELECT key AS seq FROM hits WHERE {within}"
+        if not way.older:
+            return filed, limits
+        unfiled, more = way.unfiled("e.seq", bound)
+        said, word = has_word(self.prefix)
+        return f"{filed} UNION ALL SELECT e.seq FROM {EVENTS} e WHERE {unfiled} AND {said}", [
+            *limits,
+            *more,
+            word,
+        ]
 
 
 class Digits(_InSegments):
@@ -159,12 +175,21 @@ class Digits(_InSegments):
     table, match, key = DIGITS, "digits", "phone_number"
     events_each = 8
 
-    def _found(self, way, bound):
+    def _found(self, way, bound, conditions):
         within, limits = way.within("e.seq", bound)
-        return (
-            f"e.seq AS seq FROM hits CROSS JOIN {ENTRIES} e WHERE e.segment = hits.number "
-            f"AND e.phone_number = hits.key AND {within}"
-        ), limits
+        texts, wanted = conditions
+        where = " AND ".join(["e.segment = hits.number", "e.phone_number = hits.key", within, *texts])
+        # Without statistics SQLite may take the index of a team instead, and read all that it did.
+        by_number = "INDEXED BY entry_by_number " if connection.vendor == "sqlite" else ""
+        return f"SELECT e.seq AS seq FROM hits CROSS JOIN {ENTRIES} e {by_number}WHERE {where}", [
+            *limits,
+            *wanted,
+        ]
+
+
+def has_word(prefix):
+    """Whether an event has a word that begins so: `(SQL on e, parameter)`."""
+    return "e.words LIKE %s", f"% {prefix}%"  # letters and digits alone: nothing in it means more to LIKE
 
 
 def _one(sql, parameters):
