@@ -18,7 +18,7 @@ COLUMNS = ", ".join(
     f"e.{field.column}" for field in AuditEvent._meta.concrete_fields if field.name != "words"
 )
 NEAR = 300  # events that a search looks at one by one before it goes by segments; more than `filing.LOT`
-NARROWED = 3000  # that it then takes from its place when they have to be something else as well
+NARROWED = 2000  # that it then takes from its place when they have to be something else as well
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Reader:
         return Found(found, reached=end if len(found) < most else None)
 
     def _starts_near(self):
-        """Whether the nearest events are looked at first: where much would be read for what is frequent."""
+        """Whether the nearest events are looked at first: what is frequent stands there, and what is not filed yet."""
         return isinstance(self.place, Digits) or (isinstance(self.place, Words) and self._is_narrowed())
 
     def _is_narrowed(self):
