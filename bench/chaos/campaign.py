@@ -27,8 +27,8 @@ SHELVES = [(country, number_type) for country in ("US", "GB", "DE") for number_t
 MOVING = (State.PENDING, State.APPROVED, State.PURCHASING, State.UNCONFIRMED)
 PACE = 0.25  # seconds of storm for each purchase: the plan is spread over them
 LEAST = 0.6  # of the numbers have to be asked for, and half of those bought, else the campaign proves nothing
-ENOUGH = 0.5  # seconds for each purchase that the storm goes on for the last kills, when all was asked for
-LEAST_ENOUGH = 30  # seconds
+ENOUGH = 30  # seconds that the storm goes on at most after everything was asked for
+FOR_KILLS = 0.5  # seconds for each purchase that it goes on at most while processes are still to be killed
 RECONCILE_EVERY = 2  # seconds
 TEAMS = {False: 3, True: 6}  # few or many purchases
 STAFF = 6  # threads that carry out the plan
@@ -112,8 +112,8 @@ class Campaign:
         parts = [self._part(part.run) for part in (Weather(self), self.mischief, self.killing, self.deciding)]
         parts.append(self._part(self._staff))
         self._wait_until(self.staff_done.is_set)
-        ends = time.monotonic() + max(LEAST_ENOUGH, ENOUGH * self.options.purchases)
-        self._wait_until(lambda: self._is_spent() or time.monotonic() > ends)
+        asked = time.monotonic()
+        self._wait_until(lambda: self._is_spent(time.monotonic() - asked))
         self.storm_over.set()
         for part in parts:
             part.join()
@@ -153,8 +153,11 @@ class Campaign:
         moving = Purchase.objects.filter(state__in=(State.APPROVED, State.PURCHASING))
         return self.staff_done.is_set() and not moving.exists()
 
-    def _is_spent(self):
-        return self.killing.done >= self.options.kills and self.is_idle()
+    def _is_spent(self, since):
+        """Whether the storm has done its work, so many seconds after everything was asked for."""
+        if self.killing.done < self.options.kills:
+            return since > max(ENOUGH, FOR_KILLS * self.options.purchases)
+        return self.is_idle() or since > ENOUGH
 
     def _moving(self):
         waits = Purchase.objects.filter(state__in=MOVING).exists()
