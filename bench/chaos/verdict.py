@@ -168,7 +168,7 @@ def _unapproved(books, entry, attempt, called_at):
         return "nobody else had pressed 'Approve' for it"
     if attempt.key.team_id != purchase.request.team_id or attempt.key.last_four != entry["key"]:
         return f"bought with the key …{entry['key']}, claimed with {attempt.key} of {attempt.key.team}"
-    return _otherwise_than_approved(books, entry, before[-1].data, approval, called_at)
+    return _otherwise_than_approved(books, entry, before[-1].data, approval, attempt, called_at)
 
 
 def standing_approvals(books, attempt):
@@ -192,24 +192,41 @@ def _yeses_wanted(books, attempt):
     return 2 if books.purchases[attempt.purchase_id].request.team.name == TWO_YESES and not was_held else 1
 
 
-def _otherwise_than_approved(books, entry, terms, approval, called_at):
+def _otherwise_than_approved(books, entry, terms, approval, attempt, called_at):
     sent = entry["payload"]
     for name in ("country_code", "number_type", "name", "requirement_group_id"):
         if (sent.get(name) or None) != (terms.get(name) or None):
             return f"{name} was approved as {terms.get(name)!r} and sent as {sent.get(name)!r}"
     approved = {"upfront_cost": approval.upfront_cost, "monthly_cost": approval.monthly_cost}
-    # No list showed the number before the call, and the person said 'at a price nobody has confirmed'.
-    confirmed_at = books.purchases[approval.purchase_id].cost_confirmed_at
-    at_any_price = approval.unconfirmed_cost_ok and (confirmed_at is None or confirmed_at > called_at)
+    seen_at = _price_seen_at(books, attempt, called_at)
+    if seen_at is None and not (approval.unconfirmed_cost_ok or terms.get("cost_confirmed")):
+        return "no list had shown its price, and nobody had approved it so"
     for name, cost in approved.items():
         if cost is None and approval.unconfirmed_cost_ok:
             continue
         if cost is None or (name in sent and Decimal(sent[name]) != cost):
             return f"{name} was approved as {cost} and sent as {sent.get(name)!r}"
-        if not at_any_price and lowest_price(books.campaign, entry["phone_number"], name, called_at) > cost:
+        if seen_at and lowest_price(books.campaign, entry["phone_number"], name, seen_at) > cost:
             said = "as one that nobody has confirmed" if approval.unconfirmed_cost_ok else "as confirmed"
             return f"{name} was above the {cost} approved {said}, for longer than a look may be old"
     return None
+
+
+def _price_seen_at(books, attempt, called_at):
+    """Up to when the price was seen that the claim rests on; None when no list had ever shown it.
+
+    The list of the look just before the claim showed the number, or else the last cost that one had shown stands
+    ('not seen in the list just now' is no proof that it is sold).
+    """
+    events = [event for event in books.events[attempt.purchase_id] if event.seq <= attempt.claimed_seq]
+    if events and events[-1].attempt_id == attempt.pk and "cost_confirmed_at" in events[-1].data:
+        return called_at
+    told = [event.data["cost_confirmed_at"] for event in events if "cost_confirmed_at" in event.data]
+    confirmed = [datetime.fromisoformat(at) for at in told]
+    at_last = books.purchases[attempt.purchase_id].cost_confirmed_at
+    if at_last and at_last <= attempt.claimed_at:
+        confirmed.append(at_last)
+    return max(confirmed, default=None)
 
 
 def lowest_price(campaign, phone_number, name, moment):
