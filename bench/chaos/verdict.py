@@ -198,15 +198,19 @@ def _otherwise_than_approved(books, entry, terms, approval, attempt, called_at):
         if (sent.get(name) or None) != (terms.get(name) or None):
             return f"{name} was approved as {terms.get(name)!r} and sent as {sent.get(name)!r}"
     approved = {"upfront_cost": approval.upfront_cost, "monthly_cost": approval.monthly_cost}
-    seen_at = _price_seen_at(books, attempt, called_at)
-    if seen_at is None and not (approval.unconfirmed_cost_ok or terms.get("cost_confirmed")):
+    seen_at, age = _price_seen_at(books, attempt, called_at), LOOK_AGE
+    if (
+        seen_at is None and terms["cost_confirmed"]
+    ):  # a later look has overwritten when: at any time before the yes
+        seen_at, age = approval.created_at, timedelta(days=1)
+    if seen_at is None and not approval.unconfirmed_cost_ok:
         return "no list had shown its price, and nobody had approved it so"
     for name, cost in approved.items():
         if cost is None and approval.unconfirmed_cost_ok:
             continue
         if cost is None or (name in sent and Decimal(sent[name]) != cost):
             return f"{name} was approved as {cost} and sent as {sent.get(name)!r}"
-        if seen_at and lowest_price(books.campaign, entry["phone_number"], name, seen_at) > cost:
+        if seen_at and lowest_price(books.campaign, entry["phone_number"], name, seen_at, age) > cost:
             said = "as one that nobody has confirmed" if approval.unconfirmed_cost_ok else "as confirmed"
             return f"{name} was above the {cost} approved {said}, for longer than a look may be old"
     return None
@@ -229,11 +233,11 @@ def _price_seen_at(books, attempt, called_at):
     return max(confirmed, default=None)
 
 
-def lowest_price(campaign, phone_number, name, moment):
-    """The lowest price that the provider showed for a number while the look before this call can have been made."""
+def lowest_price(campaign, phone_number, name, moment, age):
+    """The lowest price that the provider showed for a number in the time `age` before `moment`."""
     prices = [(0.0, campaign.offers[phone_number][name])]
     prices += [(at, cost) for at, number, cost in campaign.mischief.prices if number == phone_number]
-    earliest = (moment - LOOK_AGE).timestamp()
+    earliest = (moment - age).timestamp()
     in_force = [cost for at, cost in prices if at <= earliest][-1:]
     later = [cost for at, cost in prices if earliest < at <= moment.timestamp()]
     return min(Decimal(cost) for cost in in_force + later)

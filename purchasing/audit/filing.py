@@ -28,15 +28,8 @@ CHUNK = 500  # rows in one statement
 NAMES = ("name", "member", "stand_in", "approver", "papers", "before", "after")
 
 _EVENTS, _ENTRIES, _HEAD = (model._meta.db_table for model in (AuditEvent, AuditEntry, AuditHead))
-COLUMNS = (
-    "seq",
-    "at",
-    "action",
-    "actor_name",
-    "team_id",
-    "phone_number",
-    "words",
-)  # of an event, that it is filed by
+# Of an event, that it is filed by.
+COLUMNS = ("seq", "at", "action", "actor_name", "team_id", "phone_number", "words")
 TABLES = {
     AuditSegment._meta.db_table: ("number",),
     AuditEntry._meta.db_table: ("segment", *COLUMNS[:-1]),
