@@ -1,0 +1,63 @@
+"""How the campaign compares what was paid with what was approved: prices rise, and lists lack the number."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+
+import pytest
+
+from bench.chaos import verdict
+
+NUMBER = "+12125550101"
+CLAIMED = datetime(2026, 3, 1, 12, tzinfo=UTC)
+CALLED = CLAIMED + timedelta(seconds=1)
+SEEN, ROSE = CLAIMED - timedelta(minutes=9), CLAIMED - timedelta(minutes=4)
+COSTS = {"upfront_cost": Decimal("1.00"), "monthly_cost": Decimal("2.00")}
+
+
+def judged(*, shown, confirmed_at, confirmed_then=True, rose_at=ROSE, anyway=False):
+    """The problem that is named, or None: approved at 1.00; the price is 1.50 from `rose_at` on."""
+    said = {"cost_confirmed_at": (CLAIMED - timedelta(seconds=5)).isoformat()} if shown else {}
+    event = SimpleNamespace(seq=9, attempt_id=4, data=said)
+    mischief = SimpleNamespace(prices=[(rose_at.timestamp(), NUMBER, "1.50")])
+    books = SimpleNamespace(
+        events={7: [event]},
+        purchases={7: SimpleNamespace(cost_confirmed_at=confirmed_at)},
+        campaign=SimpleNamespace(offers={NUMBER: COSTS}, mischief=mischief),
+    )
+    attempt = SimpleNamespace(pk=4, purchase_id=7, claimed_seq=9, claimed_at=CLAIMED)
+    approval = SimpleNamespace(purchase_id=7, unconfirmed_cost_ok=anyway, created_at=SEEN, **COSTS)
+    entry = {"phone_number": NUMBER, "payload": {"upfront_cost": "1.00", "monthly_cost": "2.00"}}
+    terms = {"cost_confirmed": confirmed_then}
+    return verdict._otherwise_than_approved(books, entry, terms, approval, attempt, CALLED)
+
+
+def test_a_price_that_the_look_before_the_claim_showed_may_not_be_dearer():
+    assert "upfront_cost was above" in judged(shown=True, confirmed_at=CLAIMED)
+
+
+def test_one_that_rose_since_the_look_may_be():
+    assert judged(shown=True, confirmed_at=CLAIMED, rose_at=CLAIMED - timedelta(seconds=20)) is None
+
+
+def test_where_the_list_lacked_the_number_the_last_confirmed_cost_stands():
+    assert judged(shown=False, confirmed_at=SEEN) is None
+
+
+@pytest.mark.parametrize("anyway", [True, False])
+def test_but_not_when_that_cost_was_dearer_already(anyway):
+    late = ROSE + verdict.LOOK_AGE + timedelta(seconds=1)
+    assert "upfront_cost was above" in judged(shown=False, confirmed_at=late, anyway=anyway)
+
+
+def test_what_no_list_had_shown_wants_somebody_who_approved_it_so():
+    never = {"shown": False, "confirmed_at": None, "confirmed_then": False}
+    assert "no list had shown its price" in judged(**never)
+    assert judged(**never, anyway=True) is None
+
+
+def test_when_it_was_shown_is_overwritten_any_time_before_the_yes_counts():
+    later = CALLED + timedelta(minutes=1)
+    assert judged(shown=False, confirmed_at=later) is None
+    always = SEEN - timedelta(days=2)
+    assert "upfront_cost was above" in judged(shown=False, confirmed_at=later, rose_at=always)
