@@ -1,6 +1,5 @@
 """What else goes on during the storm: the queue, keys, people, prices, and the stop button."""
 
-import time
 from dataclasses import dataclass
 
 from django_tasks import TaskResultStatus
@@ -19,6 +18,16 @@ class Span:
     """From a moment on until another one nobody (`who` is all), no team or no approver could buy or be bought for."""
 
     who: str
+    began_at: object
+    ended_at: object
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a number costs, once and a month, from a moment between these two on."""
+
+    phone_number: str
+    cost: str
     began_at: object
     ended_at: object
 
@@ -144,6 +153,7 @@ class Mischief:
         for phone_number, monthly in self.chance.sample(numbers, min(len(numbers), 2)):
             if monthly is not None:
                 cost = f"{monthly * self.chance.choice((2, 3)) / self.chance.choice((1, 1, 4)):.2f}"
+                began_at = clock.now()
                 self.provider.set_costs(phone_number, cost, cost)
-                self.prices.append((time.time(), phone_number, cost))
+                self.prices.append(Price(phone_number, cost, began_at, clock.now()))
                 self.campaign.count("prices changed")

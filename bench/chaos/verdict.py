@@ -3,7 +3,7 @@
 import itertools
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from bench.chaos.cast import TWO_YESES
@@ -198,49 +198,56 @@ def _otherwise_than_approved(books, entry, terms, approval, attempt, called_at):
         if (sent.get(name) or None) != (terms.get(name) or None):
             return f"{name} was approved as {terms.get(name)!r} and sent as {sent.get(name)!r}"
     approved = {"upfront_cost": approval.upfront_cost, "monthly_cost": approval.monthly_cost}
-    seen_at, age = _price_seen_at(books, attempt, called_at), LOOK_AGE
-    if (
-        seen_at is None and terms["cost_confirmed"]
-    ):  # a later look has overwritten when: at any time before the yes
-        seen_at, age = approval.created_at, timedelta(days=1)
-    if seen_at is None and not approval.unconfirmed_cost_ok:
+    seen_from, seen_until = _price_seen(books, attempt, terms, approval, called_at)
+    if seen_from is None and not approval.unconfirmed_cost_ok:
         return "no list had shown its price, and nobody had approved it so"
     for name, cost in approved.items():
         if cost is None and approval.unconfirmed_cost_ok:
             continue
         if cost is None or (name in sent and Decimal(sent[name]) != cost):
             return f"{name} was approved as {cost} and sent as {sent.get(name)!r}"
-        if seen_at and lowest_price(books.campaign, entry["phone_number"], name, seen_at, age) > cost:
+        if seen_from is None:
+            continue
+        lowest = lowest_price(books.campaign, entry["phone_number"], name, seen_from, seen_until)
+        if lowest > cost:
             said = "as one that nobody has confirmed" if approval.unconfirmed_cost_ok else "as confirmed"
-            return f"{name} was above the {cost} approved {said}, for longer than a look may be old"
+            return (
+                f"{name} was approved as {cost} {said}, and never less than {lowest} "
+                f"from {seen_from:%H:%M:%S.%f} until {seen_until:%H:%M:%S.%f}"
+            )
     return None
 
 
-def _price_seen_at(books, attempt, called_at):
-    """Up to when the price was seen that the claim rests on; None when no list had ever shown it.
+def _price_seen(books, attempt, terms, approval, called_at):
+    """In which time the list was read that the claim rests on: (from, until); (None, None) when none ever was.
 
-    The list of the look just before the claim showed the number, or else the last cost that one had shown stands
-    ('not seen in the list just now' is no proof that it is sold).
+    The look just before the claim showed the number, or else the last cost that a list had shown stands ('not seen in
+    the list just now' is no proof that it is sold). Of that it is known when the first list of its request was asked
+    for; its own was read between then and the claim.
     """
     events = [event for event in books.events[attempt.purchase_id] if event.seq <= attempt.claimed_seq]
     if events and events[-1].attempt_id == attempt.pk and "cost_confirmed_at" in events[-1].data:
-        return called_at
+        return called_at - LOOK_AGE, called_at
     told = [event.data["cost_confirmed_at"] for event in events if "cost_confirmed_at" in event.data]
     confirmed = [datetime.fromisoformat(at) for at in told]
     at_last = books.purchases[attempt.purchase_id].cost_confirmed_at
     if at_last and at_last <= attempt.claimed_at:
         confirmed.append(at_last)
-    return max(confirmed, default=None)
+    if confirmed:
+        return max(confirmed), attempt.claimed_at
+    if terms["cost_confirmed"]:  # when is overwritten by a later look: at any time before the yes
+        return datetime.min.replace(tzinfo=UTC), approval.created_at
+    return None, None
 
 
-def lowest_price(campaign, phone_number, name, moment, age):
-    """The lowest price that the provider showed for a number in the time `age` before `moment`."""
-    prices = [(0.0, campaign.offers[phone_number][name])]
-    prices += [(at, cost) for at, number, cost in campaign.mischief.prices if number == phone_number]
-    earliest = (moment - age).timestamp()
-    in_force = [cost for at, cost in prices if at <= earliest][-1:]
-    later = [cost for at, cost in prices if earliest < at <= moment.timestamp()]
-    return min(Decimal(cost) for cost in in_force + later)
+def lowest_price(campaign, phone_number, name, begin, end):
+    """The lowest price that the provider asked for a number at any moment from `begin` to `end`."""
+    found = Decimal(campaign.offers[phone_number][name])
+    for price in campaign.mischief.prices:
+        if price.phone_number == phone_number and price.began_at <= end:
+            # Before its call had ended the list may have shown the one before.
+            found = Decimal(price.cost) if price.ended_at <= begin else min(found, Decimal(price.cost))
+    return found
 
 
 def bought_without_record(books):
@@ -401,13 +408,16 @@ def table(books, verdict):
     lines += section("Pages fetched, by status", campaign.pages.statuses)
     lines += section("Carried out late, after the window was over", late_purchases(books))
     lines += ["", f"Longest time from a claim to an end or a person: {longest_doubt(books):.0f} s"]
-    lines += ["", "What must be 0"]
-    for name, found in {**verdict.sins, **verdict.others}.items():
-        lines.append(f"  {name:<62}{len(found):>6}")
-        lines += [f"      {sentence}" for sentence in found[:12]]
-    lines.append("  audit chain: " + ("broken" if verdict.others["audit chain broken"] else "whole"))
-    lines += ["", "GOOD: none of this happened." if verdict.is_good else "BAD: see the lines above."]
-    return "\n".join(lines)
+    return "\n".join([*lines, *ending(verdict)])
+
+
+def ending(verdict):
+    """What must be 0, and in the last lines, which a log keeps, what was not."""
+    checks = {**verdict.sins, **verdict.others}
+    lines = ["", "What must be 0", *(f"  {name:<62}{len(found):>6}" for name, found in checks.items())]
+    lines.append("  audit chain: " + ("broken" if verdict.others.get("audit chain broken") else "whole"))
+    lines += ["", "GOOD: none of this happened." if verdict.is_good else "BAD:"]
+    return lines + [f"  {name}: {sentence}" for name, found in checks.items() for sentence in found[:12]]
 
 
 def section(title, counts):

@@ -54,11 +54,15 @@ def sams_pages(page, desk):
     yield "/paste/"
     number = desk.provider.available("IE", "local", count=1)["data"][0]["phone_number"]
     paste(page, PASTED.format(number=number))
+    expect(page.get_by_role("button", name=re.compile("^Go on with"))).to_be_enabled()
     yield None
     pick(page, [number])
+    send = page.get_by_role("button", name="Request purchase")
+    expect(send).to_be_visible()
     yield None
-    page.get_by_role("button", name="Request purchase").click()  # a reason is missing
-    page.wait_for_load_state()
+    send.evaluate("button => button.form.noValidate = true")
+    send.click()  # a reason is missing
+    expect(page.locator(".errorlist").first).to_be_visible()
     yield None
     yield from ("/numbers/", "/audit/", "/teams/", "/teams/support/", "/accounts/password/", "/requests/")
     yield from links(page, r"/requests/\d+/$")
@@ -66,6 +70,7 @@ def sams_pages(page, desk):
     page.goto("/requests/")
     page.locator("tr", has_text="Waiting for approval").first.locator("th a").click()
     page.get_by_role("link", name="Change this request").click()
+    expect(page.get_by_role("button", name="Save changes")).to_be_visible()
     yield None
     page.get_by_label(re.compile("^Name of")).first.fill("n" * 500)
     page.get_by_role("button", name="Save changes").click()  # the name is too long
