@@ -7,6 +7,7 @@ import pytest
 import requests
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils.html import escape
 
 from purchasing import audit, clock, procurement
 from purchasing import words as texts
@@ -96,9 +97,11 @@ class TestPages:
             audit.record("test.done", actor=factories.actor(tom), team=team, note="poster")
         page, rounds = client.get("/audit/?q=flyer&person=tom"), 0
         assert "Nothing of this kind yet, down to event" in words(page)
+        assert f'hx-get="{escape(page.context["links"]["search_on"])}"' in page.content.decode()  # by itself
         while "search_on" in page.context["links"]:
             page, rounds = client.get(page.context["links"]["search_on"]), rounds + 1
         assert (seqs(page), rounds > 1) == ([first.seq], True)
+        assert "1 event found" in words(page) and "hx-get" not in page.content.decode()
 
 
 class TestTheQueries:

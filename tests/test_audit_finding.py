@@ -360,7 +360,7 @@ class TestQueries:
                 plans = [
                     plan_of(query["sql"]) for query in queries if "purchasing_auditdigits" in query["sql"]
                 ]
-                assert plans and all("USING INDEX entry_by_number" in plan for plan in plans), name
+                assert plans and all("INDEX entry_by_number (segment" in plan for plan in plans), name
             for query in queries:
                 sql = query["sql"]
                 assert not re.search(r"(?i)\bcount\s*\(|\boffset\b", sql), name

@@ -81,7 +81,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="auditentry",
-            index=models.Index(fields=["segment", "phone_number", "seq"], name="entry_by_number"),
+            index=models.Index(fields=["segment", "phone_number", "team_id", "seq"], name="entry_by_number"),
         ),
         migrations.AddIndex(
             model_name="auditentry",

@@ -36,7 +36,7 @@ class AuditEntry(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(fields=["segment", "phone_number", "seq"], name="entry_by_number"),
+            models.Index(fields=["segment", "phone_number", "team_id", "seq"], name="entry_by_number"),
             models.Index(fields=["team_id", "seq"], name="entry_by_team"),
             models.Index(fields=["actor_name", "seq"], name="entry_by_person"),
             models.Index(fields=["action", "seq"], name="entry_by_action"),

@@ -60,8 +60,8 @@ def _page(request, form, offered):
     """One page of events and the addresses of its neighbours. One row more is read than shown: nothing is counted."""
     reader = auditors.reader_for(request.user, form.wanted, offered)
     before, after = _number(request.GET, "before"), _number(request.GET, "after")
-    links = {}
-    if after is not None and before is None:
+    links, to_newer = {}, after is not None and before is None
+    if to_newer:
         found = reader.newer(after, PAGE + 1)
         events = found.events[:PAGE][::-1]
         links["older"] = address(form, before=events[-1].seq if events else after + 1)
@@ -86,6 +86,8 @@ def _page(request, form, offered):
         "links": links,
         "newest": address(form) if paged else "",
         "reached": found.reached,
+        "way": "up" if to_newer else "down",
+        "goes_on": "search_on" in links and not events,
     }
 
 
