@@ -28,7 +28,7 @@ class Costs:
     @classmethod
     def of(cls, purchase):
         """The costs of a purchase as it stands."""
-        return cls(purchase.upfront_cost, purchase.monthly_cost, purchase.cost_confirmed_at)
+        return cls(purchase.upfront_cost, purchase.monthly_cost, purchase.confirmed_at)
 
     @property
     def sum(self):

@@ -334,7 +334,7 @@ def _check_price(purchase, approvals, look):
     if purchase.cost_confirmed_at is None and not may_be_unknown:
         raise Hold(
             Cause.COST_UNKNOWN,
-            "IdentityCall does not list this number just now and never confirmed its cost. "
+            "IdentityCall does not list this number just now and has not confirmed its cost. "
             "It was not approved at a price nobody has confirmed.",
         )
 

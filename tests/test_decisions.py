@@ -362,6 +362,21 @@ class TestApproveAgain:
         OfferLook.objects.all().delete()
         assert buy(dearer).held_cause == Cause.PRICE
 
+    @pytest.mark.parametrize("anyway", [False, True])
+    def test_where_no_list_shows_it_any_more_the_cost_that_was_asked_before_is_not_confirmed(
+        self, dearer, ana, provider, anyway
+    ):
+        """The last list asked more; that a cost is not dearer now is for a person to say, in these words."""
+        provider.offers = []
+        OfferLook.objects.all().delete()
+        approve_again(dearer, ana, seen=None, unconfirmed_cost_ok=anyway)
+        provider.sells(NUMBER)
+        after = buy(dearer)
+        assert (after.state, after.held_cause) == (
+            (State.PURCHASED, "") if anyway else (State.HELD, Cause.COST_UNKNOWN)
+        )
+        assert [sent["monthly_cost"] for sent in provider.purchases] == (["2.00"] if anyway else [])
+
     def test_after_the_approver_left_another_one_approves(self, approved, ana, team, provider):
         Membership.objects.filter(user=ana).delete()
         held = buy(approved)

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from purchasing import clock, decisions, procurement
-from purchasing.models import Purchase, VirtualNumber
+from purchasing.models import OfferLook, Purchase, VirtualNumber
 from purchasing.states import State
 from tests import factories
 from tests.access import NUMBER, Scene, words
@@ -107,6 +107,15 @@ class TestDearer:
     def test_approve_again_approves_that_price(self, scene, approver):
         assert "Approved again" in words(decide(approver, scene.dearer, "approve-again"))
         assert (scene.purchase.state, str(scene.purchase.monthly_cost)) == (State.APPROVED, "9.0000")
+
+    def test_where_no_list_shows_it_any_more_nobody_confirms_the_cost_from_before(self, scene, approver):
+        purchase = scene.dearer
+        box = f'name="unconfirmed-{purchase.pk}"'
+        assert box not in approver.get(f"/purchases/{purchase.pk}/").content.decode()
+        OfferLook.objects.update(offers={})
+        page = approver.get(f"/purchases/{purchase.pk}/")
+        assert box in page.content.decode()
+        assert "This approves it at 1.00 USD once and 2.00 USD a month." in words(page)
 
     def test_a_forged_or_older_price_approves_nothing(self, scene, approver):
         for cost in ("2.00", "0", "-9.00", "NaN", "1e400", "9,00", "", "x" * 5000, "9" * 5000):

@@ -282,7 +282,7 @@ HELD = {
     "price never confirmed": (
         never_confirmed,
         [
-            "Needs a decision IdentityCall does not list this number just now and never confirmed its cost. It was "
+            "Needs a decision IdentityCall does not list this number just now and has not confirmed its cost. It was "
             f"not approved at a price nobody has confirmed. {DECIDES}",
         ],
     ),

@@ -125,6 +125,11 @@ class Purchase(models.Model):
         return self.phone_number
 
     @property
+    def confirmed_at(self):
+        """When the provider's list showed the cost; None when none did, or when a later one asked more."""
+        return None if self.held_cause == Cause.PRICE else self.cost_confirmed_at
+
+    @property
     def is_in_doubt(self):
         """Whether an attempt of this purchase may have bought the number."""
         return self.attempts.filter(outcome=Outcome.UNCONFIRMED).exists()
