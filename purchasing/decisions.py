@@ -8,7 +8,7 @@ from django.db import transaction
 from purchasing import approving, audit, clock, evidence, inventory, pauses, rules, settlement, workflow
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
-from purchasing.models import ApiKey, Purchase
+from purchasing.models import ApiKey, OwnedRead, Purchase, VirtualNumber
 from purchasing.states import Outcome, State
 from purchasing.workflow import AlreadyMoved, NotYours, WorkflowError
 
@@ -153,14 +153,26 @@ def stop_watching(purchase, *, reason, actor):
 
 
 def may_stop_watching(purchase):
-    """Whether a given up purchase can never be settled by a read: the keys of its doubts are refused or gone."""
-    keys = ApiKey.objects.filter(
-        attempts__purchase=purchase,
-        attempts__outcome=Outcome.UNCONFIRMED,
-        refused_at=None,
-        secret__isnull=False,
+    """Whether no read can settle a given up purchase any more: each key of its doubts tells nothing, or told all.
+
+    A key tells nothing when it is refused or gone, or when no whole list came of it for 30 days; it has told all when
+    its list lacked the number after 30 days.
+    """
+    return purchase.state == State.GIVEN_UP and not any(
+        _may_still_tell(doubt, purchase)
+        for doubt in purchase.attempts.filter(
+            outcome=Outcome.UNCONFIRMED, key__refused_at=None, key__secret__isnull=False
+        )
     )
-    return purchase.state == State.GIVEN_UP and not keys.exists()
+
+
+def _may_still_tell(doubt, purchase):
+    now, days = clock.now(), timedelta(days=evidence.GIVEN_UP_DAYS)
+    if now <= purchase.state_changed_at + days:
+        return True
+    has_told = evidence.clean_reads(doubt).filter(began_at__gt=purchase.state_changed_at + days)
+    whole = OwnedRead.objects.filter(key=doubt.key_id, whole=True, began_at__gt=now - days)
+    return whole.exists() and not has_told.exists()
 
 
 def release(purchase, *, reason, actor):
@@ -178,12 +190,7 @@ def release(purchase, *, reason, actor):
         raise WorkflowError(
             "It was bought a moment ago; IdentityCall's list may not show it yet. Try again later."
         )
-    key = ApiKey.objects.filter(pk=purchase.bought_with_id, refused_at=None, secret__isnull=False).first()
-    key = key or pauses.current_key(purchase.request.team)
-    if key is None:
-        raise WorkflowError(
-            "The team has no API key, so IdentityCall's list of owned numbers cannot be read."
-        )
+    key = _key_that_sees(purchase)
     try:
         read = inventory.read_owned(key)
     except (errors.ProviderError, inventory.Busy, Undecryptable) as problem:
@@ -202,6 +209,25 @@ def release(purchase, *, reason, actor):
             raise AlreadyMoved("Somebody else has done this meanwhile.")
         audit.record("purchase.released", actor=actor, purchase=purchase, note=reason.strip())
     return purchase
+
+
+def _key_that_sees(purchase):
+    """A key whose list proves that a bought number is gone: its own, or one that has shown a number of that key."""
+    key = ApiKey.objects.filter(pk=purchase.bought_with_id, refused_at=None, secret__isnull=False).first()
+    if key:
+        return key
+    key = pauses.current_key(purchase.request.team)
+    if key is None:
+        raise WorkflowError(
+            "The team has no API key, so IdentityCall's list of owned numbers cannot be read."
+        )
+    of_its_own = VirtualNumber.objects.filter(key=purchase.bought_with_id).values("provider_id")
+    if not VirtualNumber.objects.filter(key=key, provider_id__in=of_its_own).exists():
+        raise WorkflowError(
+            f"The key it was bought with cannot be read with any more, and the key …{key.last_four} has never shown a "
+            "number of that account, so its list proves nothing. Store a key of the account that rents the number."
+        )
+    return key
 
 
 def _may_decide(purchase, actor, reason):

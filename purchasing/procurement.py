@@ -21,6 +21,7 @@ from purchasing import (
     draining,
     inventory,
     pauses,
+    price_guard,
     rules,
     selectors,
     settlement,
@@ -31,7 +32,8 @@ from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.client import Fence
 from purchasing.identitycall.resources import Offer
-from purchasing.models import Attempt, Desk, OwnedRead, Purchase, User
+from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase, User
+from purchasing.price_guard import Hold
 from purchasing.states import Cause, Outcome, State
 
 LOOK_AGE = 60  # seconds that a look may be old at the claim
@@ -44,14 +46,6 @@ class NotNow(Exception):
     def __init__(self, words, until):
         super().__init__(words)
         self.words, self.until = words, until
-
-
-class Hold(Exception):
-    """A person has to decide before this is bought."""
-
-    def __init__(self, cause, words):
-        super().__init__(words)
-        self.cause, self.words = cause, words
 
 
 @dataclass(frozen=True)
@@ -132,11 +126,33 @@ def _look(purchase, key):
     if may is pauses.May.PROBE:
         pauses.provider_answered()
     pauses.trust_key(key.pk, read_began_after=read.began_after)
-    owned = inventory.listed(key, purchase.phone_number)
-    if owned:
-        _already_owned(purchase, owned, key)
-        return None
+    replaced = _keys_in_doubt(purchase, but=key)
+    for old in replaced.filter(refused_at=None, secret__isnull=False):
+        _read_for_doubt(old, since, max_age)
+    for one in (*replaced, key):
+        owned = inventory.listed(one, purchase.phone_number)
+        if owned:
+            _already_owned(purchase, owned, one)
+            return None
     return Look(read, offer, seen_at)
+
+
+def _keys_in_doubt(purchase, *, but):
+    """The replaced keys of earlier attempts in doubt: only their lists tell what became of those."""
+    keys = ApiKey.objects.filter(attempts__purchase=purchase, attempts__outcome=Outcome.UNCONFIRMED)
+    return keys.exclude(pk=but.pk).defer("secret").distinct().order_by("pk")
+
+
+def _read_for_doubt(key, since, max_age):
+    """A whole owned list of this key, from after the last attempt, before another call is made with a new one."""
+    try:
+        inventory.owned_read(key, not_before_seq=since, max_age=max_age)
+    except inventory.NotWhole as problem:
+        raise NotNow(
+            f"Before buying, the list of the replaced key is read again. {problem}", _in(5)
+        ) from None
+    except errors.ProviderError as error:
+        raise _put_behind(settlement.after_failed_read(key, error)) from None
 
 
 def _offer(purchase, key, max_age):
@@ -203,22 +219,21 @@ def _already_owned(purchase, owned, key):
             )
 
 
+@transaction.atomic
 def hold_for_a_person(purchase, hold, worker):
-    """Move to held with the cause, unless it has moved meanwhile."""
-    try:
-        with transaction.atomic():
-            _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
-            workflow.move(
-                purchase,
-                State.HELD,
-                actor=worker,
-                note=hold.words,
-                held_cause=hold.cause,
-                held_words=hold.words[:1000],
-                due_at=clock.now() if purchase.is_in_doubt else None,
-            )
-    except workflow.WorkflowError:
+    """Move what waits in line to held with the cause, unless it has moved meanwhile."""
+    _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
+    if purchase.state != State.APPROVED:
         return
+    workflow.move(
+        purchase,
+        State.HELD,
+        actor=worker,
+        note=hold.words,
+        held_cause=hold.cause,
+        held_words=hold.words[:1000],
+        due_at=clock.now() if purchase.is_in_doubt else None,
+    )
 
 
 # --- Claim --------------------------------------------------------------------------------------------------------
@@ -246,14 +261,15 @@ def claim(purchase, *, key, look, worker):
     oldest = now - timedelta(seconds=LOOK_AGE)
     if not (oldest <= look.read.began_at <= now and oldest <= look.seen_at <= now):
         raise NotNow("Looking at IdentityCall once more before buying.", now)
-    if inventory.listed(key, purchase.phone_number):  # by a list that somebody else has read since the look
+    keys = (key, *_keys_in_doubt(purchase, but=key))
+    if any(inventory.listed(one, purchase.phone_number) for one in keys):  # read by somebody since the look
         raise NotNow("The list of owned numbers shows it now. Looking once more.", now)
     approvals = _counting_approvals(purchase, request)
     if min(approval.created_at for approval in approvals) < too_old(now):
         raise waited_too_long()
-    _check_price(purchase, approvals, look)
+    price_guard.check(purchase, approvals, look.offer)
     body = payload(purchase)
-    shown = _shown_costs(purchase, look)
+    shown = price_guard.shown_costs(purchase, look)
     attempt = Attempt.objects.create(
         purchase=purchase,
         key=key,
@@ -309,57 +325,6 @@ def _counting_approvals(purchase, request):
                 f"{approval.approver} approved it, but may no longer approve for {request.team}.",
             )
     return approvals
-
-
-def _check_price(purchase, approvals, look):
-    """Nothing dearer than approved, and no cost that the provider's list never showed, unless approved as such."""
-    offer = look.offer
-    may_be_unknown = all(approval.unconfirmed_cost_ok for approval in approvals)
-    dearer = offer is not None and any(
-        None not in (offered, approved) and offered > approved
-        for approval in approvals
-        for offered, approved in (
-            (offer.upfront_cost, approval.upfront_cost),
-            (offer.monthly_cost, approval.monthly_cost),
-        )
-    )
-    if dearer:
-        raise Hold(Cause.PRICE, _prices(approvals[0], offer))
-    known = offer is not None and None not in (offer.upfront_cost, offer.monthly_cost)
-    if known:
-        unknown = any(a.upfront_cost is None or a.monthly_cost is None for a in approvals)
-        if unknown and not may_be_unknown:
-            raise Hold(Cause.COST_UNKNOWN, _prices(approvals[0], offer))
-        return
-    if purchase.cost_confirmed_at is None and not may_be_unknown:
-        raise Hold(
-            Cause.COST_UNKNOWN,
-            "IdentityCall does not list this number just now and has not confirmed its cost. "
-            "It was not approved at a price nobody has confirmed.",
-        )
-
-
-def _prices(approval, offer):
-    return (
-        f"Approved: {words.money(approval.upfront_cost)} once and {words.money(approval.monthly_cost)} a month. "
-        f"IdentityCall now asks {words.money(offer.upfront_cost)} once and {words.money(offer.monthly_cost)} a month."
-    )
-
-
-def _shown_costs(purchase, look):
-    """What the look makes certain of the costs: the list shows them now, or shows one that nobody knew.
-
-    What nobody knew was approved as such; now that it is known it counts in the team's money.
-    """
-    offer = look.offer
-    if offer is None or None in (offer.upfront_cost, offer.monthly_cost):
-        return {}
-    unknown = {
-        name: getattr(offer, name)
-        for name in ("upfront_cost", "monthly_cost")
-        if getattr(purchase, name) is None
-    }
-    return {"cost_confirmed_at": look.seen_at, **unknown}
 
 
 def payload(purchase):

@@ -3,14 +3,16 @@
 The answer belongs to its attempt. What is not surely a no leaves the purchase unconfirmed.
 """
 
+import json
 import logging
 import time
 from datetime import timedelta
+from decimal import Decimal
 
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 
-from purchasing import audit, clock, pauses, wake, workflow
+from purchasing import audit, clock, pauses, price_guard, wake, workflow
 from purchasing.identitycall import errors
 from purchasing.models import Attempt
 from purchasing.states import Outcome, State
@@ -148,6 +150,9 @@ def record_purchased(purchase, attempt, provider_id, note, *, actor=audit.WORKER
     `key` is the one that sees the number, where that is not the attempt's.
     """
     now = clock.now()
+    # What this call was approved at: another try may have been approved at another cost since.
+    sent = json.loads(attempt.payload)
+    costs = {name: Decimal(sent[name]) for name in price_guard.COSTS if name in sent}
     workflow.move(
         purchase,
         State.PURCHASED,
@@ -162,6 +167,7 @@ def record_purchased(purchase, attempt, provider_id, note, *, actor=audit.WORKER
         checks=0,
         due_at=now,
         data={"provider_id": provider_id},
+        **costs,
     )
     wake.soon("apply", purchase.pk)
 

@@ -48,6 +48,7 @@ class Provider:
     def __init__(self, http):
         self.http = http
         self.owned_numbers = []
+        self.owned_with = {}  # a list of its own, by the key
         self.offers = [offer(f"+121255501{n:02d}") for n in range(1, 60)]
         self.owned_answer = None  # (status, headers, body) or an exception instead of the list
         self.offers_answer = None
@@ -55,6 +56,9 @@ class Provider:
         http.add_callback("GET", AVAILABLE, self._available)
 
     def _owned(self, request):
+        key = request.headers["Authorization"].removeprefix("Bearer ")
+        if key in self.owned_with:
+            return _answer(None, self.owned_with[key])
         return _answer(self.owned_answer, self.owned_numbers)
 
     def _available(self, request):

@@ -15,6 +15,7 @@ from cryptography.fernet import Fernet
 BASE_DIR = Path(__file__).resolve().parent.parent
 COVERED = ("tests/test_procurement.py", "tests/test_claim.py")
 CAMPAIGN = "tests/test_chaos.py"
+SPENDING = ("--cov=purchasing.procurement", "--cov=purchasing.price_guard")
 ALL_OF_IT = ("--cov-fail-under=100", "--cov-report=term-missing:skip-covered")
 COLLECT = """
 import sys, django
@@ -77,7 +78,7 @@ def lanes(folder):
         (
             "Every line and branch of what spends money is tested",
             {**plain, "COVERAGE_FILE": f"{folder}/coverage"},
-            (*pytest, *COVERED, "--cov=purchasing.procurement", "--cov-branch", *ALL_OF_IT),
+            (*pytest, *COVERED, *SPENDING, "--cov-branch", *ALL_OF_IT),
         ),
     ]
     if wants_browser():

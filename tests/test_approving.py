@@ -288,7 +288,7 @@ class TestBudget:
         rules(team, monthly_budget=Decimal("1000"))
         with pytest.raises(WorkflowError, match="not confirmed"):
             decisions.approve_again(purchase, reason="Fine", actor=actor(ana), unconfirmed_cost_ok=True)
-        Purchase.objects.update(cost_confirmed_at=clock.now())
+        Purchase.objects.update(cost_confirmed_at=clock.now(), held_cause=Cause.APPROVER)
         rules(team, monthly_budget=Decimal("3.00"))
         decisions.approve_again(purchase, reason="Fine", actor=actor(ana))  # its cost is reserved already
         assert factories.state_of(purchase) == State.APPROVED

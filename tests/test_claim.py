@@ -28,6 +28,7 @@ from tests.test_procurement import buy, claim, look_now, never_sent, open_try_ag
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12125550101"
+NEW = "idc_" + "n" * 32  # the key that replaces the first
 
 
 def stored(purchase):
@@ -168,6 +169,13 @@ class TestWhatHasMovedMeanwhile:
         assert buy(approved).state == State.CANCELLED
         assert factories.actions(approved)[-1] == "purchase.cancelled"
 
+    @pytest.mark.parametrize("state", [State.PURCHASING, State.UNCONFIRMED])
+    def test_is_not_held_when_another_worker_has_sent_it(self, approved, state):
+        """A worker that found a reason to hold it was asleep, and comes when its call is under way or in doubt."""
+        Purchase.objects.update(state=state)
+        procurement.hold_for_a_person(approved, procurement.waited_too_long(), audit.WORKER)
+        assert factories.state_of(approved) == state
+
     def test_is_not_held_any_more(self, approved, provider, sam):
         workflow.cancel(approved.request_id, [approved.pk], actor=actor(sam))
         procurement.hold_for_a_person(approved, procurement.waited_too_long(), audit.WORKER)
@@ -210,11 +218,67 @@ class TestANumberThatTheListShows:
         assert (held.due_at is None, len(provider.purchases)) == (False, 1)
 
     def test_with_another_key_than_that_of_the_call_in_doubt_is_for_a_person(self, again, provider, team):
-        people.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
+        people.set_key(team, NEW, actor=factories.SYSTEM)
+        provider.owned_with[NEW], provider.owned_numbers = list(provider.owned_numbers), []
         held = buy(again)
         assert (held.state, held.held_cause) == (State.HELD, Cause.DOUBT)
         assert held.held_words.startswith("The list of another key (…nnnn) shows it.")
         assert len(provider.purchases) == 1
+
+    def test_with_the_key_of_the_call_in_doubt_settles_it_though_that_was_replaced(
+        self, again, provider, team
+    ):
+        people.set_key(team, NEW, actor=factories.SYSTEM)
+        provider.owned_with[NEW] = []
+        bought = buy(again)
+        assert (bought.state, bought.provider_id, bought.bought_with.last_four) == (
+            State.PURCHASED,
+            77,
+            "1234",
+        )
+        assert len(provider.purchases) == 1
+
+    def test_with_the_replaced_key_since_the_look_is_not_claimed(self, again, provider, team):
+        first = ApiKey.objects.get()
+        people.set_key(team, NEW, actor=factories.SYSTEM)
+        provider.owned_with[NEW], later = [], list(provider.owned_numbers)
+        provider.owned_numbers = []
+        look = look_now(again)
+        provider.owned_numbers = later
+        inventory.read_owned(first)
+        with pytest.raises(procurement.NotNow, match="shows it now"):
+            claim(stored(again), look)
+        assert len(provider.purchases) == 1
+
+    @pytest.mark.parametrize(
+        ("answer", "said"),
+        [
+            (requests.ReadTimeout(), "IdentityCall"),
+            ((503, {}, ""), "IdentityCall"),
+            ((401, {}, '{"error": "no"}'), "IdentityCall"),
+            ((200, {}, '{"data": [{"id": 9'), "could not be used"),
+        ],
+        ids=["nothing", "503", "refused", "unreadable"],
+    )
+    def test_nothing_is_claimed_while_the_replaced_key_cannot_be_read(
+        self, again, provider, team, answer, said
+    ):
+        people.set_key(team, NEW, actor=factories.SYSTEM)
+        provider.owned_with[NEW] = []
+        provider.owned_answer = answer
+        waiting = buy(again)
+        assert (waiting.state, len(provider.purchases)) == (State.APPROVED, 1)
+        assert said in waiting.waiting_for
+
+    def test_nor_while_its_list_is_not_whole(self, again, provider, team):
+        provider.owned_numbers = [owned("+12125550150", 60)]
+        inventory.read_owned(ApiKey.objects.get())
+        OwnedRead.objects.update(began_at=clock.now() - timedelta(minutes=5))
+        people.set_key(team, NEW, actor=factories.SYSTEM)
+        provider.owned_with[NEW], provider.owned_numbers = [], []
+        waiting = buy(again)
+        assert (waiting.state, len(provider.purchases)) == (State.APPROVED, 1)
+        assert "the list of the replaced key is read again" in waiting.waiting_for
 
 
 class TestAnApprovalThatNoLongerCounts:

@@ -37,6 +37,7 @@ from tests.test_procurement import buy, check, open_try_again
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12125550101"
+NEW = "idc_" + "n" * 32  # the key that replaces the first
 
 
 @pytest.fixture
@@ -319,9 +320,9 @@ class TestTryAgain:
 
     def test_the_list_of_another_key_proves_nothing(self, doubtful, ana, team, provider):
         """The new key's account held the number all along; nobody can tell whether the lost call bought it."""
-        people.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
+        people.set_key(team, NEW, actor=factories.SYSTEM)
         try_again(doubtful, ana)
-        provider.owned_numbers = [owned(NUMBER, 7)]
+        provider.owned_with[NEW] = [owned(NUMBER, 7)]
         held = buy(doubtful)
         assert (held.state, held.held_cause) == (State.HELD, Cause.DOUBT)
         assert "another key" in held.held_words
@@ -338,6 +339,56 @@ class TestTryAgain:
         Purchase.objects.update(due_at=clock.now())
         evidence.check(first.key_id)
         assert Purchase.objects.get().bought_with == first.key
+
+    def test_with_a_new_key_the_list_of_the_old_one_is_read_before_the_second_call(
+        self, doubtful, ana, team, provider
+    ):
+        first = ApiKey.objects.get()
+        people.set_key(team, NEW, actor=factories.SYSTEM)
+        try_again(doubtful, ana)
+        provider.owned_numbers, provider.owned_with[NEW] = [owned(NUMBER, 77)], []
+        OwnedRead.objects.update(began_at=clock.now() - timedelta(minutes=2))
+        bought = buy(doubtful)
+        assert (bought.state, bought.provider_id, bought.bought_with) == (State.PURCHASED, 77, first)
+        assert len(provider.purchases) == 1
+
+    @pytest.mark.parametrize(
+        "gone", [{"refused_at": timezone.now()}, {"secret": None}], ids=["refused", "wiped"]
+    )
+    def test_what_the_old_key_has_shown_counts_also_when_it_is_gone(
+        self, doubtful, ana, team, provider, gone
+    ):
+        first = ApiKey.objects.get()
+        people.set_key(team, NEW, actor=factories.SYSTEM)
+        try_again(doubtful, ana)
+        provider.owned_numbers, provider.owned_with[NEW] = [owned(NUMBER, 77)], []
+        inventory.read_owned(first)  # for another number, say
+        ApiKey.objects.filter(pk=first.pk).update(**gone)
+        assert buy(doubtful).provider_id == 77
+        assert len(provider.purchases) == 1
+
+    def test_without_the_old_key_the_new_one_buys(self, doubtful, ana, team, provider):
+        people.set_key(team, NEW, actor=factories.SYSTEM)
+        try_again(doubtful, ana)
+        ApiKey.objects.exclude(retired_at=None).update(secret=None)
+        provider.sells(NUMBER)
+        assert buy(doubtful).state == State.PURCHASED
+        assert len(provider.purchases) == 2
+
+    def test_it_is_kept_at_the_cost_of_the_call_that_bought_it(self, doubtful, ana, provider):
+        provider.offers = [offer(NUMBER, "0.50", "0.75")]
+        OfferLook.objects.all().delete()
+        inventory.find_offer(ApiKey.objects.get(), doubtful)
+        try_again(doubtful, ana)
+        assert Purchase.objects.get().monthly_cost == Decimal("0.75")
+        provider.owned_numbers = [owned(NUMBER, 77)]
+        OwnedRead.objects.update(began_at=clock.now() - timedelta(minutes=2))
+        bought = buy(doubtful)
+        assert (bought.state, bought.upfront_cost, bought.monthly_cost) == (
+            State.PURCHASED,
+            Decimal("1.00"),
+            Decimal("2.00"),
+        )
 
 
 class TestApproveAgain:
@@ -446,6 +497,26 @@ class TestStopWatching:
         assert self.stop(given_up, ana).state == State.FAILED
         assert given_up.events.order_by("-seq").first().note == "It is not in IdentityCall"
 
+    def test_after_30_days_a_person_ends_what_one_key_denies_and_another_cannot_tell(
+        self, given_up, ana, monkeypatch
+    ):
+        first, blind = ApiKey.objects.get(), Attempt.objects.get()
+        other = ApiKey.objects.create(team=first.team, secret=NEW, last_four="nnnn", retired_at=clock.now())
+        blind.pk, blind.key = None, other
+        blind.save(force_insert=True)
+        ApiKey.objects.filter(pk=other.pk).update(secret=None)
+        with pytest.raises(workflow.WorkflowError, match="still being watched"):
+            self.stop(given_up, ana)
+        later = clock.now() + timedelta(days=31)
+        monkeypatch.setattr(clock, "now", lambda: later)
+        inventory.read_owned(first)
+        assert self.stop(given_up, ana).state == State.FAILED
+
+    def test_after_30_days_without_a_whole_list_as_well(self, given_up, ana, monkeypatch):
+        later = clock.now() + timedelta(days=31)
+        monkeypatch.setattr(clock, "now", lambda: later)
+        assert self.stop(given_up, ana).state == State.FAILED
+
     def test_it_wants_a_reason_and_somebody_else_than_who_asked(self, given_up, ana, sam):
         ApiKey.objects.update(refused_at=clock.now())
         with pytest.raises(workflow.WorkflowError, match="Say why"):
@@ -499,6 +570,26 @@ class TestRelease:
         Purchase.objects.update(purchased_at=clock.now())
         with pytest.raises(workflow.WorkflowError, match="a moment ago"):
             self.release(Purchase.objects.get(), tom)
+
+    def with_another_key(self, bought, team, provider, shown):
+        """The key it was bought with is refused; the list of the new one shows this."""
+        people.set_key(team, NEW, actor=factories.SYSTEM)
+        ApiKey.objects.filter(pk=bought.bought_with_id).update(refused_at=clock.now())
+        provider.owned_with[NEW] = shown
+        inventory.read_owned(ApiKey.objects.get(retired_at=None))
+
+    def test_the_key_of_another_account_proves_nothing(self, bought, tom, team, provider):
+        self.with_another_key(bought, team, provider, [owned("+12125550177", 900)])
+        with pytest.raises(workflow.WorkflowError, match="its list proves nothing"):
+            self.release(bought, tom)
+        assert Purchase.objects.get().released_at is None
+
+    def test_a_new_key_of_the_same_account_does(self, bought, tom, team, provider):
+        self.with_another_key(bought, team, provider, list(provider.owned_numbers))
+        provider.owned_with[NEW] = []
+        inventory.read_owned(ApiKey.objects.get(retired_at=None))
+        self.release(bought, tom)
+        assert Purchase.objects.get().released_at is not None
 
     @pytest.mark.parametrize("answer", [requests.ReadTimeout(), (200, {}, "{")])
     def test_a_list_that_cannot_be_read_releases_nothing(self, bought, tom, provider, answer):

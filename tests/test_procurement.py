@@ -11,6 +11,7 @@ from django.db import OperationalError, connection
 from purchasing import (
     audit,
     clock,
+    costs,
     decisions,
     evidence,
     inventory,
@@ -23,7 +24,7 @@ from purchasing import (
 from purchasing.models import ApiKey, Attempt, Desk, Membership, OfferLook, OwnedRead, Purchase, User
 from purchasing.states import Cause, Outcome, State
 from tests import factories
-from tests.provider import owned
+from tests.provider import offer, owned
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12125550101"
@@ -388,8 +389,6 @@ def claim(purchase, look):
 
 class TestPrice:
     def offer(self, provider, upfront, monthly):
-        from tests.provider import offer
-
         provider.offers = [offer(NUMBER, upfront, monthly)]
         OfferLook.objects.all().delete()
 
@@ -414,13 +413,41 @@ class TestPrice:
         assert (held.state, held.held_cause) == (State.HELD, Cause.COST_UNKNOWN)
         assert provider.purchases == []
 
+    @pytest.mark.parametrize("monthly", [None, "1e3", "25,00", "NaN"])
+    def test_listed_without_a_cost_that_can_be_read_no_earlier_one_stands(
+        self, pending, ana, provider, monthly
+    ):
+        costs.confirm(pending.pk)
+        [purchase] = factories.approve(pending, ana)
+        self.offer(provider, "1.00", monthly)
+        held = buy(purchase)
+        assert (held.state, held.held_cause) == (State.HELD, Cause.COST_UNKNOWN)
+        assert "no cost that can be read" in held.held_words
+        decisions.approve_again(
+            held, reason="Fine", actor=factories.actor(ana), seen=None, unconfirmed_cost_ok=True
+        )
+        provider.sells(NUMBER)
+        assert buy(purchase).state == State.PURCHASED
+
+    def test_approved_without_a_cost_it_may_not_get_dearer_than_one_that_was_shown_since(
+        self, team, sam, ana, provider
+    ):
+        request = factories.request(team, sam, [NUMBER], upfront_cost=None, monthly_cost=None)
+        [purchase] = factories.approve(request, ana, unconfirmed_cost_ok=True)
+        self.offer(provider, "1.00", "9.00")
+        provider.answer_purchase(never_sent())
+        assert buy(purchase).monthly_cost == Decimal("9.00")
+        Desk.objects.update(paused_until=None)
+        self.offer(provider, "1.00", "90.00")
+        held = buy(purchase)
+        assert (held.state, held.held_cause) == (State.HELD, Cause.PRICE)
+        assert held.held_words.startswith("Shown before: 1.00 USD once and 9.00 USD a month.")
+
     def test_not_listed_and_never_confirmed_is_held(self, approved, provider):
         provider.offers = []
         assert buy(approved).held_cause == Cause.COST_UNKNOWN
 
     def test_not_listed_but_confirmed_before_the_approval_is_bought(self, pending, ana, provider):
-        from purchasing import costs
-
         costs.confirm(pending.pk)
         [purchase] = factories.approve(pending, ana)
         assert purchase.cost_confirmed_at is not None

@@ -126,8 +126,8 @@ class Purchase(models.Model):
 
     @property
     def confirmed_at(self):
-        """When the provider's list showed the cost; None when none did, or when a later one asked more."""
-        return None if self.held_cause == Cause.PRICE else self.cost_confirmed_at
+        """When the provider's list showed the cost; None when none did, or a later one asked more or did not say."""
+        return None if self.held_cause in (Cause.PRICE, Cause.COST_UNKNOWN) else self.cost_confirmed_at
 
     @property
     def is_in_doubt(self):

@@ -1,0 +1,80 @@
+"""The price guard: what a purchase may cost by its approvals, against what the provider asks just before the claim."""
+
+from purchasing import words
+from purchasing.states import Cause
+
+COSTS = ("upfront_cost", "monthly_cost")
+
+
+class Hold(Exception):
+    """A person has to decide before this is bought."""
+
+    def __init__(self, cause, words):
+        super().__init__(words)
+        self.cause, self.words = cause, words
+
+
+def check(purchase, approvals, offer):
+    """Nothing dearer than approved, and no cost that the provider's list never showed, unless approved as such.
+
+    `offer` is what the list shows just before the claim, None where it lacks the number. What was approved without a
+    cost may not get dearer once a look has shown one. Raises `Hold` with both prices.
+    """
+    approved = _approved_costs(purchase, approvals)
+    if offer is not None and any(
+        None not in (getattr(offer, name), cost) and getattr(offer, name) > cost
+        for name, cost in approved.items()
+    ):
+        raise Hold(
+            Cause.PRICE, _prices("Approved" if _is_known(approvals) else "Shown before", approved, offer)
+        )
+    may_be_unknown = all(approval.unconfirmed_cost_ok for approval in approvals)
+    if may_be_unknown:
+        return
+    if offer is not None and None in (offer.upfront_cost, offer.monthly_cost):
+        raise Hold(
+            Cause.COST_UNKNOWN,
+            "IdentityCall lists this number, but no cost that can be read. "
+            "It was not approved at a price nobody has confirmed.",
+        )
+    if offer is not None and None in approved.values():
+        raise Hold(Cause.COST_UNKNOWN, _prices("Approved", approved, offer))
+    if offer is None and purchase.cost_confirmed_at is None:
+        raise Hold(
+            Cause.COST_UNKNOWN,
+            "IdentityCall does not list this number just now and has not confirmed its cost. "
+            "It was not approved at a price nobody has confirmed.",
+        )
+
+
+def _approved_costs(purchase, approvals):
+    """What it may cost, by name: the least that was approved, else what a look has shown since, else None."""
+    found = {}
+    for name in COSTS:
+        known = [cost for approval in approvals if (cost := getattr(approval, name)) is not None]
+        found[name] = min(known, default=getattr(purchase, name))
+    return found
+
+
+def _is_known(approvals):
+    return all(None not in (approval.upfront_cost, approval.monthly_cost) for approval in approvals)
+
+
+def _prices(what, costs, offer):
+    return (
+        f"{what}: {words.money(costs['upfront_cost'])} once and {words.money(costs['monthly_cost'])} a "
+        f"month. IdentityCall now asks {words.money(offer.upfront_cost)} once and {words.money(offer.monthly_cost)} "
+        "a month."
+    )
+
+
+def shown_costs(purchase, look):
+    """What the look makes certain of the costs: the list shows them now, or shows one that nobody knew.
+
+    What nobody knew was approved as such; now that it is known it counts in the team's money.
+    """
+    offer = look.offer
+    if offer is None or None in (offer.upfront_cost, offer.monthly_cost):
+        return {}
+    unknown = {name: getattr(offer, name) for name in COSTS if getattr(purchase, name) is None}
+    return {"cost_confirmed_at": look.seen_at, **unknown}
