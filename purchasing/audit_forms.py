@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import mark_safe
 
-from purchasing import terms, words
+from purchasing import audit, terms, words
 from purchasing.audit.finding import Filter
 from purchasing.forms import Line
 from purchasing.states import State
@@ -230,3 +230,21 @@ def show_wrong_days(form):
 def begin_of(day):
     """The first moment of a day here, in UTC."""
     return timezone.make_aware(datetime.combine(day, time.min)).astimezone(UTC)
+
+
+class KeptForm(forms.Form):
+    """The first line of an export that somebody kept, to be compared with the record."""
+
+    kept = forms.CharField(
+        label="First line of the export",
+        help_text="It names events with their hashes: the head of the chain and the newest seal.",
+        widget=forms.Textarea(attrs={"rows": 4}),
+        max_length=20_000,
+    )
+
+    def clean_kept(self):
+        if not audit.compare(self.cleaned_data["kept"]):
+            raise forms.ValidationError(
+                "This names no event with its hash. Copy the whole first line of an export."
+            )
+        return self.cleaned_data["kept"]

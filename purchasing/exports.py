@@ -1,7 +1,8 @@
 """Events as a file: exactly what a filter lets through, newest first, written while it is read.
 
 The first line says whose export it is, of what, and where the chain stands: its head and its newest seal, with which
-the whole record can be checked later. JSON Lines hold what the hash of each event is made of (audit/chain.py).
+the whole record can be checked later. JSON Lines hold what the hash of each event is made of (audit/chain.py). Only who
+sees every team gets addresses, and hashes: from one and the rest of an event its address could be computed.
 """
 
 import csv
@@ -101,7 +102,7 @@ def _sql(with_ip):
         "data": "e.data::text" if connection.vendor == "postgresql" else "e.data || ''",
     }
     if not with_ip:
-        special["ip"] = "''"
+        special |= dict.fromkeys(("ip", "hash", "previous_hash"), "''")
     return ", ".join(special.get(name, sql) for _, name, sql in COLUMNS)
 
 

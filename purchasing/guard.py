@@ -1,11 +1,16 @@
 """The SQL triggers that keep the record as it was written: what the migrations run, and what puts them back.
 
 A later migration that touches one of these tables must end with `switch_on`: on SQLite every remake of a table drops
-its triggers without a word (`tests/test_guard.py` notices).
+its triggers without a word (`tests/test_guard.py` notices). So must one that comes with another text of a trigger,
+after `switch_off`: the proof compares the text that stands in the database with this one.
 """
 
 _EVENTS = "purchasing_auditevent"
 _WORDS = "audit events are only ever added"
+_REFUSE = f" BEGIN RAISE EXCEPTION '{_WORDS}' USING ERRCODE = 'integrity_constraint_violation'; END "
+_BEFORE_EACH_CHANGE = (
+    2 + 8 + 16 + 32
+)  # pg_trigger.tgtype: before, of a statement that deletes, updates or truncates
 # Each table with the short name of its triggers and the column that numbers its rows.
 TABLES = {
     _EVENTS: ("audit", "seq"),
@@ -31,8 +36,7 @@ def _on_sqlite(table, name, number):
 
 def _on_postgresql(table, name, number):
     return [
-        f"CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN RAISE EXCEPTION '{_WORDS}' USING ERRCODE = 'integrity_constraint_violation'; END $$",
+        f"CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $${_REFUSE}$$",
         f"CREATE OR REPLACE TRIGGER {name}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
         f"FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()",
     ]
@@ -82,12 +86,30 @@ def _run(schema_editor, which):
 
 
 def missing(connection):
-    """The names of the triggers that should stand in the database and do not, or are switched off."""
+    """The names of the triggers that do not stand in the database as they were made, or are switched off."""
+    there = {name: rest for name, *rest in _there(connection)}
+    return [name for name, *rest in _expected(connection.vendor) if there.get(name) != rest]
+
+
+def _there(connection):
+    """Each trigger: its name, and what it does."""
     if connection.vendor == "sqlite":
-        sql = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        sql = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
     else:
-        sql = "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('O', 'A')"
+        sql = (
+            "SELECT tgname, relname, tgtype, proname, prosrc FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid "
+            "JOIN pg_proc p ON p.oid = tgfoid WHERE NOT tgisinternal AND tgenabled IN ('O', 'A') "
+            "AND tgqual IS NULL AND cardinality(tgattr) = 0"
+        )
     with connection.cursor() as cursor:
         cursor.execute(sql)
-        there = {name for (name,) in cursor.fetchall()}
-    return [name for table in TABLES for name in names(connection.vendor, table) if name not in there]
+        return cursor.fetchall()
+
+
+def _expected(vendor):
+    for table, (name, number) in TABLES.items():
+        if vendor == "sqlite":
+            made = [sql.replace("IF NOT EXISTS ", "") for sql in _on_sqlite(table, name, number)]
+            yield from zip(names(vendor, table), made, strict=True)
+        else:
+            yield f"{name}_no_change", table, _BEFORE_EACH_CHANGE, "audit_refuse", _REFUSE

@@ -69,7 +69,7 @@ def purchases_seen_by(user):
 
 def events_seen_by(user):
     """Audit events of the teams that `user` may read; those without a team are for who sees every team."""
-    events = AuditEvent.objects.select_related("team", "request", "purchase")
+    events = AuditEvent.objects.select_related("team", "request")
     if rules.sees_every_team(user):
         return events
     return events.filter(team__in=Team.objects.filter(memberships__user=user))

@@ -17,7 +17,7 @@ import re
 import zipfile
 from xml.sax.saxutils import escape
 
-_FIRST = frozenset("=+-@'＝＋－＠\t\r\n\x0b\x0c \xa0\u3000")
+_FIRST = frozenset("=+-@'＝＋－＠")
 _QUOTED = re.compile(r"\"[\s\"]*[=+\-@]")  # where a quotation mark may be taken for the frame of a cell
 _INSIDE = re.compile(r"([;\t\r\n][\s\"]*)([=+\-@])")
 
@@ -26,7 +26,9 @@ def harmless(text):
     """A text for a cell of CSV, by the rule above."""
     if not text:
         return text
-    if text[0] in _FIRST or (text[0] == '"' and _QUOTED.match(text)):
+    first = text[0]
+    unprinted = first == " " or not first.isprintable()
+    if first in _FIRST or unprinted or (first == '"' and _QUOTED.match(text)):
         text = f"'{text}"
     return (
         _INSIDE.sub(r"\1'\2", text) if ";" in text or "\n" in text or "\t" in text or "\r" in text else text

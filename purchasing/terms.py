@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 LONGEST_WORD = 40
-MOST_WORDS = 200  # of one event; a reason has at most 1,000 characters
+MOST_WORDS = 700  # of one event; a reason of 1,000 characters has at most 500, the rest are names
 SHORTEST_PART = 3  # digits of a number that somebody knows a part of
 
 

@@ -68,6 +68,7 @@ urlpatterns = [
     path("audit/proof/", proof.page, name="audit-proof"),
     path("audit/proof/live/", proof.live, name="audit-proof-live"),
     path("audit/proof/check/", proof.check, name="audit-check"),
+    path("audit/proof/compare/", proof.compare, name="audit-compare"),
     path("mails/", mail.listing, name="mails"),
     path("mails/<int:pk>/", mail.detail, name="mail"),
     path("mails/<int:pk>/html/", mail.as_html, name="mail-html"),

@@ -72,6 +72,7 @@ purchasing:audit-xlsx             GET    login  file  file  file      file     f
 purchasing:audit-proof            GET    login  403   403   403       403      403   403      403   200     200   login
 purchasing:audit-proof-live       GET    login  403   403   403       403      403   403      403   200     200   login
 purchasing:audit-check            POST   login  403   403   403       403      403   403      403   done    done  login
+purchasing:audit-compare          POST   login  403   403   403       403      403   403      403   200     200   login
 purchasing:story                  GET    login  404   200   200       200      200   200      200   200     200   login
 
 purchasing:paste                  GET    login  200   200   200       403      200   200      403   403     200   login

@@ -209,6 +209,23 @@ class TestDates:
                 expected = by_reading_all(wanted)
                 assert every_way(wanted) == (expected, expected, expected), (since, until)
 
+    def test_find_what_a_clock_that_had_gone_back_far_wrote_after_many_days(self, small, monkeypatch):
+        at = BEGIN
+
+        def record(moment):
+            monkeypatch.setattr(clock, "now", lambda: moment)
+            audit.record("test.done", actor=factories.SYSTEM)
+
+        for _ in range(1100):  # as many quarters of an hour
+            record(at := at + timedelta(minutes=15))
+        record(BEGIN - timedelta(days=1))
+        assert [event.seq for event in self.until(at + timedelta(days=1), 2)] == [1101, 1100]
+        assert [event.seq for event in self.until(BEGIN, 2)] == [1101]
+
+    def until(self, moment, most):
+        wanted = Filter(until=moment)
+        return Reader(wanted, limits=limits_of(wanted)).older(LAST, most).events
+
     def test_are_kept_in_stretches_of_a_quarter_of_an_hour(self, db, monkeypatch):
         for minutes in (0, 1, 14, 15, 16, 2, 45):
             monkeypatch.setattr(clock, "now", lambda minutes=minutes: BEGIN + timedelta(minutes=minutes))

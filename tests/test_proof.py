@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from purchasing import audit, checks, clock, exports, guard, tasks, work
@@ -15,6 +15,7 @@ from purchasing.audit.finding import Filter, Reader
 from purchasing.management.commands.verify_audit import Bar
 from purchasing.models import AuditCheck, AuditEvent, AuditHead, AuditSeal, User
 from tests import factories
+from tests.access import words
 from tests.test_audit import tamper
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -70,6 +71,18 @@ def sql(*statements):
 def drop_a_trigger():
     with connection.cursor() as cursor:
         cursor.execute(guard.OFF[connection.vendor][0])
+
+
+def disarm():
+    """Put a trigger of the same name, which refuses nothing, in the place of the one that does."""
+    if connection.vendor == "postgresql":
+        return run(
+            "CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RETURN NULL; END $$"
+        )
+    drop_a_trigger()
+    name = guard.names("sqlite", EVENTS)[0]
+    return run(f"CREATE TRIGGER {name} BEFORE UPDATE ON {EVENTS} WHEN 0 BEGIN SELECT 1; END")
 
 
 def cut_off(last):
@@ -145,6 +158,21 @@ MORE = {
         2,
         "was changed",
     ),
+    "a text that is none": (
+        sql(
+            f"UPDATE {EVENTS} SET note = CAST(x'ff' AS TEXT) WHERE seq = 3"
+            if connection.vendor == "sqlite"
+            else f"UPDATE {EVENTS} SET note = U&'\\FFFD' WHERE seq = 3"
+        ),
+        3,
+        "was changed",
+    ),
+    "a trigger that does nothing": (lambda: disarm(), None, "trigger audit_no_"),
+    "events that no search finds": (
+        sql("UPDATE purchasing_audithead SET filed = seq"),
+        None,
+        "a search does not find all of them: 0 of 11 are filed",
+    ),
     "a trigger on the seals dropped": (
         lambda: [run(statement) for statement in guard.OFF[connection.vendor] if "seal" in statement],
         None,
@@ -190,6 +218,60 @@ class TestEveryWayOfChecking:
         if said == "cut off":  # while it was under way: what it set out for is not there any more
             said = "event 11 is missing"
         assert (check.bad_seq, said in check.problem) == (named, True)
+
+
+@pytest.mark.parametrize("data", [{}, {"seal": "x"}, {"seal": None, "signature": 1}])
+def test_an_event_that_tells_of_no_seal_in_earnest_is_named(record, data):
+    """Rightly hashed, so by somebody who can write into the database."""
+    audit.record("audit.sealed", actor=factories.SYSTEM, **data)
+    found = audit.verify()
+    assert (found.bad_seq, found.problem) == (12, "it tells of a seal, but not of which")
+
+
+class TestWhatSomebodyKept:
+    """Without any seal a rewritten chain is whole in itself. An export from before tells of it."""
+
+    @pytest.fixture
+    def kept(self, record, tmp_path):
+        path = tmp_path / "events.csv"
+        call_command("export_audit", str(path), stdout=io.StringIO())
+        return path
+
+    def rewrite(self):
+        """All of the chain from event 2 on, and no seal any more."""
+        rebuild(2)
+        tamper(f"DELETE FROM {SEALS}")
+
+    def test_names_events_that_are_as_they_were(self, kept, capsys):
+        assert audit.compare(kept.read_text(encoding="utf-8-sig").splitlines()[0]) == {9: True, 11: True}
+        call_command("verify_audit", kept=str(kept))
+        assert f"Event 11 is as it was when {kept} was exported." in capsys.readouterr().out
+
+    def test_tells_of_a_chain_that_was_rewritten(self, kept, capsys):
+        self.rewrite()
+        with pytest.raises(SystemExit) as ended:
+            call_command("verify_audit", kept=str(kept))
+        assert ended.value.code == 1
+        assert "Event 9 is not what it was" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("said", ["No event here", ""])
+    def test_or_is_no_export(self, kept, said):
+        kept.write_text(said)
+        with pytest.raises(CommandError, match="names no event"):
+            call_command("verify_audit", kept=str(kept))
+        with pytest.raises(CommandError, match="cannot be read"):
+            call_command("verify_audit", kept=f"{kept}.gone")
+
+    def test_is_compared_on_the_page(self, kept, client):
+        client.force_login(User.objects.create(username="ida", is_auditor=True))
+        line = kept.read_text(encoding="utf-8-sig").splitlines()[0]
+        compare = lambda text: words(client.post("/audit/proof/compare/", {"kept": text}))  # noqa: E731
+        assert "Event 11 is as it was when this was exported" in compare(line)
+        assert "This names no event with its hash." in compare("event 9, f00")
+        assert "This names no event with its hash." in compare(f"event {'9' * 40}, {'f' * 64}")
+        assert "Ensure this value has at most" in compare("x" * 20_001)
+        self.rewrite()
+        assert "Event 11 is not what it was when this was exported" in compare(line)
 
 
 class TestSeals:

@@ -6,7 +6,7 @@ signs where the chain stands, `proof` finds whatever was changed afterwards, `fi
 
 from purchasing.audit.actors import WORKER, Actor, system
 from purchasing.audit.chain import FIRST_HASH, fingerprint
-from purchasing.audit.proof import Verdict, verify
+from purchasing.audit.proof import Verdict, compare, verify
 from purchasing.audit.recording import clean, position, record
 from purchasing.audit.seals import seal, seal_if_due
 
@@ -16,6 +16,7 @@ __all__ = [
     "Actor",
     "Verdict",
     "clean",
+    "compare",
     "fingerprint",
     "position",
     "record",

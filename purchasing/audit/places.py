@@ -215,15 +215,18 @@ def limits_sql(since, until):
         )
         parameters.append(int(since.timestamp()) // QUARTER)
     if until:
+        # The last stretch before that time, and the last of those that a clock which had gone back wrote.
         before = (
-            f"SELECT MAX(first_seq) FROM (SELECT first_seq FROM {STRETCHES} WHERE quarter < %s "
-            f"ORDER BY quarter DESC, first_seq DESC LIMIT 1000) before"
+            f"SELECT MAX(first_seq) FROM (SELECT first_seq FROM (SELECT first_seq FROM {STRETCHES} "
+            f"WHERE quarter < %s AND quarter = reached ORDER BY quarter DESC, first_seq DESC LIMIT 1) ahead "
+            f"UNION ALL SELECT first_seq FROM (SELECT first_seq FROM {STRETCHES} "
+            f"WHERE quarter < %s AND quarter < reached ORDER BY first_seq DESC LIMIT 1) back) before"
         )
         last = (
             f"CASE WHEN ({before}) IS NULL THEN 0 ELSE "
             f"COALESCE((SELECT MIN(first_seq) FROM {STRETCHES} WHERE first_seq > ({before})), {LAST}) END"
         )
-        parameters += [-(-int(until.timestamp()) // QUARTER)] * 2
+        parameters += [-(-int(until.timestamp()) // QUARTER)] * 4
     return f"SELECT {first} AS low, {last} AS high", parameters
 
 

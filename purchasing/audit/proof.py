@@ -4,15 +4,16 @@ Memory stays flat. A walk can be put down and taken up again, so that the queue 
 """
 
 import json
+import re
 from dataclasses import dataclass
 
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.models import Max
 
 from purchasing import guard
-from purchasing.audit import seals
+from purchasing.audit import filing, seals
 from purchasing.audit.chain import CONTENT, FIRST_HASH, columns, fingerprint_of
-from purchasing.models import Attempt, AuditEvent, AuditHead, AuditSeal, MailCursor
+from purchasing.models import Attempt, AuditEntry, AuditEvent, AuditHead, AuditSeal, MailCursor
 
 BATCH = 1000  # events read at once
 _PLACE = {name: place for place, name in enumerate(CONTENT)}
@@ -138,6 +139,8 @@ class Walk:
                 None,
                 f"the events are whole, but what keeps them from being changed is gone: trigger {gone[0]}",
             )
+        if problem := _unfindable():
+            return self._broken(None, problem)
         return Verdict(sound, seals=self.seals)
 
     def _cut_off(self, ahead, before):
@@ -164,19 +167,64 @@ class Walk:
         return self.verdict
 
 
+def _unfindable():
+    """What is wrong when a search would not find every event; '' when nothing is."""
+    head = AuditHead.objects.get(pk=AuditHead.ONLY)
+    filed = AuditEntry.objects.filter(seq__lte=head.filed).count()
+    if filed == head.filed and head.seq - head.filed < filing.LOT:
+        return ""
+    return f"the events are whole, but a search does not find all of them: {filed} of {head.filed} are filed"
+
+
 def _untold(row, seal):
     """What is wrong with an event that tells of a seal, `seal` being the last one up to here; '' when nothing is."""
     told = json.loads(row[_PLACE["data"]])
-    if seal is None or seal.number < told["seal"]:
-        return f"it tells of seal {told['seal']}, which is missing"
-    if seal.signature != told["signature"]:
-        return f"it tells of seal {told['seal']}, which was replaced"
+    number = told.get("seal") if isinstance(told, dict) else None
+    if not isinstance(number, int):
+        return "it tells of a seal, but not of which"
+    if seal is None or seal.number < number:
+        return f"it tells of seal {number}, which is missing"
+    if seal.signature != told.get("signature"):
+        return f"it tells of seal {number}, which was replaced"
     return ""
 
 
 def _read(first, last):
     """The next events as tuples in the order of `CONTENT`, and the hash."""
     sql = f"SELECT {', '.join(columns(connection.vendor))}, hash FROM {AuditEvent._meta.db_table} "
+    sql += f"WHERE seq >= %s AND seq <= %s ORDER BY seq LIMIT {BATCH}"
     with connection.cursor() as cursor:
-        cursor.execute(f"{sql} WHERE seq >= %s AND seq <= %s ORDER BY seq LIMIT {BATCH}", [first, last])
+        try:
+            cursor.execute(sql, [first, last])
+            return cursor.fetchall()
+        except DatabaseError:
+            if connection.vendor != "sqlite":
+                raise
+            return _read_bytes(cursor, sql, [first, last])
+
+
+def _read_bytes(cursor, sql, parameters):
+    """The same where SQLite holds a text that is none: what cannot be read as UTF-8 fits no hash."""
+    whole = connection.connection.text_factory
+    connection.connection.text_factory = lambda text: text.decode(errors="backslashreplace")
+    try:
+        cursor.execute(sql, parameters)
         return cursor.fetchall()
+    finally:
+        connection.connection.text_factory = whole
+
+
+# --- What somebody kept ---------------------------------------------------------------------------------------------
+
+_KEPT = re.compile(r"event (\d{1,18}), ([0-9a-f]{64})")
+
+
+def compare(text):
+    """Whether events are still as they were when a text was exported: `{number: bool}` for each that it names.
+
+    Whoever removes every seal and rewrites the whole chain leaves a record that is whole in itself. The first line of
+    an export, kept elsewhere, tells of it all the same.
+    """
+    kept = {int(seq): hash_ for seq, hash_ in _KEPT.findall(text)}
+    now = dict(AuditEvent.objects.filter(seq__in=kept).values_list("seq", "hash"))
+    return {seq: now.get(seq) == hash_ for seq, hash_ in sorted(kept.items())}

@@ -111,6 +111,14 @@ class Migration(migrations.Migration):
             model_name="auditentry",
             index=models.Index(fields=["team_id", "actor_name", "action", "seq"], name="entry_by_all_three"),
         ),
+        migrations.AddIndex(
+            model_name="auditstretch",
+            index=models.Index(
+                condition=models.Q(("quarter__lt", models.F("reached"))),
+                fields=["first_seq"],
+                name="stretch_gone_back",
+            ),
+        ),
         migrations.RunPython(filing.file_all, migrations.RunPython.noop),
         migrations.RunPython(guard.switch_on, guard.switch_off),
     ]

@@ -7,6 +7,7 @@ extension.
 """
 
 from django.db import models
+from django.db.models import F, Q
 
 SEGMENT = 8192  # events; changing it makes what was written before useless
 
@@ -92,4 +93,7 @@ class AuditStretch(models.Model):
         indexes = [
             models.Index(fields=["quarter", "first_seq"], name="stretch_by_quarter"),
             models.Index(fields=["reached", "first_seq"], name="stretch_by_reached"),
+            models.Index(
+                fields=["first_seq"], name="stretch_gone_back", condition=Q(quarter__lt=F("reached"))
+            ),
         ]

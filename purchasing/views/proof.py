@@ -7,8 +7,9 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import checks, exports, rules
+from purchasing import audit, checks, exports, rules
 from purchasing.audit.seals import trusted_keys
+from purchasing.audit_forms import KeptForm
 from purchasing.auditors import reader_for
 from purchasing.models import AuditCheck, AuditHead, AuditSeal
 from purchasing.views.audit import address, filter_of
@@ -21,11 +22,25 @@ POLL = 2  # seconds
 def page(request):
     """The newest seals, how they are checked, and the checks so far."""
     _require_auditor(request)
+    return _page(request, kept_form=KeptForm())
+
+
+@require_POST
+def compare(request):
+    """Compare the record with what stands in an export that somebody kept. Nothing is changed."""
+    _require_auditor(request)
+    form = KeptForm(request.POST)
+    compared = audit.compare(form.cleaned_data["kept"]) if form.is_valid() else {}
+    return _page(request, kept_form=form, compared=compared)
+
+
+def _page(request, **more):
     context = {
         "head": AuditHead.objects.get(pk=AuditHead.ONLY),
         "seals": AuditSeal.objects.order_by("-number")[:SEALS],
         "keys": trusted_keys(),
         **_checks(),
+        **more,
     }
     return render(request, "purchasing/proof.html", context)
 

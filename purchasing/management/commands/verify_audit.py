@@ -3,7 +3,7 @@
 import sys
 import time
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from purchasing import audit, checks
 from purchasing.models import AuditSeal
@@ -17,9 +17,24 @@ class Command(BaseCommand):
         "the first bad row. The check itself is recorded."
     )
 
-    def handle(self, **options):
+    def add_arguments(self, parser):
+        parser.add_argument(
+            "--kept",
+            metavar="FILE",
+            help="an export that you kept (CSV or JSON Lines), or its first line: the record is compared with it",
+        )
+
+    def handle(self, *, kept, **options):
+        line = self._first_line(kept) if kept else ""
         verdict = audit.verify(progress=Bar(sys.stderr) if sys.stderr.isatty() else None)
         checks.record_verdict(verdict, actor=audit.system("command line"))
+        for seq, is_same in audit.compare(line).items():
+            if not is_same:
+                self.stderr.write(
+                    f"Event {seq} is not what it was when {kept} was exported: the record was rewritten since."
+                )
+                sys.exit(1)
+            self.stdout.write(f"Event {seq} is as it was when {kept} was exported.")
         if verdict.whole:
             self.stdout.write(f"The audit chain is whole: {verdict.events} events.")
             if verdict.seals:
@@ -29,6 +44,16 @@ class Command(BaseCommand):
         where = "" if verdict.bad_seq is None else f" at event {verdict.bad_seq}"
         self.stderr.write(f"The audit chain is broken{where}: {verdict.problem}.")
         sys.exit(1)
+
+    def _first_line(self, path):
+        try:
+            with open(path, encoding="utf-8-sig", errors="replace") as file:
+                line = file.readline(10_000)
+        except OSError as problem:
+            raise CommandError(f"{path} cannot be read: {problem.strerror}.") from None
+        if not audit.compare(line):
+            raise CommandError(f"The first line of {path} names no event with its hash: it is no export.")
+        return line
 
 
 class Bar:
