@@ -140,7 +140,7 @@ def _look(purchase, key):
 def _keys_in_doubt(purchase, *, but):
     """The replaced keys of earlier attempts in doubt: only their lists tell what became of those."""
     keys = ApiKey.objects.filter(attempts__purchase=purchase, attempts__outcome=Outcome.UNCONFIRMED)
-    return keys.exclude(pk=but.pk).defer("secret").distinct().order_by("pk")
+    return keys.exclude(pk=but.pk).distinct().order_by("pk")
 
 
 def _read_for_doubt(key, since, max_age):
