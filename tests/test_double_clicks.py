@@ -20,6 +20,7 @@ from purchasing import (
     evidence,
     pauses,
     people,
+    price_guard,
     procurement,
     stops,
     workflow,
@@ -461,13 +462,13 @@ class TestAnApproverWhoIsLost:
         """Also where it is done behind the product's back, in the database itself."""
         purchase = desk.approved()
         desk.provider.sells(purchase.phone_number)
-        check_price, waited = procurement._check_price, []
+        check_price, waited = price_guard.check, []
 
         def meanwhile(*arguments):
             waited.append(has_to_wait(statement.format(ana.pk)))
             check_price(*arguments)
 
-        monkeypatch.setattr(procurement, "_check_price", meanwhile)
+        monkeypatch.setattr(price_guard, "check", meanwhile)
         procurement.buy(purchase.pk)
         assert (waited, factories.state_of(purchase)) == ([True], State.PURCHASED)
         assert not has_to_wait(statement.format(ana.pk))  # and goes through afterwards
