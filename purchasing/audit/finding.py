@@ -17,8 +17,8 @@ from purchasing.models import AuditEvent
 COLUMNS = ", ".join(
     f"e.{field.column}" for field in AuditEvent._meta.concrete_fields if field.name != "words"
 )
-NEAR = 260  # events that a search looks at one by one before it goes by segments; more than `filing.LOT`
-NARROWED = 600  # that it then takes from its place when they have to be something else as well
+NEAR = 300  # events that a search looks at one by one before it goes by segments; more than `filing.LOT`
+NARROWED = 800  # that it then takes from its place when they have to be something else as well
 
 
 @dataclass(frozen=True)
