@@ -17,7 +17,15 @@ COSTS = {"upfront_cost": Decimal("1.00"), "monthly_cost": Decimal("2.00")}
 
 
 def judged(
-    *, shown, confirmed_at, confirmed_then=True, rose_at=ROSE, fell_at=None, at_first=COSTS, anyway=False
+    *,
+    shown,
+    confirmed_at,
+    confirmed_then=True,
+    rose_at=ROSE,
+    fell_at=None,
+    at_first=COSTS,
+    approved_at=CLAIMED - timedelta(minutes=1),
+    anyway=False,
 ):
     """The problem that is named, or None, of what was approved at 1.00 and costs 1.50 from `rose_at` (to `fell_at`)."""
     said = {"cost_confirmed_at": (CLAIMED - timedelta(seconds=5)).isoformat()} if shown else {}
@@ -31,7 +39,7 @@ def judged(
         campaign=SimpleNamespace(offers={NUMBER: at_first}, mischief=mischief),
     )
     attempt = SimpleNamespace(pk=4, purchase_id=7, claimed_seq=9, claimed_at=CLAIMED)
-    approval = SimpleNamespace(purchase_id=7, unconfirmed_cost_ok=anyway, created_at=SEEN, **COSTS)
+    approval = SimpleNamespace(purchase_id=7, unconfirmed_cost_ok=anyway, created_at=approved_at, **COSTS)
     entry = {"phone_number": NUMBER, "payload": {"upfront_cost": "1.00", "monthly_cost": "2.00"}}
     terms = {"cost_confirmed": confirmed_then}
     return verdict._otherwise_than_approved(books, entry, terms, approval, attempt, CALLED)
@@ -58,6 +66,12 @@ def test_but_not_when_that_cost_was_dearer_already(anyway):
 def test_its_list_may_be_read_later_than_the_first_of_the_request_was_asked_for():
     fell_at = ROSE + timedelta(seconds=30)
     assert judged(shown=False, confirmed_at=fell_at - timedelta(seconds=9), fell_at=fell_at) is None
+
+
+def test_but_not_later_than_the_yes_that_took_its_cost_in():
+    fell_at = ROSE + timedelta(seconds=30)
+    dearer = {"confirmed_at": ROSE + timedelta(seconds=9), "approved_at": ROSE + timedelta(seconds=20)}
+    assert "never less than 1.50" in judged(shown=False, fell_at=fell_at, **dearer)
 
 
 def test_while_a_price_is_being_changed_the_list_may_show_the_one_before():

@@ -223,18 +223,18 @@ def _price_seen(books, attempt, terms, approval, called_at):
 
     The look just before the claim showed the number, or else the last cost that a list had shown stands ('not seen in
     the list just now' is no proof that it is sold). Of that it is known when the first list of its request was asked
-    for; its own was read between then and the claim.
+    for; its own was read between then and the claim, or the yes, that took its cost in.
     """
     events = [event for event in books.events[attempt.purchase_id] if event.seq <= attempt.claimed_seq]
     if events and events[-1].attempt_id == attempt.pk and "cost_confirmed_at" in events[-1].data:
         return called_at - LOOK_AGE, called_at
-    told = [event.data["cost_confirmed_at"] for event in events if "cost_confirmed_at" in event.data]
-    confirmed = [datetime.fromisoformat(at) for at in told]
+    told = [event for event in events if "cost_confirmed_at" in event.data]
+    spans = [(datetime.fromisoformat(event.data["cost_confirmed_at"]), event.at) for event in told]
     at_last = books.purchases[attempt.purchase_id].cost_confirmed_at
-    if at_last and at_last <= attempt.claimed_at:
-        confirmed.append(at_last)
-    if confirmed:
-        return max(confirmed), attempt.claimed_at
+    if at_last and at_last <= approval.created_at:
+        spans.append((at_last, approval.created_at))
+    if spans:
+        return max(spans)
     if terms["cost_confirmed"]:  # when is overwritten by a later look: at any time before the yes
         return datetime.min.replace(tzinfo=UTC), approval.created_at
     return None, None
