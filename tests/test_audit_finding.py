@@ -239,6 +239,15 @@ class TestDates:
         ]
 
 
+def test_every_word_of_the_longest_reason_is_found_and_who_gave_it(db):
+    reason = " ".join(str(n) for n in range(100, 350))[:1000]
+    event = audit.record("test.done", actor=factories.actor(factories.auditor("zoe")), note=reason)
+    for word in (*reason.split(), "zoe"):
+        assert [found.seq for found in Reader(Filter(words=(word,))).older(LAST, 2).events] == [event.seq], (
+            word
+        )
+
+
 class TestFiling:
     def everything(self):
         """All rows of the search tables, what the head says of them, and the words of events."""

@@ -418,6 +418,7 @@ class TestApproveAgain:
         self, dearer, ana, provider, anyway
     ):
         """The last list asked more; that a cost is not dearer now is for a person to say, in these words."""
+        Purchase.objects.update(cost_confirmed_at=clock.now() - timedelta(hours=1))  # before it got dearer
         provider.offers = []
         OfferLook.objects.all().delete()
         approve_again(dearer, ana, seen=None, unconfirmed_cost_ok=anyway)

@@ -110,6 +110,7 @@ class TestDearer:
 
     def test_where_no_list_shows_it_any_more_nobody_confirms_the_cost_from_before(self, scene, approver):
         purchase = scene.dearer
+        Purchase.objects.update(cost_confirmed_at=clock.now())  # before it got dearer
         box = f'name="unconfirmed-{purchase.pk}"'
         assert box not in approver.get(f"/purchases/{purchase.pk}/").content.decode()
         OfferLook.objects.update(offers={})
