@@ -1,0 +1,158 @@
+"""How a purchase that was given up is not watched any more, and a number that was bought not rented any more."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+import requests
+from django.utils import timezone
+
+from purchasing import budgets, clock, decisions, inventory, people, workflow
+from purchasing.models import ApiKey, Attempt, Purchase
+from purchasing.states import State
+from tests import factories
+from tests.factories import actor
+from tests.provider import owned
+from tests.test_decisions import NEW, NUMBER, give_up
+from tests.test_procurement import buy, open_try_again
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def doubtful(approved, provider):
+    provider.answer_purchase(requests.ReadTimeout())
+    return open_try_again(buy(approved))
+
+
+class TestStopWatching:
+    @pytest.fixture
+    def given_up(self, doubtful, ana):
+        return give_up(doubtful, ana)
+
+    def stop(self, purchase, person, reason="It is not in IdentityCall"):
+        return decisions.stop_watching(purchase, reason=reason, actor=actor(person))
+
+    def test_while_it_can_be_read_it_is_watched(self, given_up, ana):
+        with pytest.raises(workflow.WorkflowError, match="still being watched"):
+            self.stop(given_up, ana)
+        assert factories.state_of(given_up) == State.GIVEN_UP
+
+    @pytest.mark.parametrize(
+        "gone", [{"refused_at": timezone.now()}, {"secret": None}], ids=["refused", "wiped"]
+    )
+    def test_a_person_ends_what_no_read_can_settle(self, given_up, ana, gone):
+        ApiKey.objects.update(**gone)
+        assert self.stop(given_up, ana).state == State.FAILED
+        assert given_up.events.order_by("-seq").first().note == "It is not in IdentityCall"
+
+    def test_after_30_days_a_person_ends_what_one_key_denies_and_another_cannot_tell(
+        self, given_up, ana, monkeypatch
+    ):
+        first, blind = ApiKey.objects.get(), Attempt.objects.get()
+        other = ApiKey.objects.create(team=first.team, secret=NEW, last_four="nnnn", retired_at=clock.now())
+        blind.pk, blind.key = None, other
+        blind.save(force_insert=True)
+        ApiKey.objects.filter(pk=other.pk).update(secret=None)
+        with pytest.raises(workflow.WorkflowError, match="still being watched"):
+            self.stop(given_up, ana)
+        later = clock.now() + timedelta(days=31)
+        monkeypatch.setattr(clock, "now", lambda: later)
+        inventory.read_owned(first)
+        assert self.stop(given_up, ana).state == State.FAILED
+
+    def test_after_30_days_without_a_whole_list_as_well(self, given_up, ana, monkeypatch):
+        later = clock.now() + timedelta(days=31)
+        monkeypatch.setattr(clock, "now", lambda: later)
+        assert self.stop(given_up, ana).state == State.FAILED
+
+    def test_it_wants_a_reason_and_somebody_else_than_who_asked(self, given_up, ana, sam):
+        ApiKey.objects.update(refused_at=clock.now())
+        with pytest.raises(workflow.WorkflowError, match="Say why"):
+            self.stop(given_up, ana, reason=" ")
+        with pytest.raises(workflow.NotYours):
+            self.stop(given_up, sam)
+
+    def test_what_is_not_given_up_is_not_ended_so(self, doubtful, ana):
+        with pytest.raises(workflow.AlreadyMoved):
+            self.stop(doubtful, ana)
+
+
+class TestRelease:
+    @pytest.fixture
+    def bought(self, approved, provider):
+        provider.sells(NUMBER)
+        bought = buy(approved)
+        inventory.read_owned(ApiKey.objects.get())
+        Purchase.objects.update(purchased_at=clock.now() - timedelta(days=1))
+        bought.refresh_from_db()
+        return bought
+
+    def release(self, purchase, person, reason="Given back"):
+        return decisions.release(purchase, reason=reason, actor=actor(person))
+
+    def test_a_number_that_the_list_shows_is_still_rented(self, bought, tom):
+        with pytest.raises(workflow.WorkflowError, match="still shows it"):
+            self.release(bought, tom)
+        assert Purchase.objects.get().released_at is None
+
+    def test_one_list_without_it_proves_nothing_two_do(self, bought, tom, provider):
+        provider.owned_numbers = []
+        with pytest.raises(workflow.WorkflowError, match="still shows it"):
+            self.release(bought, tom)
+        self.release(bought, tom)
+        purchase = Purchase.objects.get()
+        assert purchase.released_at is not None
+        assert factories.actions(purchase)[-1] == "purchase.released"
+
+    def test_it_costs_nothing_any_more_and_may_be_asked_for_again(self, bought, team, sam, tom, provider):
+        provider.owned_numbers = []
+        inventory.read_owned(ApiKey.objects.get())
+        Purchase.objects.update(purchased_at=clock.now() - timedelta(days=40))
+        assert budgets.of(team).committed == Decimal("2.00")
+        self.release(bought, tom)
+        assert budgets.of(team).committed == 0
+        assert factories.request(team, sam, [NUMBER]).purchases.get().state == State.PENDING
+
+    def test_right_after_the_purchase_a_list_may_lack_it(self, bought, tom, provider):
+        provider.owned_numbers = []
+        Purchase.objects.update(purchased_at=clock.now())
+        with pytest.raises(workflow.WorkflowError, match="a moment ago"):
+            self.release(Purchase.objects.get(), tom)
+
+    def with_another_key(self, bought, team, provider, shown):
+        """The key it was bought with is refused; the list of the new one shows this."""
+        people.set_key(team, NEW, actor=factories.SYSTEM)
+        ApiKey.objects.filter(pk=bought.bought_with_id).update(refused_at=clock.now())
+        provider.owned_with[NEW] = shown
+        inventory.read_owned(ApiKey.objects.get(retired_at=None))
+
+    def test_the_key_of_another_account_proves_nothing(self, bought, tom, team, provider):
+        self.with_another_key(bought, team, provider, [owned("+12125550177", 900)])
+        with pytest.raises(workflow.WorkflowError, match="its list proves nothing"):
+            self.release(bought, tom)
+        assert Purchase.objects.get().released_at is None
+
+    def test_a_new_key_of_the_same_account_does(self, bought, tom, team, provider):
+        self.with_another_key(bought, team, provider, list(provider.owned_numbers))
+        provider.owned_with[NEW] = []
+        inventory.read_owned(ApiKey.objects.get(retired_at=None))
+        self.release(bought, tom)
+        assert Purchase.objects.get().released_at is not None
+
+    @pytest.mark.parametrize("answer", [requests.ReadTimeout(), (200, {}, "{")])
+    def test_a_list_that_cannot_be_read_releases_nothing(self, bought, tom, provider, answer):
+        provider.owned_answer = answer
+        with pytest.raises(workflow.WorkflowError, match="could not be read"):
+            self.release(bought, tom)
+
+    def test_it_is_said_by_the_admin_with_a_reason_and_once(self, bought, tom, ana, provider):
+        provider.owned_numbers = []
+        inventory.read_owned(ApiKey.objects.get())
+        with pytest.raises(workflow.NotYours):
+            self.release(bought, ana)
+        with pytest.raises(workflow.WorkflowError, match="Say why"):
+            self.release(bought, tom, reason="")
+        self.release(bought, tom)
+        with pytest.raises(workflow.AlreadyMoved):
+            self.release(Purchase.objects.get(), tom)
