@@ -5,8 +5,8 @@ from django.utils import timezone
 
 from purchasing import audit, clock, rules, words, workflow
 from purchasing.models import StandIn, Team, User
+from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import Role
-from purchasing.workflow import AlreadyMoved, NotYours, WorkflowError
 
 LONGEST_STAND_IN = 366  # days
 
@@ -126,22 +126,20 @@ def name_stand_in(team, *, actor, approver, stand_in, from_day, to_day):
         Role.APPROVER not in rules.roles(approver, team)
         or not team.memberships.filter(user=approver).exists()
     ):
-        raise WorkflowError(f"{approver} is no approver of {team}, so nobody can stand in for them.")
+        raise Problem(f"{approver} is no approver of {team}, so nobody can stand in for them.")
     if stand_in == approver:
-        raise WorkflowError("Nobody stands in for themselves.")
+        raise Problem("Nobody stands in for themselves.")
     if not stand_in.is_active or not team.memberships.filter(user=stand_in).exists():
-        raise WorkflowError(f"{stand_in} is no member of {team}.")
+        raise Problem(f"{stand_in} is no member of {team}.")
     if to_day < from_day or to_day < timezone.localdate():
-        raise WorkflowError("The last day is before the first, or over already.")
+        raise Problem("The last day is before the first, or over already.")
     if (to_day - from_day).days > LONGEST_STAND_IN:
-        raise WorkflowError("A stand-in is named for a year at the most.")
+        raise Problem("A stand-in is named for a year at the most.")
     overlapping = team.stand_ins.filter(
         approver=approver, ended_at=None, from_day__lte=to_day, to_day__gte=from_day
     )
     if overlapping.exists():
-        raise WorkflowError(
-            f"Somebody stands in for {approver} on some of these days already. End that first."
-        )
+        raise Problem(f"Somebody stands in for {approver} on some of these days already. End that first.")
     row = StandIn.objects.create(
         team=team, approver=approver, stand_in=stand_in, from_day=from_day, to_day=to_day
     )
@@ -156,7 +154,7 @@ def end_stand_in(row, *, actor):
     if actor.user not in (row.approver, row.stand_in) and not rules.may_manage(actor.user, team):
         raise NotYours("The approver, the stand-in or the team admin can end this.")
     if not StandIn.objects.filter(pk=row.pk, ended_at=None).update(ended_at=clock.now()):
-        raise WorkflowError("This has ended already.")
+        raise Problem("This has ended already.")
     audit.record("stand_in.ended", actor=actor, team=team, **_in_data(row))
 
 

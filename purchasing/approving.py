@@ -11,8 +11,8 @@ from django.db import transaction
 
 from purchasing import audit, budgets, clock, rules, wake, words, workflow
 from purchasing.models import Approval
+from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import State
-from purchasing.workflow import AlreadyMoved, NotYours, WorkflowError
 
 NEITHER_OWN = "A colleague who may approve for this team has to decide; nobody decides their own request."
 
@@ -46,7 +46,7 @@ def approve(request_id, purchase_ids, *, approver, version, unconfirmed_cost_ok=
     """Approve exactly what the approver saw: `version` is the one that the page was drawn from. All or none.
 
     Where the team wants a second approver, the first yes is kept and the purchases stay pending. Raises `NotYours`
-    (never one's own), `AlreadyMoved` when any of them was decided or changed meanwhile, and `WorkflowError` with
+    (never one's own), `AlreadyMoved` when any of them was decided or changed meanwhile, and `Problem` with
     the figures when a hard budget does not hold them.
     """
     request, purchases = workflow.chosen(request_id, purchase_ids)
@@ -207,11 +207,11 @@ def _check_budget(team, asked):
     if not budget.hard:
         return True
     if unsure:
-        raise WorkflowError(
+        raise Problem(
             f"{team} has a budget that nothing may go beyond, and IdentityCall has not confirmed the cost of "
             f"{', '.join(words.phone(p.phone_number) for p in unsure[:5])}. Wait until the price is confirmed."
         )
-    raise WorkflowError(
+    raise Problem(
         f"This is {words.money(more - budget.left)} more than the budget of {team} allows: "
         f"{words.money(budget.amount)} a month, of which {words.money(budget.committed)} are committed and "
         f"{words.left(budget.left)}; this needs {words.money(more)}."
@@ -222,7 +222,7 @@ def _check_budget(team, asked):
 def reject(request_id, purchase_ids, *, approver, version, reason):
     """Say no, with a reason that the requester reads. All or none."""
     if not reason.strip():
-        raise WorkflowError("Say why you reject: the person who asked reads it.")
+        raise Problem("Say why you reject: the person who asked reads it.")
     request, purchases = workflow.chosen(request_id, purchase_ids)
     voices = rules.voices_of(approver.user, request)
     if not voices:

@@ -7,7 +7,7 @@ from django.db import transaction
 from purchasing import audit, clock, rules, wake
 from purchasing.audit.proof import Walk
 from purchasing.models import AuditCheck, AuditHead
-from purchasing.workflow import NotYours
+from purchasing.problems import NotYours
 
 SLICE = 4  # seconds; what runs it sweeps as well
 WHO_CAN = "Only an auditor or a superuser can check the whole record."

@@ -9,8 +9,8 @@ from purchasing import approving, audit, clock, evidence, inventory, pauses, rul
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import ApiKey, OwnedRead, Purchase, VirtualNumber
+from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import Outcome, State
-from purchasing.workflow import AlreadyMoved, NotYours, WorkflowError
 
 WHO_DECIDES = "A team admin or an approver, other than the person who asked, has to decide this."
 
@@ -22,15 +22,15 @@ def it_was_bought(purchase, *, provider_id, reason, actor):
     if attempt is None or purchase.state != State.HELD:
         raise AlreadyMoved(workflow.what_happened(purchase))
     if not 0 < provider_id < 2**63:
-        raise WorkflowError("The id is the whole number that IdentityCall shows for the number, above 0.")
+        raise Problem("The id is the whole number that IdentityCall shows for the number, above 0.")
     other = Purchase.objects.filter(provider_id=provider_id).exclude(pk=purchase.pk).first()
     if other:
-        raise WorkflowError(f"IdentityCall's id {provider_id} already belongs to {other} here.")
+        raise Problem(f"IdentityCall's id {provider_id} already belongs to {other} here.")
     seen = _read_for(purchase, attempt, provider_id)
     with transaction.atomic():
         purchase = _held(purchase, actor, in_doubt=True)
         if Purchase.objects.filter(provider_id=provider_id).exclude(pk=purchase.pk).exists():
-            raise WorkflowError(f"IdentityCall's id {provider_id} already belongs to another number here.")
+            raise Problem(f"IdentityCall's id {provider_id} already belongs to another number here.")
         settlement.record_purchased(purchase, attempt, provider_id, f"{reason.strip()} ({seen})", actor=actor)
     return purchase
 
@@ -46,13 +46,11 @@ def _read_for(purchase, attempt, provider_id):
     rows = attempt.key.numbers.filter(gone_at=None)
     there = rows.filter(provider_id=provider_id).first()
     if there is None:
-        raise WorkflowError(
+        raise Problem(
             f"IdentityCall's list of owned numbers, read just now, has no number with id {provider_id}."
         )
     if there.phone_number != purchase.phone_number:
-        raise WorkflowError(
-            f"IdentityCall shows {there.phone_number} under id {provider_id}, not {purchase}."
-        )
+        raise Problem(f"IdentityCall shows {there.phone_number} under id {provider_id}, not {purchase}.")
     return "the list of owned numbers shows it"
 
 
@@ -77,19 +75,19 @@ def approve_again(purchase, *, reason, actor, seen=None, unconfirmed_cost_ok=Fal
 
 def _again(purchase, reason, actor, seen, unconfirmed_cost_ok, *, in_doubt):
     if not reason.strip():
-        raise WorkflowError("Say why: the reason stays in the record.")
+        raise Problem("Say why: the reason stays in the record.")
     if not rules.may_approve(actor.user, purchase.request):
         raise NotYours("Only someone who may approve this request can approve it again or order another try.")
     purchase = _held(purchase, actor, in_doubt=in_doubt)
     if in_doubt:
         found = evidence.findings(purchase)
         if found.owned_before is not None:
-            raise WorkflowError(
+            raise Problem(
                 f"IdentityCall's list shows this number under the id {found.owned_before}, and did before the order: "
                 "it is yours already, so another try cannot help."
             )
         if not found.may_try_again:
-            raise WorkflowError(
+            raise Problem(
                 f"Too early: the list of owned numbers has to be read whole {evidence.CLEAN_READS} times without this "
                 "number, the last time after the waiting time is over."
             )
@@ -145,9 +143,7 @@ def stop_watching(purchase, *, reason, actor):
     if purchase.state != State.GIVEN_UP:
         raise AlreadyMoved(workflow.what_happened(purchase))
     if not may_stop_watching(purchase):
-        raise WorkflowError(
-            "It is still being watched: IdentityCall's list can be read with the key of the order."
-        )
+        raise Problem("It is still being watched: IdentityCall's list can be read with the key of the order.")
     workflow.move(purchase, State.FAILED, actor=actor, note=reason.strip())
     return purchase
 
@@ -183,24 +179,22 @@ def release(purchase, *, reason, actor):
     if not rules.may_manage(actor.user, purchase.request.team):
         raise NotYours("The team admin says that a number is no longer rented.")
     if not reason.strip():
-        raise WorkflowError("Say why: the reason stays in the record.")
+        raise Problem("Say why: the reason stays in the record.")
     if purchase.state != State.PURCHASED or purchase.released_at:
         raise AlreadyMoved("This number is not rented, as far as is known here.")
     if purchase.purchased_at > clock.now() - timedelta(seconds=settings.SETTLE_WINDOW):
-        raise WorkflowError(
-            "It was bought a moment ago; IdentityCall's list may not show it yet. Try again later."
-        )
+        raise Problem("It was bought a moment ago; IdentityCall's list may not show it yet. Try again later.")
     key = _key_that_sees(purchase)
     try:
         read = inventory.read_owned(key)
     except (errors.ProviderError, inventory.Busy, Undecryptable) as problem:
-        raise WorkflowError(f"IdentityCall's list of owned numbers could not be read: {problem}") from None
+        raise Problem(f"IdentityCall's list of owned numbers could not be read: {problem}") from None
     if inventory.listed(key, purchase.phone_number):
-        raise WorkflowError(
+        raise Problem(
             "IdentityCall's list of owned numbers still shows it. Give the number back in IdentityCall first."
         )
     if not read.whole:
-        raise WorkflowError(f"The list proves nothing yet: {read.problem} Try again in a minute.")
+        raise Problem(f"The list proves nothing yet: {read.problem} Try again in a minute.")
     with transaction.atomic():
         _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
         if not Purchase.objects.filter(pk=purchase.pk, state=State.PURCHASED, released_at=None).update(
@@ -218,12 +212,10 @@ def _key_that_sees(purchase):
         return key
     key = pauses.current_key(purchase.request.team)
     if key is None:
-        raise WorkflowError(
-            "The team has no API key, so IdentityCall's list of owned numbers cannot be read."
-        )
+        raise Problem("The team has no API key, so IdentityCall's list of owned numbers cannot be read.")
     of_its_own = VirtualNumber.objects.filter(key=purchase.bought_with_id).values("provider_id")
     if not VirtualNumber.objects.filter(key=key, provider_id__in=of_its_own).exists():
-        raise WorkflowError(
+        raise Problem(
             f"The key it was bought with cannot be read with any more, and the key …{key.last_four} has never shown a "
             "number of that account, so its list proves nothing. Store a key of the account that rents the number."
         )
@@ -234,7 +226,7 @@ def _may_decide(purchase, actor, reason):
     if not rules.may_decide_doubt(actor.user, purchase.request):
         raise NotYours(WHO_DECIDES)
     if not reason.strip():
-        raise WorkflowError("Say why: the reason stays in the record.")
+        raise Problem("Say why: the reason stays in the record.")
 
 
 def _held(purchase, actor, *, in_doubt):
@@ -242,7 +234,7 @@ def _held(purchase, actor, *, in_doubt):
     if purchase.state != State.HELD:
         raise AlreadyMoved(workflow.what_happened(purchase))
     if purchase.is_in_doubt != in_doubt:
-        raise WorkflowError(
+        raise Problem(
             "It may have been bought already: decide that first."
             if not in_doubt
             else "Nothing of it is in doubt: approve it again, or give it up."

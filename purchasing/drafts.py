@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from django.db import IntegrityError, transaction
 
-from purchasing import candidates, clock, inventory, naming, pauses, words, workflow
+from purchasing import candidates, clock, inventory, naming, pauses, problems, words, workflow
 from purchasing.identitycall.resources import Offer, parse_cost
 from purchasing.models import Draft, Purchase
 from purchasing.states import FINAL, NumberType, State
@@ -120,7 +120,7 @@ def basket(user):
 def pick(user, team, *, shown, ticked):
     """Bring the basket to the ticks of a page: `shown` are its offers with when they were seen, `ticked` their numbers.
 
-    What other pages put into it stays. Raises `WorkflowError` when there is no room for all of it; then nothing
+    What other pages put into it stays. Raises `Problem` when there is no room for all of it; then nothing
     changes. Returns the basket, None where it is empty.
     """
     draft = _basket_to_change(user, team)
@@ -131,7 +131,7 @@ def pick(user, team, *, shown, ticked):
         elif offer.phone_number not in lines:
             lines[offer.phone_number] = _of_offer(offer, seen_at)
     if len(lines) > workflow.MOST_NUMBERS:
-        raise workflow.WorkflowError(
+        raise problems.Problem(
             f"A request holds at most {workflow.MOST_NUMBERS} numbers; with these it would be {len(lines)}. "
             "Untick some, or send the request for those that you have."
         )

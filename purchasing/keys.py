@@ -15,14 +15,15 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from purchasing import audit, clock, inventory, pauses, people, rules, settlement
+from purchasing import audit, clock, inventory, pauses, people, problems, rules, settlement
 from purchasing.audit.finding import Filter, newest_first
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.client import Client
 from purchasing.models import ApiKey, Attempt, Purchase
+from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import OPEN, Outcome, State
-from purchasing.workflow import AlreadyMoved, NotYours, WorkflowError, locked_team
+from purchasing.workflow import locked_team
 
 PATIENCE = 5  # seconds that a page waits for a turn in the key's rate
 LONGEST = 15  # seconds that one call of a test may take: a person waits for it
@@ -36,7 +37,7 @@ NO_WRITE = "This key may not write, so nothing could be bought with it. Make one
 SWEEP = audit.system("sweep")
 
 
-class NotTaken(people.WrongField):
+class NotTaken(problems.WrongField):
     """A new key was not stored; the text says why."""
 
     def __init__(self, text):
@@ -108,20 +109,20 @@ def _if_told(ask):
 def test_stored(team, *, actor):
     """Test the key that is stored; returns `(passed, sentence)`.
 
-    A key that was marked as refused and passes buys again: what waited for it is due at once. Raises `WorkflowError`
+    A key that was marked as refused and passes buys again: what waited for it is due at once. Raises `Problem`
     where nothing could be asked.
     """
     _require_admin(team, actor)
     key = pauses.current_key(team)
     if key is None:
-        raise WorkflowError(f"{team} has no API key to test.")
+        raise Problem(f"{team} has no API key to test.")
     began_at = clock.now()
     try:
         secret = ApiKey.objects.values_list("secret", flat=True).get(pk=key.pk)
         turn = lambda: inventory.take_turn(key, patience=PATIENCE)  # noqa: E731
         findings = _findings(_client(secret, before_read=turn))
     except (inventory.Busy, Undecryptable) as problem:
-        raise WorkflowError(str(problem)) from None
+        raise Problem(str(problem)) from None
     except errors.ProviderError as error:
         return False, _note_failure(team, key, error, actor)
     pauses.provider_answered()
@@ -179,7 +180,7 @@ def store(team, secret, *, scope, actor):
     if not people.KEY_SHAPE.fullmatch(secret):
         raise NotTaken("An API key is idc_ followed by 32 letters or digits.")
     if scope not in SCOPES:
-        raise WorkflowError("Say whether the key is for one project or for the whole account.")
+        raise Problem("Say whether the key is for one project or for the whole account.")
     if _is_current(team, secret):
         raise NotTaken("This is the key that is stored already. The button “Test the key” tests it.")
     try:
@@ -228,11 +229,11 @@ def say_scope(team, *, scope, actor):
     team = people.locked_by_admin(team, actor)
     key = pauses.current_key(team, lock=True)
     if key is None:
-        raise WorkflowError(f"{team} has no API key.")
+        raise Problem(f"{team} has no API key.")
     if scope not in SCOPES:
-        raise WorkflowError("Say whether the key is for one project or for the whole account.")
+        raise Problem("Say whether the key is for one project or for the whole account.")
     if is_account_wide(key):
-        raise WorkflowError("The projects that this key sees prove that it is for the whole account.")
+        raise Problem("The projects that this key sees prove that it is for the whole account.")
     ApiKey.objects.filter(pk=key.pk).update(said_scope=scope)
     _record("key.scope_said", actor, team, key, scope=SCOPES[scope])
 
@@ -254,7 +255,7 @@ def remove(team, *, seen, reason, actor):
         raise AlreadyMoved("The key was replaced or removed since you opened this page. Look again.")
     reason = audit.clean(reason).strip()
     if not reason:
-        raise WorkflowError("Say why: the reason stays in the record.")
+        raise Problem("Say why: the reason stays in the record.")
     now = clock.now()
     ApiKey.objects.filter(pk=key.pk).update(retired_at=now)
     pauses.plan(_waiting(team), now)  # each says at once what it waits for
@@ -312,7 +313,7 @@ def wipe_unneeded():
 def reencrypt(*, actor):
     """Encrypt every stored key with the newest of API_KEY_ENCRYPTION_KEYS; returns how many.
 
-    Raises `WorkflowError` at the first that cannot be read, and has changed nothing then.
+    Raises `Problem` at the first that cannot be read, and has changed nothing then.
     """
     stored = ApiKey.objects.filter(secret__isnull=False).select_related("team").order_by("pk")
     stored = list(stored.select_for_update(no_key=True, of=("self",)))
@@ -320,7 +321,7 @@ def reencrypt(*, actor):
         try:
             secret = ApiKey.objects.values_list("secret", flat=True).get(pk=key.pk)
         except Undecryptable:
-            raise WorkflowError(
+            raise Problem(
                 f"The API key {key} of {key.team} cannot be read: the encryption key it was stored with is missing "
                 "from API_KEY_ENCRYPTION_KEYS. Put that back, or store a new API key. Nothing was changed."
             ) from None

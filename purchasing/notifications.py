@@ -19,8 +19,8 @@ from django_tasks_db.models import DBTaskResult
 
 from purchasing import audit, clock, invitations, letters, rules, selectors, wake
 from purchasing.models import ApiKey, Approval, AuditEvent, AuditHead, Mail, MailCursor, Purchase, User
+from purchasing.problems import Problem
 from purchasing.states import State
-from purchasing.workflow import WorkflowError
 
 log = logging.getLogger(__name__)
 
@@ -333,13 +333,13 @@ def _is_to_look_into(events):
 def choose(user, *, address, wants_mail, actor):
     """Set where a person's mails go and whether any are sent; whether that changed anything.
 
-    Raises `WorkflowError` for the address of somebody else, who may be looked for by it.
+    Raises `Problem` for the address of somebody else, who may be looked for by it.
     """
     user = User.objects.select_for_update(no_key=True).get(pk=user.pk)
     if (user.email, user.wants_mail) == (address, wants_mail):
         return False
     if address and User.objects.filter(email__iexact=address).exclude(pk=user.pk).exists():
-        raise WorkflowError("This address belongs to another account.")
+        raise Problem("This address belongs to another account.")
     User.objects.filter(pk=user.pk).update(email=address, wants_mail=wants_mail)
     audit.record(
         "member.mail_changed",

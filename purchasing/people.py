@@ -15,21 +15,14 @@ from django.utils.text import slugify
 from purchasing import audit, clock, invitations, pauses, rules
 from purchasing.encryption import Secret
 from purchasing.models import ApiKey, Membership, Purchase, Team, User
+from purchasing.problems import AlreadyMoved, NotYours, Problem, WrongField
 from purchasing.redaction import holds_secret
 from purchasing.states import Role, State
-from purchasing.workflow import AlreadyMoved, NotYours, WorkflowError, locked_team
+from purchasing.workflow import locked_team
 
 KEY_SHAPE = re.compile(r"idc_[A-Za-z0-9]{32}")
 NOT_ITS_ADMIN = "Only the admin of {team} or a superuser can do this."
 RESERVED = {"new"}  # addresses below /teams/ that are no team
-
-
-class WrongField(WorkflowError):
-    """What was typed into one field cannot be taken: `field` is its name."""
-
-    def __init__(self, field, text):
-        super().__init__(text)
-        self.field = field
 
 
 # --- Teams --------------------------------------------------------------------------------------------------------
@@ -39,7 +32,7 @@ class WrongField(WorkflowError):
 def create_team(name, *, actor, monthly_budget=None):
     """A new team, with a monthly budget in CURRENCY or None.
 
-    Raises `WorkflowError` for a name that is empty, too long or taken.
+    Raises `Problem` for a name that is empty, too long or taken.
     """
     name = _free_name(name)
     slug = slugify(name) or "team"
@@ -49,7 +42,7 @@ def create_team(name, *, actor, monthly_budget=None):
         with transaction.atomic():
             team = Team.objects.create(name=name, slug=slug, monthly_budget=monthly_budget)
     except IntegrityError:
-        raise WorkflowError(f"There is a team {name} already.") from None  # made at the same moment
+        raise Problem(f"There is a team {name} already.") from None  # made at the same moment
     audit.record("team.created", actor=actor, team=team)
     return team
 
@@ -57,24 +50,24 @@ def create_team(name, *, actor, monthly_budget=None):
 def _free_name(name, *, besides=None):
     name = audit.clean(name).strip()
     if not name or len(name) > 100:
-        raise WorkflowError("A team's name has 1 to 100 characters.")
+        raise Problem("A team's name has 1 to 100 characters.")
     if Team.objects.filter(name__iexact=name).exclude(pk=besides).exists():
-        raise WorkflowError(f"There is a team {name} already.")
+        raise Problem(f"There is a team {name} already.")
     return name
 
 
 @transaction.atomic
 def rename_team(team, name, *, actor):
-    """Give a team another name; its address stays. Raises `WorkflowError` for one that cannot be taken."""
+    """Give a team another name; its address stays. Raises `Problem` for one that cannot be taken."""
     team = _locked_by_superuser(team, actor)
     before, name = team.name, _free_name(name, besides=team.pk)
     if name == before:
-        raise WorkflowError(f"The team is called {name} already.")
+        raise Problem(f"The team is called {name} already.")
     try:
         with transaction.atomic():
             Team.objects.filter(pk=team.pk).update(name=name)
     except IntegrityError:
-        raise WorkflowError(f"There is a team {name} already.") from None
+        raise Problem(f"There is a team {name} already.") from None
     team.name = name
     audit.record("team.renamed", actor=actor, team=team, before=before, after=name)
 
@@ -85,9 +78,9 @@ def switch_team(team, *, on, reason, actor):
     team = _locked_by_superuser(team, actor)
     reason = audit.clean(reason).strip()
     if not reason:
-        raise WorkflowError("Say why: the reason stays in the record.")
+        raise Problem("Say why: the reason stays in the record.")
     if team.is_active == on:
-        raise WorkflowError(f"{team} is switched {'on' if on else 'off'} already.")
+        raise Problem(f"{team} is switched {'on' if on else 'off'} already.")
     Team.objects.filter(pk=team.pk).update(is_active=on)
     waiting = Purchase.objects.filter(request__in=team.requests.all(), state=State.APPROVED)
     pauses.plan(waiting, clock.now())  # each is bought, or says at once what it waits for
@@ -117,11 +110,11 @@ def locked_by_admin(team, actor):
 def set_key(team, secret, *, actor):
     """Store a key for the team in place of the current one, which is kept for reads alone.
 
-    Raises `WorkflowError` for a text that has not a key's form (AUTH). What waited for a key is due at once.
+    Raises `Problem` for a text that has not a key's form (AUTH). What waited for a key is due at once.
     """
     secret = Secret(secret.strip())
     if not KEY_SHAPE.fullmatch(secret):
-        raise WorkflowError("An API key is idc_ followed by 32 letters or digits.")
+        raise Problem("An API key is idc_ followed by 32 letters or digits.")
     team = Team.objects.select_for_update(no_key=True).get(pk=team.pk)
     now = clock.now()
     replaced = ApiKey.objects.filter(team=team, retired_at=None).update(retired_at=now)
@@ -141,13 +134,13 @@ def set_member(username, *, role, password, actor, team=None, email=""):
     """Make or change a person: a role in a team, or 'auditor' for all teams; one who exists gets the password."""
     if role == "auditor":
         if team is not None:
-            raise WorkflowError("An auditor reads every team: leave the team out.")
+            raise Problem("An auditor reads every team: leave the team out.")
     elif role not in Role.values:
-        raise WorkflowError(f"The roles are {', '.join(Role.values)} and auditor.")
+        raise Problem(f"The roles are {', '.join(Role.values)} and auditor.")
     elif team is None:
-        raise WorkflowError("Say for which team.")
+        raise Problem("Say for which team.")
     if holds_secret(f"{username} {email}"):
-        raise WorkflowError("This is an API key, not the name of a person. Revoke it: it is no longer safe.")
+        raise Problem("This is an API key, not the name of a person. Revoke it: it is no longer safe.")
     user = User.objects.filter(username=username).first()
     made = user is None
     if made:
@@ -155,9 +148,9 @@ def set_member(username, *, role, password, actor, team=None, email=""):
         try:
             user.full_clean(exclude=["password"])
         except ValidationError as error:
-            raise WorkflowError(" ".join(error.messages)) from None
+            raise Problem(" ".join(error.messages)) from None
     if not password:
-        raise WorkflowError("The password is empty.")
+        raise Problem("The password is empty.")
     user.set_password(password)
     user.is_auditor = user.is_auditor or role == "auditor"
     user.save()
@@ -174,7 +167,7 @@ def invite(team, *, username, email, roles, actor):
     """Give somebody roles in the team; returns `(user, made)`.
 
     Who has no account gets one without a password, and is told by mail with a link to choose one (the event is what the
-    mail tells of). Who has one (the same user name or address) is added. Raises `WrongField` or `WorkflowError`.
+    mail tells of). Who has one (the same user name or address) is added. Raises `WrongField` or `Problem`.
     """
     team = locked_by_admin(team, actor)
     roles = _checked(roles)
@@ -242,12 +235,12 @@ def send_link(team, user, *, actor):
     if not roles_in(team, user):
         raise AlreadyMoved(f"{user} is not in {team} any more.")
     if not user.is_active:
-        raise WorkflowError(f"The account of {user} is switched off. Switch it on first.")
+        raise Problem(f"The account of {user} is switched off. Switch it on first.")
     if not user.email:
-        raise WorkflowError(f"There is no address to send a link to {user}.")
+        raise Problem(f"There is no address to send a link to {user}.")
     asked = invitations.last_asked(user)
     if asked and invitations.is_on_its_way(asked):
-        raise WorkflowError("A mail was sent less than a minute ago. It may take a moment to arrive.")
+        raise Problem("A mail was sent less than a minute ago. It may take a moment to arrive.")
     audit.record("member.link_sent", actor=actor, team=team, **_named(user))
 
 
@@ -263,7 +256,7 @@ def change_roles(team, user, *, roles, seen, actor):
             f"The roles of {user} were changed since you opened this page. Look at them again."
         )
     if before == after:
-        raise WorkflowError(f"{user} has exactly these roles already.")
+        raise Problem(f"{user} has exactly these roles already.")
     _guard_admin(team, user, before, after, actor)
     Membership.objects.filter(user=user, team=team).exclude(role__in=after).delete()
     Membership.objects.bulk_create(
@@ -297,11 +290,11 @@ def _guard_admin(team, user, before, after, actor):
     if (Role.ADMIN in before) == (Role.ADMIN in after):
         return
     if user.pk == actor.user.pk:
-        raise WorkflowError(
+        raise Problem(
             "Nobody changes their own role as team admin: another admin or a superuser can do it for you."
         )
     if Role.ADMIN in before and not actor.user.is_superuser and not has_admin(team, besides=user):
-        raise WorkflowError(f"{user} is the last admin of {team}. Make somebody else its admin first.")
+        raise Problem(f"{user} is the last admin of {team}. Make somebody else its admin first.")
 
 
 def has_admin(team, *, besides=None):

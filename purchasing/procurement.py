@@ -22,6 +22,7 @@ from purchasing import (
     inventory,
     pauses,
     price_guard,
+    problems,
     rules,
     selectors,
     settlement,
@@ -79,7 +80,7 @@ def buy(purchase_id, *, worker=audit.WORKER):
         pauses.put_off(purchase_id, str(error), _in(pauses.LOOK_AGAIN))
     except Hold as hold:
         hold_for_a_person(purchase, hold, worker)
-    except workflow.WorkflowError:
+    except problems.Problem:
         return  # another worker has it, or it was cancelled
     else:
         _call(client, attempt, fence)
@@ -244,7 +245,7 @@ def claim(purchase, *, key, look, worker):
     """Move to purchasing and write the attempt, on exactly what the look and the approval rest on.
 
     Everything is checked again under locks (desk, team, key, request, purchase): after a click on 'Stop buying', a
-    cancel, a lost role or a new key nothing is claimed. Raises `NotNow`, `Hold` or `WorkflowError`.
+    cancel, a lost role or a new key nothing is claimed. Raises `NotNow`, `Hold` or `Problem`.
     """
     desk = Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
     team = workflow.locked_team(purchase.request.team_id)
@@ -257,7 +258,7 @@ def claim(purchase, *, key, look, worker):
         raise NotNow("The team's key was replaced just now.", now)
     request, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
     if purchase.state != State.APPROVED or not clock.has_come(purchase.due_at, now):
-        raise workflow.AlreadyMoved(workflow.what_happened(purchase))
+        raise problems.AlreadyMoved(workflow.what_happened(purchase))
     oldest = now - timedelta(seconds=LOOK_AGE)
     if not (oldest <= look.read.began_at <= now and oldest <= look.seen_at <= now):
         raise NotNow("Looking at IdentityCall once more before buying.", now)

@@ -2,9 +2,9 @@
 
 from django.db import IntegrityError, transaction
 
-from purchasing import audit, clock, papers, people, words
+from purchasing import audit, clock, papers, people, problems, words
 from purchasing.models import RequirementGroup
-from purchasing.workflow import AlreadyMoved, WorkflowError
+from purchasing.problems import AlreadyMoved, Problem
 
 FIELDS = ("provider_id", "name", "country_code", "number_type", "valid_until")
 
@@ -42,7 +42,7 @@ def change(entry, *, actor, seen, **fields):
     for name in FIELDS:
         setattr(entry, name, audit.clean(fields[name]) if name == "name" else fields[name])
     if in_data(entry) == before:
-        raise WorkflowError("Nothing was changed.")
+        raise Problem("Nothing was changed.")
     _save(entry)
     audit.record("papers.changed", actor=actor, team=team, **in_data(entry), before=before)
     return entry
@@ -88,6 +88,6 @@ def _save(entry):
             entry.save()
     except IntegrityError:
         other = papers.Register(entry.team).of_id(entry.provider_id)
-        raise people.WrongField(
+        raise problems.WrongField(
             "provider_id", f"The register has this id already: “{other or entry.provider_id}”."
         ) from None

@@ -4,8 +4,8 @@ from django.db import transaction
 
 from purchasing import audit, clock, pauses, rules
 from purchasing.models import Desk, Purchase, Team
+from purchasing.problems import NotYours, Problem
 from purchasing.states import State
-from purchasing.workflow import NotYours, WorkflowError
 
 
 @transaction.atomic
@@ -47,9 +47,9 @@ def _locked_desk(actor):
 def _set(row, what, actor, reason, *, stopped):
     reason = audit.clean(reason).strip()
     if not reason:
-        raise WorkflowError("Say why: the reason stays in the record.")
+        raise Problem("Say why: the reason stays in the record.")
     if bool(row.stopped_at) == stopped:
-        raise WorkflowError("Buying is stopped already." if stopped else "Buying is going on already.")
+        raise Problem("Buying is stopped already." if stopped else "Buying is going on already.")
     now = clock.now()
     type(row).objects.filter(pk=row.pk).update(
         stopped_at=now if stopped else None,

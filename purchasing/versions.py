@@ -9,8 +9,8 @@ from django.db import transaction
 
 from purchasing import audit, clock, rules, wake, words, workflow
 from purchasing.models import Approval, Purchase, PurchaseRequest, RequestVersion
+from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import NumberType, State
-from purchasing.workflow import AlreadyMoved, NotYours, WorkflowError
 
 
 @transaction.atomic
@@ -110,7 +110,7 @@ def edit(request_id, *, actor, version, reason, changes, purpose=None, taken_out
         raise AlreadyMoved("The request has changed since you opened this page. Look at it again.")
     reason = audit.clean(reason).strip()
     if not reason:
-        raise WorkflowError("Say why these numbers are needed: the approver decides by it.")
+        raise Problem("Say why these numbers are needed: the approver decides by it.")
     pending = [purchase for purchase in purchases if purchase.state == State.PENDING]
     for purchase in purchases:
         if purchase.pk in {*changes, *taken_out} and purchase not in pending:
@@ -120,7 +120,7 @@ def edit(request_id, *, actor, version, reason, changes, purpose=None, taken_out
     edited = [purchase for purchase in staying if _apply(purchase, changes.get(purchase.pk))]
     purpose = request.purpose if purpose is None else audit.clean(purpose).strip()
     if not edited and not taken_out and (reason, purpose) == (request.reason, request.purpose):
-        raise WorkflowError("Nothing was changed.")
+        raise Problem("Nothing was changed.")
     workflow.refuse_papers(request.team, staying)
     new_version = _new_version(request, pending, before, actor)
     PurchaseRequest.objects.filter(pk=request.pk).update(

@@ -14,38 +14,10 @@ from django.db import IntegrityError, transaction
 
 from purchasing import audit, clock, papers, rules, wake
 from purchasing.models import Approval, Purchase, PurchaseRequest, Team
+from purchasing.problems import AlreadyAsked, AlreadyMoved, ForbiddenMove, NotYours, Problem
 from purchasing.states import FINAL, NEXT, OPEN, Cause, State
 
 MOST_NUMBERS = 100
-
-
-class WorkflowError(Exception):
-    """Something that cannot be done now; its text is written for staff to read."""
-
-
-class ForbiddenMove(WorkflowError):
-    """A move that the state table does not know."""
-
-
-class AlreadyMoved(WorkflowError):
-    """Somebody or something was quicker, or the page was older than the request."""
-
-
-class NotYours(WorkflowError):
-    """The person may see it but not do this; the text says who can."""
-
-
-class AlreadyAsked(WorkflowError):
-    """Numbers that already have a record: `phone_numbers`."""
-
-    def __init__(self, phone_numbers):
-        self.phone_numbers = sorted(phone_numbers)
-        listed = ", ".join(self.phone_numbers)
-        super().__init__(
-            f"Already asked for or owned: {listed}. Take it out of this request."
-            if len(self.phone_numbers) == 1
-            else f"Already asked for or owned: {listed}. Take them out of this request."
-        )
 
 
 @dataclass(frozen=True)
@@ -155,7 +127,7 @@ def locked(request_id, purchase_ids=None):
 def submit(*, team, requester, reason, lines, purpose="", form_token=None):
     """Put a request for `lines` before the approvers of `team`; the same form sent twice gives the first request.
 
-    `requester` is an `audit.Actor` with a user. Raises `NotYours`, `AlreadyAsked` or `WorkflowError`.
+    `requester` is an `audit.Actor` with a user. Raises `NotYours`, `AlreadyAsked` or `Problem`.
     """
     reason, purpose, form_token = reason.strip(), purpose.strip(), form_token or uuid.uuid4()
     if not rules.may_ask(requester.user, team):
@@ -164,9 +136,9 @@ def submit(*, team, requester, reason, lines, purpose="", form_token=None):
     if sent:
         return sent
     if not 1 <= len(lines) <= MOST_NUMBERS:
-        raise WorkflowError(f"A request holds 1 to {MOST_NUMBERS} numbers; this one has {len(lines)}.")
+        raise Problem(f"A request holds 1 to {MOST_NUMBERS} numbers; this one has {len(lines)}.")
     if not reason:
-        raise WorkflowError("Say why these numbers are needed: the approver decides by it.")
+        raise Problem("Say why these numbers are needed: the approver decides by it.")
     refuse_papers(team, lines)
     lines = sorted(lines, key=lambda line: line.phone_number)
     numbers = [line.phone_number for line in lines]
@@ -181,12 +153,12 @@ def submit(*, team, requester, reason, lines, purpose="", form_token=None):
 
 
 def refuse_papers(team, numbers):
-    """Raise `WorkflowError` for the first of these numbers whose requirement group is not, or not any more, good."""
+    """Raise `Problem` for the first of these numbers whose requirement group is not, or not any more, good."""
     register = papers.Register(team)
     for number in numbers:
         refusal = register.refusal(number.country_code, number.number_type, number.requirement_group_id)
         if refusal:
-            raise WorkflowError(f"{number.phone_number}: {refusal}")
+            raise Problem(f"{number.phone_number}: {refusal}")
 
 
 def taken(phone_numbers):
@@ -284,7 +256,7 @@ def cancel(request_id, purchase_ids, *, actor, reason=""):
     if not rules.may_cancel(actor.user, request):
         raise NotYours("The person who asked, an approver or the team admin can cancel this.")
     if actor.user.pk != request.requester_id and not reason.strip():
-        raise WorkflowError("Say why: the person who asked reads it.")
+        raise Problem("Say why: the person who asked reads it.")
     for purchase in purchases:
         if purchase.state not in (State.PENDING, State.APPROVED):
             raise AlreadyMoved(what_happened(purchase))
@@ -312,10 +284,10 @@ def expire(purchase, *, actor):
 
 
 def chosen(request_id, purchase_ids):
-    """Lock a request with its ticked purchases; raises `WorkflowError` for none, or for ones of another request."""
+    """Lock a request with its ticked purchases; raises `Problem` for none, or for ones of another request."""
     request, purchases = locked(request_id, purchase_ids)
     if not purchases or len(purchases) != len(set(purchase_ids)):
-        raise WorkflowError("Choose at least one number of this request.")
+        raise Problem("Choose at least one number of this request.")
     return request, purchases
 
 

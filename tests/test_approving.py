@@ -20,8 +20,8 @@ from purchasing import (
 )
 from purchasing import rules as permissions
 from purchasing.models import Approval, Purchase, PurchaseRequest, StandIn, Team
+from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import Cause, State
-from purchasing.workflow import AlreadyMoved, NotYours, WorkflowError
 from tests import factories
 from tests.provider import offer
 
@@ -237,7 +237,7 @@ class TestEdit:
 
     def test_nothing_changed_is_said(self, team, sam):
         request = ask(team, sam, NUMBERS[0])
-        with pytest.raises(WorkflowError, match="Nothing was changed"):
+        with pytest.raises(Problem, match="Nothing was changed"):
             edit(request, sam)
 
     def test_a_changed_price_is_a_new_version_too(self, team, sam, ana, provider):
@@ -252,7 +252,7 @@ class TestBudget:
     def test_what_does_not_fit_is_refused_with_the_figures(self, team, sam, ana):
         rules(team, monthly_budget=Decimal("5.00"))
         request = ask(team, sam, *NUMBERS[:2])
-        with pytest.raises(WorkflowError, match=r"5\.00 USD.*0\.00 USD.*5\.00 USD.*6\.00 USD"):
+        with pytest.raises(Problem, match=r"5\.00 USD.*0\.00 USD.*5\.00 USD.*6\.00 USD"):
             factories.approve(request, ana)
         assert factories.state_of(request.purchases.first()) == State.PENDING
 
@@ -261,7 +261,7 @@ class TestBudget:
         [purchase] = factories.approve(ask(team, sam, NUMBERS[0]), ana)
         assert factories.state_of(purchase) == State.APPROVED
         assert budgets.of(team).left == 0
-        with pytest.raises(WorkflowError):
+        with pytest.raises(Problem):
             factories.approve(
                 ask(team, sam, NUMBERS[1], upfront_cost=Decimal("0.01"), monthly_cost=Decimal(0)), ana
             )
@@ -279,14 +279,14 @@ class TestBudget:
 
     def test_an_unconfirmed_cost_does_not_pass_a_hard_budget(self, team, sam, ana):
         rules(team, monthly_budget=Decimal("1000"))
-        with pytest.raises(WorkflowError, match="not confirmed"):
+        with pytest.raises(Problem, match="not confirmed"):
             factories.approve(factories.request(team, sam, NUMBERS[:1]), ana, unconfirmed_cost_ok=True)
 
     def test_approving_again_is_checked_like_the_first_time(self, team, sam, ana):
         [purchase] = factories.approve(factories.request(team, sam, NUMBERS[:1]), ana)
         hold(purchase, Cause.COST_UNKNOWN)
         rules(team, monthly_budget=Decimal("1000"))
-        with pytest.raises(WorkflowError, match="not confirmed"):
+        with pytest.raises(Problem, match="not confirmed"):
             decisions.approve_again(purchase, reason="Fine", actor=actor(ana), unconfirmed_cost_ok=True)
         Purchase.objects.update(cost_confirmed_at=clock.now(), held_cause=Cause.APPROVER)
         rules(team, monthly_budget=Decimal("3.00"))
@@ -296,7 +296,7 @@ class TestBudget:
     def test_the_refusal_says_by_how_much_it_is_too_much(self, team, sam, ana):
         rules(team, monthly_budget=Decimal("5.00"))
         request = ask(team, sam, *NUMBERS[:2])
-        with pytest.raises(WorkflowError, match=r"1\.00 USD more than the budget of Support allows"):
+        with pytest.raises(Problem, match=r"1\.00 USD more than the budget of Support allows"):
             factories.approve(request, ana)
 
     def test_what_counts(self, team, sam, ana):
@@ -434,7 +434,7 @@ class TestStandIn:
             with pytest.raises(NotYours):
                 agreements.name_stand_in(team, actor=actor(person), approver=ana, stand_in=bob, **days)
         row = agreements.name_stand_in(team, actor=actor(ana), approver=ana, stand_in=bob, **days)
-        with pytest.raises(WorkflowError, match="already"):
+        with pytest.raises(Problem, match="already"):
             agreements.name_stand_in(team, actor=actor(tom), approver=ana, stand_in=sam, **days)
         agreements.end_stand_in(row, actor=actor(tom))
         with pytest.raises(NotYours):
@@ -443,7 +443,7 @@ class TestStandIn:
     def test_a_stand_in_names_no_other(self, team, sam, ana, bob):
         self.stand_in(team, ana, bob)
         days = {"from_day": timezone.localdate(), "to_day": timezone.localdate()}
-        with pytest.raises(WorkflowError):
+        with pytest.raises(Problem):
             agreements.name_stand_in(team, actor=actor(bob), approver=bob, stand_in=sam, **days)
 
 

@@ -15,6 +15,7 @@ from purchasing import (
     inventory,
     pauses,
     people,
+    problems,
     procurement,
     work,
     workflow,
@@ -66,7 +67,7 @@ class TestWhatIsNotDue:
     def test_is_not_claimed(self, approved, provider, wait):
         look = look_now(approved)
         waiting = due_in(approved, **wait)
-        with pytest.raises(workflow.AlreadyMoved):
+        with pytest.raises(problems.AlreadyMoved):
             claim(waiting, look)
         nothing_was_claimed(approved, provider)
 
@@ -96,7 +97,7 @@ class TestWhatIsNotDue:
         """The time in the row counts, not the one that the worker has in its hand."""
         look, in_hand = look_now(approved), stored(approved)
         due_in(approved, minutes=5)
-        with pytest.raises(workflow.AlreadyMoved):
+        with pytest.raises(problems.AlreadyMoved):
             claim(in_hand, look)
         nothing_was_claimed(approved, provider)
 

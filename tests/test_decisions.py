@@ -7,16 +7,7 @@ import pytest
 import requests
 from django.utils import timezone
 
-from purchasing import (
-    clock,
-    decisions,
-    evidence,
-    inventory,
-    people,
-    procurement,
-    stops,
-    workflow,
-)
+from purchasing import clock, decisions, evidence, inventory, people, problems, procurement, stops, workflow
 from purchasing.models import (
     ApiKey,
     Approval,
@@ -96,7 +87,7 @@ class TestWho:
     )
     def test_may_decide_nothing(self, doubtful, people, who):
         for decide in DOUBT.values():
-            with pytest.raises(workflow.NotYours):
+            with pytest.raises(problems.NotYours):
                 decide(doubtful, people[who])
         assert factories.state_of(doubtful) == State.HELD
 
@@ -105,26 +96,26 @@ class TestWho:
     )
     def test_may_not_approve_again(self, dearer, people, who):
         for decide in PRICE.values():
-            with pytest.raises(workflow.NotYours):
+            with pytest.raises(problems.NotYours):
                 decide(dearer, people[who])
         assert factories.state_of(dearer) == State.HELD
 
     def test_an_admin_settles_a_doubt_but_orders_no_purchase(self, doubtful, tom):
-        with pytest.raises(workflow.NotYours):
+        with pytest.raises(problems.NotYours):
             try_again(doubtful, tom)
         assert give_up(doubtful, tom).state == State.GIVEN_UP
 
     def test_an_admin_does_not_approve_a_price(self, dearer, tom):
-        with pytest.raises(workflow.NotYours):
+        with pytest.raises(problems.NotYours):
             approve_again(dearer, tom)
 
     def test_who_lost_the_role_or_the_account_decides_nothing(self, doubtful, ana):
         Membership.objects.filter(user=ana).delete()
-        with pytest.raises(workflow.NotYours):
+        with pytest.raises(problems.NotYours):
             give_up(doubtful, ana)
         factories.member("ana", doubtful.request.team, "approver")
         User.objects.filter(pk=ana.pk).update(is_active=False)
-        with pytest.raises(workflow.NotYours):
+        with pytest.raises(problems.NotYours):
             give_up(doubtful, User.objects.get(pk=ana.pk))
 
 
@@ -132,13 +123,13 @@ class TestReason:
     @pytest.mark.parametrize("reason", ["", " ", "\n\t"])
     def test_is_required_for_a_doubt(self, doubtful, ana, reason):
         for decide in DOUBT.values():
-            with pytest.raises(workflow.WorkflowError, match="why"):
+            with pytest.raises(problems.Problem, match="why"):
                 decide(doubtful, ana, reason=reason)
 
     @pytest.mark.parametrize("reason", ["", " "])
     def test_is_required_for_a_price(self, dearer, ana, reason):
         for decide in PRICE.values():
-            with pytest.raises(workflow.WorkflowError, match="why"):
+            with pytest.raises(problems.Problem, match="why"):
                 decide(dearer, ana, reason=reason)
 
     @pytest.mark.parametrize("decide", DOUBT.values(), ids=DOUBT.keys())
@@ -161,24 +152,24 @@ class TestItWasBought:
         )
 
     def test_refused_when_the_whole_list_lacks_the_id(self, doubtful, ana):
-        with pytest.raises(workflow.WorkflowError, match="no number with id 77"):
+        with pytest.raises(problems.Problem, match="no number with id 77"):
             was_bought(doubtful, ana)
 
     def test_refused_when_another_number_stands_under_the_id(self, doubtful, ana, provider):
         provider.owned_numbers = [owned("+12125550199", 77)]
-        with pytest.raises(workflow.WorkflowError, match=r"\+12125550199"):
+        with pytest.raises(problems.Problem, match=r"\+12125550199"):
             was_bought(doubtful, ana)
 
     def test_refused_when_another_record_has_the_id(self, doubtful, ana, team, sam, provider):
         other = factories.request(team, sam, ["+12125550102"]).purchases.get()
         Purchase.objects.filter(pk=other.pk).update(state=State.PURCHASED, provider_id=77)
         provider.owned_numbers = [owned(NUMBER, 77)]
-        with pytest.raises(workflow.WorkflowError, match="already belongs"):
+        with pytest.raises(problems.Problem, match="already belongs"):
             was_bought(doubtful, ana)
 
     @pytest.mark.parametrize("provider_id", [0, -1, 2**63])
     def test_refused_for_what_is_no_id(self, doubtful, ana, provider_id):
-        with pytest.raises(workflow.WorkflowError, match="whole number"):
+        with pytest.raises(problems.Problem, match="whole number"):
             was_bought(doubtful, ana, provider_id=provider_id)
 
     @pytest.mark.parametrize(
@@ -206,13 +197,13 @@ class TestItWasBought:
         assert "could not be read" in doubtful.events.order_by("-seq").first().note
 
     def test_not_what_was_never_in_doubt(self, dearer, ana):
-        with pytest.raises(workflow.WorkflowError):
+        with pytest.raises(problems.Problem):
             was_bought(dearer, ana)
 
     def test_who_comes_after_the_evidence_reads_that_it_is_bought(self, doubtful, ana, provider):
         provider.owned_numbers = [owned(NUMBER, 77)]
         check(doubtful)
-        with pytest.raises(workflow.AlreadyMoved, match="has been bought"):
+        with pytest.raises(problems.AlreadyMoved, match="has been bought"):
             was_bought(doubtful, ana)
 
 
@@ -236,13 +227,13 @@ class TestTryAgain:
         evidence.sweep()
         for clean in range(3):
             assert OwnedRead.objects.filter(began_after__gte=Attempt.objects.get().ended_seq).count() == clean
-            with pytest.raises(workflow.WorkflowError, match="Too early"):
+            with pytest.raises(problems.Problem, match="Too early"):
                 try_again(held, ana)
             check(held)
         try_again(held, ana)
 
     def test_it_is_not_for_what_was_not_in_doubt(self, dearer, ana):
-        with pytest.raises(workflow.WorkflowError):
+        with pytest.raises(problems.Problem):
             try_again(dearer, ana)
 
     def test_when_the_list_shows_it_before_the_second_call_nothing_is_sent(self, doubtful, ana, provider):
@@ -278,7 +269,7 @@ class TestTryAgain:
         provider.offers = [offer(NUMBER, "1.00", "3.00")]
         OfferLook.objects.all().delete()
         inventory.find_offer(ApiKey.objects.get(), doubtful)
-        with pytest.raises(workflow.AlreadyMoved, match="price has changed"):
+        with pytest.raises(problems.AlreadyMoved, match="price has changed"):
             try_again(doubtful, ana, seen=(Decimal("1.00"), Decimal("2.00")))
         try_again(doubtful, ana, seen=(Decimal("1.00"), Decimal("3.00")))
         provider.sells(NUMBER)
@@ -302,7 +293,7 @@ class TestTryAgain:
         )
         found = evidence.findings(doubtful)
         assert (found.clean, found.may_try_again, found.owned_before) == (0, False, 7)
-        with pytest.raises(workflow.WorkflowError, match="yours already"):
+        with pytest.raises(problems.Problem, match="yours already"):
             try_again(doubtful, ana)
 
     def test_while_it_waits_the_list_may_still_show_that_the_first_call_bought_it(
@@ -402,7 +393,7 @@ class TestApproveAgain:
         "seen", [None, (Decimal("1.50"), Decimal("2.00")), (Decimal("1.00"), Decimal("2.00"))]
     )
     def test_another_price_than_the_page_showed_is_refused(self, dearer, ana, seen):
-        with pytest.raises(workflow.AlreadyMoved, match="price has changed"):
+        with pytest.raises(problems.AlreadyMoved, match="price has changed"):
             approve_again(dearer, ana, seen=seen)
         assert factories.state_of(dearer) == State.HELD
 
@@ -439,7 +430,7 @@ class TestApproveAgain:
         assert Approval.objects.get(superseded_at=None).approver == eve
 
     def test_what_is_in_doubt_is_not_approved_as_if_it_were_not(self, doubtful, ana):
-        with pytest.raises(workflow.WorkflowError, match="may have been bought"):
+        with pytest.raises(problems.Problem, match="may have been bought"):
             approve_again(doubtful, ana, seen=None)
 
 
@@ -455,7 +446,7 @@ class TestGiveUp:
     @pytest.mark.parametrize("state", sorted(set(State) - {State.HELD}))
     def test_only_what_is_held(self, doubtful, ana, state):
         Purchase.objects.update(state=state)
-        with pytest.raises(workflow.AlreadyMoved):
+        with pytest.raises(problems.AlreadyMoved):
             give_up(doubtful, ana)
         assert factories.state_of(doubtful) == state
 
@@ -463,7 +454,7 @@ class TestGiveUp:
 def test_a_second_decision_on_the_same_page_finds_it_decided(doubtful, ana, tom):
     give_up(doubtful, ana)
     for decide in (give_up, try_again, was_bought):
-        with pytest.raises(workflow.WorkflowError):
+        with pytest.raises(problems.Problem):
             decide(doubtful, ana)
     assert factories.actions(doubtful).count("purchase.given_up") == 1
 

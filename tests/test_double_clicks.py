@@ -21,9 +21,9 @@ from purchasing import (
     pauses,
     people,
     price_guard,
+    problems,
     procurement,
     stops,
-    workflow,
 )
 from purchasing.models import Attempt, AuditEvent, OfferLook, Purchase
 from purchasing.states import Cause, State
@@ -217,7 +217,7 @@ class Desk:
             lambda: stops.go_on(self.team, actor=actor(self.tom), reason="Done"),
             lambda: stops.go_on_all(actor=actor(self.root), reason="Done"),
         ):
-            with suppress(workflow.WorkflowError):  # nothing was stopped
+            with suppress(problems.Problem):  # nothing was stopped
                 again()
 
     def remove_key(self):

@@ -231,9 +231,9 @@ class TestGivenUp:
         assert check(given_up).state == State.GIVEN_UP
 
     def test_its_number_cannot_be_asked_for_by_anybody_meanwhile(self, given_up, team, sam):
-        from purchasing import workflow
+        from purchasing import problems
 
-        with pytest.raises(workflow.AlreadyAsked):
+        with pytest.raises(problems.AlreadyAsked):
             factories.request(team, sam, [NUMBER])
 
 

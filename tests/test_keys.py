@@ -8,7 +8,7 @@ from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from purchasing import audit, clock, evidence, keys, pauses, people, procurement, settlement, workflow
+from purchasing import audit, clock, evidence, keys, pauses, people, problems, procurement, settlement
 from purchasing.identitycall.errors import KeyRefused
 from purchasing.models import ApiKey, Attempt, AuditEvent, Desk, Membership, Purchase
 from tests import factories
@@ -160,7 +160,7 @@ class TestStoring:
 
     @pytest.mark.parametrize("role", ["requester", "approver"])
     def test_it_is_for_the_admin(self, team, provider, role):
-        with pytest.raises(workflow.NotYours):
+        with pytest.raises(problems.NotYours):
             store(team, factories.member("eve", team, role))
         assert provider.calls == []
 
@@ -173,7 +173,7 @@ class TestStoring:
 
         provider.http.remove("GET", OWNED)
         provider.http.add_callback("GET", OWNED, answer)
-        with pytest.raises(workflow.NotYours):
+        with pytest.raises(problems.NotYours):
             store(team, tom)
         assert ApiKey.objects.count() == 1
 
@@ -264,13 +264,13 @@ class TestTesting:
 
     def test_it_keeps_to_the_rate_of_the_key(self, team, tom, provider):
         ApiKey.objects.update(next_call_at=clock.now() + timedelta(seconds=90), rate_per_minute=6)
-        with pytest.raises(workflow.WorkflowError, match="as many calls as its plan allows"):
+        with pytest.raises(problems.Problem, match="as many calls as its plan allows"):
             keys.test_stored(team, actor=actor(tom))
         assert provider.calls == []
 
     def test_a_key_that_cannot_be_decrypted_is_a_sentence(self, team, tom, provider, settings):
         settings.API_KEY_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
-        with pytest.raises(workflow.WorkflowError, match="cannot be decrypted"):
+        with pytest.raises(problems.Problem, match="cannot be decrypted"):
             keys.test_stored(team, actor=actor(tom))
 
     def test_a_pause_of_the_provider_ends_with_a_test_that_passes(self, team, tom, provider, approved):
@@ -284,7 +284,7 @@ class TestTesting:
 
     def test_without_a_key_it_is_a_sentence(self, db, provider):
         team = factories.team(key=None)
-        with pytest.raises(workflow.WorkflowError, match="no API key to test"):
+        with pytest.raises(problems.Problem, match="no API key to test"):
             keys.test_stored(team, actor=actor(factories.member("tom", team, "admin")))
 
 
@@ -297,11 +297,11 @@ class TestSayingWhatItIsFor:
 
     def test_says_nothing_where_it_is_proved(self, team, tom):
         ApiKey.objects.update(sees="2 projects: Sales, Support")
-        with pytest.raises(workflow.WorkflowError, match="prove"):
+        with pytest.raises(problems.Problem, match="prove"):
             keys.say_scope(team, scope="project", actor=actor(tom))
 
     def test_takes_no_other_word(self, team, tom):
-        with pytest.raises(workflow.WorkflowError, match="one project or for the whole account"):
+        with pytest.raises(problems.Problem, match="one project or for the whole account"):
             keys.say_scope(team, scope="everything", actor=actor(tom))
 
 
@@ -320,14 +320,14 @@ class TestRemoving:
         assert last_event("key.removed").note == "It was on a screen that others saw"
 
     def test_wants_a_reason(self, team, tom):
-        with pytest.raises(workflow.WorkflowError, match="Say why"):
+        with pytest.raises(problems.Problem, match="Say why"):
             remove(team, tom, reason=" \n")
         assert pauses.current_key(team)
 
     def test_never_takes_a_key_that_the_person_did_not_see(self, team, tom):
         seen = pauses.current_key(team).pk
         people.set_key(team, NEW, actor=factories.SYSTEM)
-        with pytest.raises(workflow.AlreadyMoved):
+        with pytest.raises(problems.AlreadyMoved):
             keys.remove(team, seen=seen, reason="Old", actor=actor(tom))
         assert str(pauses.current_key(team)) == "…9876"
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent / "purchasing"
 
 # One line a layer. A package stands for all of its modules, which may import each other.
 LAYERS = """
-0  states clock naming recording terms spreadsheets redaction encryption guard draining wake countries
+0  states problems clock naming recording terms spreadsheets redaction encryption guard draining wake countries
 1  models identitycall words
 2  candidates audit rules budgets papers price_guard startup
 3  selectors workflow pauses inventory reminders invitations changes auditors exports logins

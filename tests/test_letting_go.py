@@ -7,7 +7,7 @@ import pytest
 import requests
 from django.utils import timezone
 
-from purchasing import budgets, clock, decisions, inventory, people, workflow
+from purchasing import budgets, clock, decisions, inventory, people, problems
 from purchasing.models import ApiKey, Attempt, Purchase
 from purchasing.states import State
 from tests import factories
@@ -34,7 +34,7 @@ class TestStopWatching:
         return decisions.stop_watching(purchase, reason=reason, actor=actor(person))
 
     def test_while_it_can_be_read_it_is_watched(self, given_up, ana):
-        with pytest.raises(workflow.WorkflowError, match="still being watched"):
+        with pytest.raises(problems.Problem, match="still being watched"):
             self.stop(given_up, ana)
         assert factories.state_of(given_up) == State.GIVEN_UP
 
@@ -54,7 +54,7 @@ class TestStopWatching:
         blind.pk, blind.key = None, other
         blind.save(force_insert=True)
         ApiKey.objects.filter(pk=other.pk).update(secret=None)
-        with pytest.raises(workflow.WorkflowError, match="still being watched"):
+        with pytest.raises(problems.Problem, match="still being watched"):
             self.stop(given_up, ana)
         later = clock.now() + timedelta(days=31)
         monkeypatch.setattr(clock, "now", lambda: later)
@@ -68,13 +68,13 @@ class TestStopWatching:
 
     def test_it_wants_a_reason_and_somebody_else_than_who_asked(self, given_up, ana, sam):
         ApiKey.objects.update(refused_at=clock.now())
-        with pytest.raises(workflow.WorkflowError, match="Say why"):
+        with pytest.raises(problems.Problem, match="Say why"):
             self.stop(given_up, ana, reason=" ")
-        with pytest.raises(workflow.NotYours):
+        with pytest.raises(problems.NotYours):
             self.stop(given_up, sam)
 
     def test_what_is_not_given_up_is_not_ended_so(self, doubtful, ana):
-        with pytest.raises(workflow.AlreadyMoved):
+        with pytest.raises(problems.AlreadyMoved):
             self.stop(doubtful, ana)
 
 
@@ -92,13 +92,13 @@ class TestRelease:
         return decisions.release(purchase, reason=reason, actor=actor(person))
 
     def test_a_number_that_the_list_shows_is_still_rented(self, bought, tom):
-        with pytest.raises(workflow.WorkflowError, match="still shows it"):
+        with pytest.raises(problems.Problem, match="still shows it"):
             self.release(bought, tom)
         assert Purchase.objects.get().released_at is None
 
     def test_one_list_without_it_proves_nothing_two_do(self, bought, tom, provider):
         provider.owned_numbers = []
-        with pytest.raises(workflow.WorkflowError, match="still shows it"):
+        with pytest.raises(problems.Problem, match="still shows it"):
             self.release(bought, tom)
         self.release(bought, tom)
         purchase = Purchase.objects.get()
@@ -117,7 +117,7 @@ class TestRelease:
     def test_right_after_the_purchase_a_list_may_lack_it(self, bought, tom, provider):
         provider.owned_numbers = []
         Purchase.objects.update(purchased_at=clock.now())
-        with pytest.raises(workflow.WorkflowError, match="a moment ago"):
+        with pytest.raises(problems.Problem, match="a moment ago"):
             self.release(Purchase.objects.get(), tom)
 
     def with_another_key(self, bought, team, provider, shown):
@@ -129,7 +129,7 @@ class TestRelease:
 
     def test_the_key_of_another_account_proves_nothing(self, bought, tom, team, provider):
         self.with_another_key(bought, team, provider, [owned("+12125550177", 900)])
-        with pytest.raises(workflow.WorkflowError, match="its list proves nothing"):
+        with pytest.raises(problems.Problem, match="its list proves nothing"):
             self.release(bought, tom)
         assert Purchase.objects.get().released_at is None
 
@@ -143,16 +143,16 @@ class TestRelease:
     @pytest.mark.parametrize("answer", [requests.ReadTimeout(), (200, {}, "{")])
     def test_a_list_that_cannot_be_read_releases_nothing(self, bought, tom, provider, answer):
         provider.owned_answer = answer
-        with pytest.raises(workflow.WorkflowError, match="could not be read"):
+        with pytest.raises(problems.Problem, match="could not be read"):
             self.release(bought, tom)
 
     def test_it_is_said_by_the_admin_with_a_reason_and_once(self, bought, tom, ana, provider):
         provider.owned_numbers = []
         inventory.read_owned(ApiKey.objects.get())
-        with pytest.raises(workflow.NotYours):
+        with pytest.raises(problems.NotYours):
             self.release(bought, ana)
-        with pytest.raises(workflow.WorkflowError, match="Say why"):
+        with pytest.raises(problems.Problem, match="Say why"):
             self.release(bought, tom, reason="")
         self.release(bought, tom)
-        with pytest.raises(workflow.AlreadyMoved):
+        with pytest.raises(problems.AlreadyMoved):
             self.release(Purchase.objects.get(), tom)

@@ -30,6 +30,7 @@ from purchasing import (
     evidence,
     inventory,
     people,
+    problems,
     procurement,
     settlement,
     stops,
@@ -259,7 +260,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
         """Do something that may be refused with a sentence, and only so."""
         try:
             return action()
-        except workflow.WorkflowError as problem:
+        except problems.Problem as problem:
             note(f"refused: {problem}")
             return None
 
@@ -379,7 +380,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
             key = procurement._free_key(purchase)
             look = procurement._look(purchase, key)
             return look and procurement.claim(purchase, key=key, look=look, worker=audit.WORKER)
-        except (procurement.NotNow, procurement.Hold, workflow.WorkflowError) as reason:
+        except (procurement.NotNow, procurement.Hold, problems.Problem) as reason:
             note(f"not claimed: {reason}")
             return None
 

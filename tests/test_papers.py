@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 from django.utils import timezone
 
-from purchasing import approving, papers, people, register, versions, workflow
+from purchasing import approving, papers, problems, register, versions
 from purchasing.models import AuditEvent, Purchase, RequirementGroup
 from tests import factories
 from tests.access import words
@@ -72,7 +72,7 @@ class TestTheRegister:
 
     def test_an_id_stands_in_it_once(self, add):
         add()
-        with pytest.raises(people.WrongField, match="Company register"):
+        with pytest.raises(problems.WrongField, match="Company register"):
             add(name="Another")
         add(provider_id=None)
         add(provider_id=None)
@@ -81,18 +81,18 @@ class TestTheRegister:
         entry = add()
         seen = register.fingerprint(entry)
         register.change(entry, actor=actor(tom), seen=seen, **ENTRY | {"name": "Other"})
-        with pytest.raises(workflow.AlreadyMoved):
+        with pytest.raises(problems.AlreadyMoved):
             register.change(entry, actor=actor(tom), seen=seen, **ENTRY | {"name": "Third"})
         register.remove(entry, actor=actor(tom))
-        with pytest.raises(workflow.AlreadyMoved):
+        with pytest.raises(problems.AlreadyMoved):
             register.remove(entry, actor=actor(tom))
 
     def test_is_kept_by_the_admin_alone(self, team, sam, ana, add):
         entry = add()
         for person in (sam, ana, factories.auditor()):
-            with pytest.raises(workflow.NotYours):
+            with pytest.raises(problems.NotYours):
                 register.add(team, actor=actor(person), **ENTRY | {"provider_id": 13})
-            with pytest.raises(workflow.NotYours):
+            with pytest.raises(problems.NotYours):
                 register.remove(entry, actor=actor(person))
 
 
@@ -112,7 +112,7 @@ class TestARequest:
     )
     def test_with_papers_that_are_not_good_is_refused(self, team, sam, add, entry, said):
         add(**entry)
-        with pytest.raises(workflow.WorkflowError, match=said):
+        with pytest.raises(problems.Problem, match=said):
             ask(team, sam)
         assert not Purchase.objects.exists()
 
@@ -120,7 +120,7 @@ class TestARequest:
         add()
         asked = ask(team, sam, requirement_group_id=None)
         change = versions.Change("Desk", "local", 99, True)
-        with pytest.raises(workflow.WorkflowError, match="not in the team's register"):
+        with pytest.raises(problems.Problem, match="not in the team's register"):
             versions.edit(
                 asked.pk,
                 actor=actor(sam),
@@ -134,7 +134,7 @@ class TestARequest:
         entry = add()
         asked = ask(team, sam)
         RequirementGroup.objects.filter(pk=entry.pk).update(valid_until=days(-1))
-        with pytest.raises(workflow.WorkflowError, match="were valid until"):
+        with pytest.raises(problems.Problem, match="were valid until"):
             approving.approve(
                 asked.pk, [asked.purchases.get().pk], approver=actor(ana), version=1, unconfirmed_cost_ok=True
             )
@@ -143,7 +143,7 @@ class TestARequest:
         sales = factories.team("Sales", key=None)
         factories.member("tom", sales, "admin")
         register.add(sales, actor=actor(tom), **ENTRY)
-        with pytest.raises(workflow.WorkflowError, match="not in the team's register"):
+        with pytest.raises(problems.Problem, match="not in the team's register"):
             ask(team, sam)
 
 

@@ -5,9 +5,9 @@ import re
 import pytest
 from django.contrib.sessions.models import Session
 
-from purchasing import audit, invitations, people, procurement, rules, workflow
+from purchasing import audit, invitations, people, problems, procurement, rules
 from purchasing.models import AuditEvent, Membership, Purchase, Team, User
-from purchasing.people import WrongField
+from purchasing.problems import WrongField
 from tests import factories
 from tests.factories import actor
 from tests.stub import selling
@@ -97,7 +97,7 @@ class TestInviting:
             invite(team, tom, "sam", "")
 
     def test_nobody_makes_themselves_an_admin_and_no_other_than_an_admin_invites(self, team, ana, tom):
-        with pytest.raises(workflow.NotYours):
+        with pytest.raises(problems.NotYours):
             invite(team, ana, "ana", "", ["admin"])
         root = factories.superuser()
         with pytest.raises(WrongField, match="Nobody makes themselves"):
@@ -203,7 +203,7 @@ class TestChangingRoles:
 
     def test_not_on_an_older_page(self, team, tom, sam):
         change(team, sam, tom, ["approver"])
-        with pytest.raises(workflow.AlreadyMoved):
+        with pytest.raises(problems.AlreadyMoved):
             change(team, sam, tom, ["requester"], seen=["requester"])
         assert roles(team, sam) == ["approver"]
 
@@ -214,7 +214,7 @@ class TestChangingRoles:
         if who == "root":
             person = factories.superuser()
             Membership.objects.create(user=person, team=team, role="admin")
-        with pytest.raises(workflow.WorkflowError, match="Nobody changes their own role"):
+        with pytest.raises(problems.Problem, match="Nobody changes their own role"):
             if step == "take":
                 change(team, person, person, ["approver"])
             else:
@@ -240,7 +240,7 @@ class TestChangingRoles:
 
     @pytest.mark.parametrize("role", ["requester", "approver"])
     def test_is_for_the_admin(self, team, sam, role):
-        with pytest.raises(workflow.NotYours):
+        with pytest.raises(problems.NotYours):
             change(team, sam, factories.member("eve", team, role), ["approver"])
 
     def test_of_another_team_stay(self, team, tom, sam):
@@ -248,7 +248,7 @@ class TestChangingRoles:
         factories.member("sam", sales, "admin")
         change(team, sam, tom, ["approver"])
         assert roles(sales, sam) == ["admin"]
-        with pytest.raises(workflow.NotYours):
+        with pytest.raises(problems.NotYours):
             change(sales, sam, tom, ["approver"])
 
 
@@ -269,7 +269,7 @@ class TestTakingOut:
 
     def test_twice_is_a_sentence(self, team, tom, sam):
         people.remove_member(team, sam, actor=actor(tom))
-        with pytest.raises(workflow.AlreadyMoved, match="not in Support any more"):
+        with pytest.raises(problems.AlreadyMoved, match="not in Support any more"):
             people.remove_member(team, sam, actor=actor(tom))
 
 
@@ -314,11 +314,11 @@ class TestSwitchingAccounts:
             ("root", "ida"),
         }
         for by, who in ((tom, ana), (tom, tom), (sam, tom), (tom, root)):
-            with pytest.raises(workflow.NotYours):
+            with pytest.raises(problems.NotYours):
                 people.switch_account(who, on=False, actor=actor(by))
 
     def test_twice_is_a_sentence(self, team, tom, sam):
-        with pytest.raises(workflow.AlreadyMoved, match="switched on already"):
+        with pytest.raises(problems.AlreadyMoved, match="switched on already"):
             people.switch_account(sam, on=True, actor=actor(tom))
 
 
@@ -337,7 +337,7 @@ class TestTeams:
     @pytest.mark.parametrize("name", ["", " ", "x" * 101, "sales", "Support"])
     def test_names_that_cannot_be_taken_are_a_sentence(self, team, name):
         factories.team("Sales", key=None)
-        with pytest.raises(workflow.WorkflowError):
+        with pytest.raises(problems.Problem):
             people.rename_team(team, name, actor=actor(factories.superuser()))
 
     def test_may_change_the_case_of_their_own_name(self, team):
@@ -358,15 +358,15 @@ class TestTeams:
 
     def test_are_switched_with_a_reason_and_once(self, team):
         root = actor(factories.superuser())
-        with pytest.raises(workflow.WorkflowError, match="Say why"):
+        with pytest.raises(problems.Problem, match="Say why"):
             people.switch_team(team, on=False, reason=" ", actor=root)
-        with pytest.raises(workflow.WorkflowError, match="on already"):
+        with pytest.raises(problems.Problem, match="on already"):
             people.switch_team(team, on=True, reason="Why not", actor=root)
 
     def test_are_for_superusers(self, team, tom):
-        with pytest.raises(workflow.NotYours):
+        with pytest.raises(problems.NotYours):
             people.rename_team(team, "Mine", actor=actor(tom))
-        with pytest.raises(workflow.NotYours):
+        with pytest.raises(problems.NotYours):
             people.switch_team(team, on=False, reason="Mine", actor=actor(tom))
 
 

@@ -7,7 +7,7 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from purchasing import agreements, clock, letters, notifications, people, workflow
+from purchasing import agreements, clock, letters, notifications, people, problems
 from purchasing.models import AuditEvent, Mail, MailCursor, User
 from tests import factories
 from tests.access import words
@@ -149,7 +149,7 @@ class TestAnotherLink:
 
     def test_not_twice_in_a_minute(self, team, tom):
         bea = invite(team, tom)
-        with pytest.raises(workflow.WorkflowError, match="less than a minute ago"):
+        with pytest.raises(problems.Problem, match="less than a minute ago"):
             people.send_link(team, bea, actor=actor(tom))
 
     def test_at_once_after_a_mail_that_was_given_up(self, team, tom):
@@ -177,7 +177,7 @@ class TestAnotherLink:
         bea = invite(team, tom)
         User.objects.filter(pk=bea.pk).update(**change)
         bea.refresh_from_db()
-        with pytest.raises(workflow.WorkflowError, match=reason):
+        with pytest.raises(problems.Problem, match=reason):
             people.send_link(team, bea, actor=actor(tom))
 
 

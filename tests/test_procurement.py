@@ -16,6 +16,7 @@ from purchasing import (
     evidence,
     inventory,
     people,
+    problems,
     procurement,
     settlement,
     stops,
@@ -316,7 +317,7 @@ class TestBeforeTheClaim:
     def test_cancelled_between_look_and_claim_is_not_claimed(self, approved, provider, sam):
         look = look_now(approved)
         workflow.cancel(approved.request_id, [approved.pk], actor=factories.actor(sam))
-        with pytest.raises(workflow.AlreadyMoved):
+        with pytest.raises(problems.AlreadyMoved):
             claim(approved, look)
 
     def test_stopped_between_look_and_claim_is_not_claimed(self, approved, provider, team, tom):

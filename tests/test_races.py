@@ -23,6 +23,7 @@ from purchasing import (
     inventory,
     pauses,
     people,
+    problems,
     procurement,
     settlement,
     stops,
@@ -65,7 +66,7 @@ class Result:
 
 
 def race(*actions):
-    """Run the actions at once, a thread each. Any error but a `WorkflowError`, a sentence for staff, fails the test."""
+    """Run the actions at once, a thread each. Any error but a `Problem`, a sentence for staff, fails the test."""
     barrier = threading.Barrier(len(actions))
     results = [Result() for _ in actions]
 
@@ -86,7 +87,7 @@ def race(*actions):
         thread.join(60)
         assert not thread.is_alive(), "a thread hangs"
     for result in results:
-        if result.problem and not isinstance(result.problem, workflow.WorkflowError | procurement.NotNow):
+        if result.problem and not isinstance(result.problem, problems.Problem | procurement.NotNow):
             raise result.problem
     return results
 
@@ -198,7 +199,7 @@ class TestDecisions:
                 lambda: factories.request(team, sam, both), lambda: factories.request(other, sam, both[::-1])
             )
             [loser] = {0, 1} - set(winners(results))
-            assert isinstance(results[loser].problem, workflow.AlreadyAsked)
+            assert isinstance(results[loser].problem, problems.AlreadyAsked)
             assert Purchase.objects.filter(phone_number__in=both).count() == 3
 
     def test_bulk_decisions_that_overlap_meet_no_deadlock(self, team, sam, ana):

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from purchasing import audit, workflow
+from purchasing import audit, problems, workflow
 from purchasing.models import Purchase
 from purchasing.states import FINAL, NEXT, OPEN, WATCHED, State
 from tests import factories
@@ -65,6 +65,6 @@ def test_move_does_what_the_table_permits_and_nothing_else(pending, was, to):
         event = purchase.events.order_by("-seq").first()
         assert (event.seq, event.action, event.was, event.became) == (before + 1, f"purchase.{to}", was, to)
     else:
-        with pytest.raises(workflow.ForbiddenMove):
+        with pytest.raises(problems.ForbiddenMove):
             workflow.move(purchase, State(to), actor=factories.SYSTEM)
         assert (factories.state_of(purchase), audit.position()) == (was, before)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from purchasing import clock, procurement, stops, workflow
+from purchasing import clock, problems, procurement, stops
 from purchasing.models import AuditEvent, Desk, Purchase, Team
 from purchasing.states import State
 from tests import factories
@@ -63,7 +63,7 @@ class TestTeam:
             "eve": factories.member("eve", other, "admin"),
         }[who]
         for act in (stops.stop, stops.go_on):
-            with pytest.raises(workflow.NotYours):
+            with pytest.raises(problems.NotYours):
                 act(team, actor=actor(person), reason="Because")
         assert Team.objects.get(pk=team.pk).stopped_at is None
 
@@ -79,15 +79,15 @@ def test_a_reason_is_required(team, tom, reason):
         lambda: stops.stop(team, actor=actor(tom), reason=reason),
         lambda: stops.stop_all(actor=root, reason=reason),
     ):
-        with pytest.raises(workflow.WorkflowError, match="why"):
+        with pytest.raises(problems.Problem, match="why"):
             act()
 
 
 def test_twice_is_said_and_recorded_once(team, tom):
-    with pytest.raises(workflow.WorkflowError, match="going on already"):
+    with pytest.raises(problems.Problem, match="going on already"):
         stops.go_on(team, actor=actor(tom), reason="Again")
     stops.stop(team, actor=actor(tom), reason="First")
-    with pytest.raises(workflow.WorkflowError, match="stopped already"):
+    with pytest.raises(problems.Problem, match="stopped already"):
         stops.stop(team, actor=actor(tom), reason="Second")
     assert Team.objects.get().stop_reason == "First"
     assert AuditEvent.objects.filter(action="team.stopped").count() == 1
@@ -112,7 +112,7 @@ class TestAll:
 
     def test_only_a_superuser(self, team, tom):
         for act in (stops.stop_all, stops.go_on_all):
-            with pytest.raises(workflow.NotYours):
+            with pytest.raises(problems.NotYours):
                 act(actor=actor(tom), reason="Because")
 
     def test_a_purchase_under_way_is_finished(self, approved, provider):

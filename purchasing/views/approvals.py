@@ -12,9 +12,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from purchasing import approving, briefing, costs, rules, selectors, words
 from purchasing.forms import DecisionForm, SeenForm
+from purchasing.problems import NotYours, Problem
 from purchasing.states import State
 from purchasing.views.doing import beyond_budget, keep, typed
-from purchasing.workflow import NotYours, WorkflowError
 
 SHOWN = 20
 MOST_MARKS = 100  # requests that a page of the queue can tell changes of
@@ -203,7 +203,7 @@ def _decide(request, pk, decide, say, *, reason_required=False):
             purchases = decide(form)
         except NotYours as refusal:
             raise PermissionDenied(str(refusal)) from None
-        except WorkflowError as refusal:
+        except Problem as refusal:
             problem = str(refusal)
         else:
             briefing.note_seen(asked, request.user, form.cleaned_data["version"])

@@ -6,7 +6,7 @@ from django.core.exceptions import PermissionDenied
 
 from purchasing import budgets, words
 from purchasing.models import AuditEvent
-from purchasing.workflow import NotYours, WorkflowError
+from purchasing.problems import NotYours, Problem
 
 
 def attempted(request, action, *, done):
@@ -18,7 +18,7 @@ def attempted(request, action, *, done):
         result = action()
     except NotYours as problem:
         raise PermissionDenied(str(problem)) from None
-    except WorkflowError as problem:
+    except Problem as problem:
         messages.warning(request, str(problem))
         return False
     messages.success(request, done(result) if callable(done) else done)

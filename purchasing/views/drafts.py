@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from purchasing import drafts, naming, papers, recording, rules, selectors, words, workflow
+from purchasing import drafts, naming, papers, problems, recording, rules, selectors, words, workflow
 from purchasing.forms import LineForm, RequestForm
 from purchasing.models import Draft, PurchaseRequest
 from purchasing.views.papers import group_choices, with_choice
@@ -137,9 +137,9 @@ def _send(request, draft, teams, form, lines):
             purpose=form.cleaned_data["purpose"],
             chosen={line.cleaned_data["phone_number"]: line.cleaned_data for line in lines.forms},
         )
-    except workflow.NotYours as problem:
+    except problems.NotYours as problem:
         raise PermissionDenied(str(problem)) from None
-    except workflow.WorkflowError as problem:
+    except problems.Problem as problem:
         form.add_error(None, str(problem))
         return _page(request, draft, teams, form, lines)
     if set(sent.purchases.values_list("phone_number", flat=True)) == numbers:

@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import countries, drafts, finding, rules, selectors, workflow
+from purchasing import countries, drafts, finding, problems, rules, selectors, workflow
 from purchasing.forms import FindForm
 from purchasing.models import VirtualNumber
 from purchasing.states import NumberType
@@ -148,7 +148,7 @@ def _pick(request, team, country, number_type):
     free = {offer.phone_number for offer, _ in shown} - set(selectors.records_of(sorted(on_page)))
     try:
         drafts.pick(request.user, team, shown=shown, ticked=set(request.POST.getlist("pick")) & free)
-    except workflow.WorkflowError as problem:
+    except problems.Problem as problem:
         messages.warning(request, str(problem))
 
 

@@ -7,9 +7,8 @@ from django.contrib import messages
 from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
 from django.http import QueryDict
 
-from purchasing.people import WrongField
+from purchasing.problems import NotYours, Problem, WrongField
 from purchasing.views.doing import keep_typed, typed
-from purchasing.workflow import NotYours, WorkflowError
 
 
 def tried(request, where, form, action, *, done):
@@ -24,7 +23,7 @@ def tried(request, where, form, action, *, done):
             raise PermissionDenied(str(problem)) from None
         except WrongField as problem:
             form.add_error(problem.field, str(problem))
-        except WorkflowError as problem:
+        except Problem as problem:
             form.add_error(None, str(problem))
         else:
             text = done(result) if callable(done) else done

@@ -10,11 +10,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 from purchasing import keys, pauses
 from purchasing.encryption import Undecryptable
 from purchasing.models import ApiKey, Purchase
+from purchasing.problems import Problem
 from purchasing.states import State
 from purchasing.team_forms import RemoveKeyForm, ScopeForm, StoreKeyForm
 from purchasing.views.kept import drawn, tried
 from purchasing.views.people import managed
-from purchasing.workflow import WorkflowError
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -84,7 +84,7 @@ def test(request, slug):
 
     try:
         passed, sentence = keys.test_stored(team, actor=request.actor)
-    except WorkflowError as problem:
+    except Problem as problem:
         passed, sentence = False, str(problem)
     (messages.success if passed else messages.warning)(request, sentence)
     return redirect("purchasing:team-key", slug=slug)

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from purchasing import invitations, letters, notifications
 from purchasing.models import Mail
-from purchasing.workflow import WorkflowError
+from purchasing.problems import Problem
 
 PAGE = 50
 
@@ -96,7 +96,7 @@ def choose(request):
     if form.is_valid():
         try:
             notifications.choose(user, actor=request.actor, **form.cleaned_data)
-        except WorkflowError as problem:
+        except Problem as problem:
             form.add_error("address", str(problem))
     if not form.is_valid():
         return render(request, "purchasing/mail_settings.html", {"form": form})

@@ -9,8 +9,8 @@ from django.db import transaction
 from purchasing import audit, notifications, people
 from purchasing.management.find_team import find_team
 from purchasing.management.secret_file import read_secret
+from purchasing.problems import Problem
 from purchasing.states import Role
-from purchasing.workflow import WorkflowError
 
 
 class Command(BaseCommand):
@@ -47,7 +47,7 @@ class Command(BaseCommand):
                 )
                 if email is not None:  # one who existed before keeps an address that is not given
                     notifications.choose(user, address=email, wants_mail=user.wants_mail, actor=actor)
-        except WorkflowError as problem:
+        except Problem as problem:
             raise CommandError(str(problem)) from None
         where = f"{role} of {team}" if team else role
         self.stdout.write(f"{username} is {where}.")

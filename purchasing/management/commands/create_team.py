@@ -6,7 +6,7 @@ from django.db import transaction
 from purchasing import audit, people
 from purchasing.identitycall.resources import parse_cost
 from purchasing.management.secret_file import read_secret
-from purchasing.workflow import WorkflowError
+from purchasing.problems import Problem
 
 
 class Command(BaseCommand):
@@ -28,6 +28,6 @@ class Command(BaseCommand):
             with transaction.atomic():
                 team = people.create_team(name, actor=actor, monthly_budget=amount)
                 key = people.set_key(team, secret, actor=actor)
-        except WorkflowError as problem:
+        except Problem as problem:
             raise CommandError(str(problem)) from None
         self.stdout.write(f"Made the team {team} with the API key {key}.")

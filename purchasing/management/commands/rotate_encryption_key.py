@@ -3,7 +3,7 @@
 from django.core.management.base import BaseCommand, CommandError
 
 from purchasing import audit, keys
-from purchasing.workflow import WorkflowError
+from purchasing.problems import Problem
 
 
 class Command(BaseCommand):
@@ -15,7 +15,7 @@ class Command(BaseCommand):
     def handle(self, **options):
         try:
             count = keys.reencrypt(actor=audit.system("command line"))
-        except WorkflowError as problem:
+        except Problem as problem:
             raise CommandError(str(problem)) from None
         stored = "1 stored API key is" if count == 1 else f"{count} stored API keys are"
         self.stdout.write(

@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError
 from purchasing import audit, people
 from purchasing.management.find_team import find_team
 from purchasing.management.secret_file import read_secret
-from purchasing.workflow import WorkflowError
+from purchasing.problems import Problem
 
 
 class Command(BaseCommand):
@@ -21,6 +21,6 @@ class Command(BaseCommand):
         team = find_team(team)
         try:
             key = people.set_key(team, read_secret(api_key_file), actor=audit.system("command line"))
-        except WorkflowError as problem:
+        except Problem as problem:
             raise CommandError(str(problem)) from None
         self.stdout.write(f"{team} now buys with the API key {key}.")
