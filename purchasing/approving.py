@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from purchasing import audit, budgets, clock, rules, wake, words, workflow
+from purchasing import audit, budgets, clock, jobs, rules, words, workflow
 from purchasing.models import Approval
 from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import State
@@ -154,7 +154,7 @@ def _say_yes(
         monthly_cost=costs.monthly,
         cost_confirmed_at=costs.confirmed_at,
     )
-    wake.soon("buy", purchase.pk)
+    jobs.enqueue("buy", purchase.pk)
 
 
 def _in_data(costs):

@@ -4,7 +4,7 @@ import time
 
 from django.db import transaction
 
-from purchasing import audit, clock, rules, wake
+from purchasing import audit, clock, jobs, rules
 from purchasing.audit.proof import Walk
 from purchasing.models import AuditCheck, AuditHead
 from purchasing.problems import NotYours
@@ -29,7 +29,7 @@ def begin(*, actor):
         check = AuditCheck.objects.create(
             asked_by=actor.user, asked_at=clock.now(), ip=actor.ip, seq=head.seq, place=Walk.begin().place
         )
-    wake.soon("check_record", check.pk)
+    jobs.enqueue("check_record", check.pk)
     return check
 
 
@@ -48,7 +48,7 @@ def go_on(check_id):
         elif mine.update(
             done=walk.expected - 1, place=walk.place
         ):  # else the task ran twice, and another was quicker
-            wake.soon("check_record", check.pk)
+            jobs.enqueue("check_record", check.pk)
 
 
 def _end(check, mine, verdict):

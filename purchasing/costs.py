@@ -5,7 +5,7 @@ One search a task: the process that looks costs up also reads evidence, which mu
 
 from datetime import timedelta
 
-from purchasing import audit, clock, inventory, pauses, settlement, versions, wake
+from purchasing import audit, clock, inventory, jobs, pauses, settlement, versions
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import Desk, Purchase, PurchaseRequest
@@ -33,14 +33,14 @@ def confirm(request_id):
         try:
             search(key, missing[0])
         except inventory.Busy as busy:
-            wake.at(busy.until, "confirm_costs", request_id)
+            jobs.enqueue_at(busy.until, "confirm_costs", request_id)
             return
         except Undecryptable:
             return
         sightings = inventory.Sightings(key, places, since=since)
     _take_in(request, pending, sightings)
     if missing[1:] and usable_key(request.team):
-        wake.soon("confirm_costs", request_id)
+        jobs.enqueue("confirm_costs", request_id)
 
 
 def search(key, place):
@@ -106,5 +106,5 @@ def ask_again_for_held(purchase):
 
 
 def _once(task, pk):
-    if not wake.in_line(task, pk).exists():
-        wake.soon(task, pk)
+    if not jobs.queued(task, pk).exists():
+        jobs.enqueue(task, pk)

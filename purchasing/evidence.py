@@ -16,12 +16,12 @@ from purchasing import (
     audit,
     clock,
     inventory,
+    jobs,
     pauses,
     procurement,
     reminders,
     selectors,
     settlement,
-    wake,
     workflow,
 )
 from purchasing.encryption import Undecryptable
@@ -67,7 +67,7 @@ def check(key_id):
         conclude(purchase_id, request_id, key, read)
     next_at = planned.aggregate(at=Min("due_at"))["at"]
     if next_at:
-        wake.at(next_at, "check", key_id)
+        jobs.enqueue_at(next_at, "check", key_id)
 
 
 def in_doubt(key_id):
@@ -321,7 +321,7 @@ def _hold_unconfirmed(purchase):
 def _wake(due, now):
     """Enqueue what is due and not in the queue already, oldest first."""
     # A task that is planned for later than the next sweep was planned by a clock that has since gone back.
-    soon = wake.in_line().values("task_path", "args_kwargs")[:5000]
+    soon = jobs.queued().values("task_path", "args_kwargs")[:5000]
     waiting = {(row["task_path"].rpartition(".")[2], tuple(row["args_kwargs"]["args"])) for row in soon}
     wanted = [("buy", (pk,)) for pk in _pks(due.filter(state=State.APPROVED))]
     wanted += [("apply", (pk,)) for pk in _pks(due.filter(state=State.PURCHASED))]
@@ -333,7 +333,7 @@ def _wake(due, now):
     wanted += [("check", (key,)) for key in sorted(keys)]
     for task, arguments in wanted:
         if (task, arguments) not in waiting:
-            wake.soon(task, *arguments)
+            jobs.enqueue(task, *arguments)
 
 
 def _pks(purchases, *, most=100):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from purchasing import candidates, clock, costs, inventory, pauses, settlement, verdicts, wake
+from purchasing import candidates, clock, costs, inventory, jobs, pauses, settlement, verdicts
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import Offer
@@ -202,13 +202,13 @@ def look_up(paste_id):
         try:
             costs.search(key, missing[0])
         except inventory.Busy as busy:
-            if wake.at(busy.until, "look_up", str(paste_id)):
+            if jobs.enqueue_at(busy.until, "look_up", str(paste_id)):
                 return
             missing = []
         except Undecryptable:
             missing = []
     if missing[1:]:
-        wake.soon("look_up", str(paste_id))
+        jobs.enqueue("look_up", str(paste_id))
     else:
         Paste.objects.filter(pk=paste_id).update(looked_at=clock.now())
 
@@ -216,4 +216,4 @@ def look_up(paste_id):
 def look_up_again(paste):
     """Let the worker ask once more."""
     Paste.objects.filter(pk=paste.pk).update(looked_at=None)
-    wake.soon("look_up", str(paste.pk))
+    jobs.enqueue("look_up", str(paste.pk))

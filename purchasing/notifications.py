@@ -17,7 +17,7 @@ from django.db.models import F
 from django_tasks import TaskResultStatus
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, clock, invitations, letters, rules, selectors, wake
+from purchasing import audit, clock, invitations, jobs, letters, rules, selectors
 from purchasing.models import ApiKey, Approval, AuditEvent, AuditHead, Mail, MailCursor, Purchase, User
 from purchasing.problems import Problem
 from purchasing.states import State
@@ -170,7 +170,7 @@ def wake_if_due():
         status=TaskResultStatus.READY, task_path="purchasing.tasks.send_mails"
     )
     if not in_line.exists():
-        wake.soon("send_mails")
+        jobs.enqueue("send_mails")
 
 
 def _due():

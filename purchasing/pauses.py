@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from purchasing import audit, clock, wake
+from purchasing import audit, clock, jobs
 from purchasing.models import ApiKey, Desk, Purchase
 from purchasing.states import State
 
@@ -85,7 +85,7 @@ def put_off(purchase_id, words, until):
         waiting.filter(waiting_since__isnull=True).update(waiting_since=now)
         due_at = max(until, now + timedelta(seconds=1))  # never at once: that would go round and round
         if waiting.update(waiting_for=words[:500], due_at=due_at):
-            wake.at(due_at, "buy", purchase_id)
+            jobs.enqueue_at(due_at, "buy", purchase_id)
 
 
 def provider_failed(words, *, call_unsent=False):

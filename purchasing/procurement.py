@@ -18,8 +18,8 @@ from django.db import transaction
 from purchasing import (
     audit,
     clock,
-    draining,
     inventory,
+    jobs,
     pauses,
     price_guard,
     problems,
@@ -70,7 +70,7 @@ def buy(purchase_id, *, worker=audit.WORKER):
             return
         inventory.take_turn(key, patience=inventory.PATIENCE)
         client = inventory.client_for(key)
-        if draining.has_begun():
+        if jobs.is_draining():
             raise NotNow("The worker is being restarted.", clock.now())
         fence = Fence(settings.IDENTITYCALL_CONNECT_TIMEOUT + GRACE)
         attempt = claim(purchase, key=key, look=look, worker=worker)

@@ -12,7 +12,7 @@ from decimal import Decimal
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 
-from purchasing import audit, clock, pauses, price_guard, wake, workflow
+from purchasing import audit, clock, jobs, pauses, price_guard, workflow
 from purchasing.identitycall import errors
 from purchasing.models import Attempt
 from purchasing.states import Outcome, State
@@ -169,7 +169,7 @@ def record_purchased(purchase, attempt, provider_id, note, *, actor=audit.WORKER
         data={"provider_id": provider_id},
         **costs,
     )
-    wake.soon("apply", purchase.pk)
+    jobs.enqueue("apply", purchase.pk)
 
 
 def doubt(purchase, attempt, note):
@@ -185,4 +185,4 @@ def doubt(purchase, attempt, note):
         window_ends_at=attempt.deadline_at + timedelta(seconds=settings.SETTLE_WINDOW),
         due_at=due_at,
     )
-    wake.at(due_at, "check", attempt.key_id)
+    jobs.enqueue_at(due_at, "check", attempt.key_id)

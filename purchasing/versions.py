@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from purchasing import audit, clock, rules, wake, words, workflow
+from purchasing import audit, clock, jobs, rules, words, workflow
 from purchasing.models import Approval, Purchase, PurchaseRequest, RequestVersion
 from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import NumberType, State
@@ -140,7 +140,7 @@ def edit(request_id, *, actor, version, reason, changes, purpose=None, taken_out
     for purchase in pending:
         if purchase.pk in taken_out:
             workflow.move(purchase, State.CANCELLED, actor=actor, note="Taken out of the request.")
-    wake.soon("confirm_costs", request.pk)
+    jobs.enqueue("confirm_costs", request.pk)
     return request
 
 

@@ -23,7 +23,7 @@ from django_tasks import TaskResultStatus
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, draining, evidence, keys, logins, notifications, wake
+from purchasing import audit, evidence, jobs, keys, logins, notifications
 from purchasing.models import Draft, Paste
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class WakingWorker(Worker):
 
     def shutdown(self, signum, frame):
         """Finish what is under way; nothing more is claimed from now on."""
-        draining.begin()
+        jobs.begin_draining()
         super().shutdown(signum, frame)
 
     def run_until_told(self, *, sweeps, parent):
@@ -117,7 +117,7 @@ class Sweeper(threading.Thread):
                 self._undisturbed(logins.forget_old)
                 self._undisturbed(audit.seal_if_due)
                 pruned = time.monotonic()
-            self._over.wait(wake.SWEEP_EVERY)
+            self._over.wait(jobs.SWEEP_EVERY)
         connection.close()
 
     def finish(self):
@@ -178,7 +178,7 @@ class PostgresEar:
             k: v for k, v in parameters.items() if k not in ("cursor_factory", "context", "prepare_threshold")
         }
         self._line = psycopg.connect(**parameters, autocommit=True)
-        self._line.execute(f"LISTEN {wake.CHANNEL}")
+        self._line.execute(f"LISTEN {jobs.CHANNEL}")
 
     def wait(self, seconds):
         """Return when a task was enqueued, or after `seconds`."""

@@ -12,7 +12,7 @@ from decimal import Decimal
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from purchasing import audit, clock, papers, rules, wake
+from purchasing import audit, clock, jobs, papers, rules
 from purchasing.models import Approval, Purchase, PurchaseRequest, Team
 from purchasing.problems import AlreadyAsked, AlreadyMoved, ForbiddenMove, NotYours, Problem
 from purchasing.states import FINAL, NEXT, OPEN, Cause, State
@@ -209,7 +209,7 @@ def _submit(team, requester, reason, purpose, lines, form_token):
         audit.record(
             "purchase.pending", actor=requester, purchase=purchase, became=State.PENDING, **terms(purchase)
         )
-    wake.soon("confirm_costs", request.pk)
+    jobs.enqueue("confirm_costs", request.pk)
     return request
 
 

@@ -11,8 +11,8 @@ from purchasing import (
     audit,
     clock,
     decisions,
-    draining,
     inventory,
+    jobs,
     pauses,
     people,
     problems,
@@ -305,8 +305,8 @@ class TestAnApprovalThatNoLongerCounts:
 @pytest.fixture
 def told(monkeypatch):
     """Tell this process to end. Undone after the test."""
-    monkeypatch.setattr(draining, "_told", threading.Event())
-    return draining.begin
+    monkeypatch.setattr(jobs, "_draining", threading.Event())
+    return jobs.begin_draining
 
 
 class TestOnceTheWorkerIsToldToEnd:
@@ -353,7 +353,7 @@ class TestOnceTheWorkerIsToldToEnd:
     def test_the_next_worker_buys_it(self, approved, provider, told, monkeypatch):
         told()
         buy(approved)
-        monkeypatch.setattr(draining, "_told", threading.Event())
+        monkeypatch.setattr(jobs, "_draining", threading.Event())
         provider.sells(NUMBER)
         assert buy(approved).state == State.PURCHASED
         assert len(provider.purchases) == 1
@@ -370,6 +370,6 @@ class TestOnceTheWorkerIsToldToEnd:
             excluded_queue_names=[],
         )
         worker.running_task = True
-        assert not draining.has_begun()
+        assert not jobs.is_draining()
         worker.shutdown(signal.SIGTERM, None)
-        assert (draining.has_begun(), worker.running) == (True, False)
+        assert (jobs.is_draining(), worker.running) == (True, False)

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent / "purchasing"
 
 # One line a layer. A package stands for all of its modules, which may import each other.
 LAYERS = """
-0  states problems clock naming recording terms spreadsheets redaction encryption guard draining wake countries
+0  states problems clock naming recording terms spreadsheets redaction encryption guard jobs countries
 1  models identitycall words
 2  candidates audit rules budgets papers price_guard startup
 3  selectors workflow pauses inventory reminders invitations changes auditors exports logins
@@ -210,7 +210,7 @@ class TestOnePlaceEach:
     def test_time_is_told_by_one_clock(self):
         """Where purchases are concerned; the queue library, and pages that say 'ago', go by the machine's."""
         tellers = {module for module, node in calls() if called(node) in ("timezone.now", "datetime.now")}
-        assert tellers <= {"clock", "wake", "work", "words", "identitycall"}
+        assert tellers <= {"clock", "jobs", "work", "words", "identitycall"}
 
     def test_a_module_past_400_lines_is_two(self):
         long = {

@@ -10,18 +10,7 @@ from django.conf import settings
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import (
-    audit,
-    clock,
-    costs,
-    evidence,
-    inventory,
-    pauses,
-    procurement,
-    settlement,
-    tasks,
-    wake,
-)
+from purchasing import audit, clock, costs, evidence, inventory, jobs, pauses, procurement, settlement, tasks
 from purchasing.identitycall.errors import NotSent
 from purchasing.models import ApiKey, Attempt, AuditEvent, Desk, OfferLook, Purchase
 from purchasing.states import Cause, Outcome, State
@@ -231,13 +220,13 @@ class TestTheSweep:
 
     def test_a_task_planned_by_a_clock_that_has_gone_back_counts_as_none(self, approved):
         DBTaskResult.objects.all().delete()
-        wake._enqueue(tasks.buy.using(run_after=timezone.now() + timedelta(hours=2)), (approved.pk,))
+        jobs._enqueue(tasks.buy.using(run_after=timezone.now() + timedelta(hours=2)), (approved.pk,))
         evidence.sweep()
         assert DBTaskResult.objects.count() == 2
 
     def test_the_next_of_a_minute_is_not_woken_twice(self, approved):
         DBTaskResult.objects.all().delete()
-        wake.at(timezone.now() + timedelta(seconds=10), "buy", approved.pk)
+        jobs.enqueue_at(timezone.now() + timedelta(seconds=10), "buy", approved.pk)
         evidence.sweep()
         assert DBTaskResult.objects.count() == 1
 

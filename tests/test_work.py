@@ -300,7 +300,7 @@ def test_a_sweep_that_fails_does_not_end_it_either(pending, monkeypatch):
         real()
 
     monkeypatch.setattr(work.evidence, "sweep", failing)
-    monkeypatch.setattr(work.wake, "SWEEP_EVERY", 0.01)
+    monkeypatch.setattr(work.jobs, "SWEEP_EVERY", 0.01)
     sweeper = work.Sweeper()
     sweeper.start()
     wait_until(lambda: Desk.objects.get().swept_at is not None)
@@ -311,7 +311,7 @@ def test_a_sweep_that_fails_does_not_end_it_either(pending, monkeypatch):
 def test_a_long_task_keeps_no_sweep_waiting(pending, monkeypatch):
     """Both run in the process that does all but buying."""
     let_go = threading.Event()
-    monkeypatch.setattr(work.wake, "SWEEP_EVERY", 0.01)
+    monkeypatch.setattr(work.jobs, "SWEEP_EVERY", 0.01)
     monkeypatch.setattr(tasks.costs, "confirm", lambda pk: let_go.wait(30))
     worker = Tired(failures=0)
 
@@ -361,8 +361,8 @@ def test_waiting_ends_when_somebody_else_has_written(team):
 WAKE = """
 import django
 django.setup()
-from purchasing import wake
-wake.soon("confirm_costs", 987654)
+from purchasing import jobs
+jobs.enqueue("confirm_costs", 987654)
 """
 
 
@@ -371,7 +371,7 @@ def test_old_queue_rows_are_pruned_and_waiting_ones_kept(pending):
     from datetime import timedelta
 
     DBTaskResult.objects.update(status="SUCCESSFUL", finished_at=clock.now() - timedelta(days=15))
-    evidence.wake.soon("confirm_costs", pending.pk)
+    evidence.jobs.enqueue("confirm_costs", pending.pk)
     work.prune()
     assert list(DBTaskResult.objects.values_list("status", flat=True)) == ["READY"]
 

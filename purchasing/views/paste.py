@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from purchasing import candidates, clock, drafts, finding, inventory, rules, verdicts, wake
+from purchasing import candidates, clock, drafts, finding, inventory, jobs, rules, verdicts
 from purchasing.forms import PasteForm
 from purchasing.middleware import SECRET_WORDS
 from purchasing.models import Paste
@@ -67,7 +67,7 @@ def _keep(request, form, teams, text, dropped, read):
         records=candidates.dump(read),
         picked=fine if len(fine) <= MOST_NUMBERS else [],
     )
-    wake.soon("look_up", str(kept.pk))
+    jobs.enqueue("look_up", str(kept.pk))
     if read.held_secret and dropped:
         messages.error(request, SECRET_WORDS)
     return redirect("purchasing:paste-verdicts", pk=kept.pk)

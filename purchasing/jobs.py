@@ -1,8 +1,10 @@
-"""Put a task into the queue by its name, so that lower layers need not import what runs there.
+"""Put a task into the queue by its name, so that lower floors need not import what runs there.
 
-A plain INSERT: inside a transaction it goes with it. The queue only wakes; the purchase row is the truth.
+A plain INSERT: inside a transaction it is committed or rolled back with it. The queue only wakes the worker; the
+purchase row is the truth.
 """
 
+import threading
 from datetime import timedelta
 
 from django.db import connection
@@ -15,12 +17,12 @@ CHANNEL = "number_desk_work"  # PostgreSQL: workers listen here
 SWEEP_EVERY = 15  # seconds; what is planned later than that is found by the sweep
 
 
-def soon(task, *arguments):
+def enqueue(task, *arguments):
     """Let the worker run `task` ('buy', a name in purchasing.tasks) with these JSON arguments."""
     _enqueue(import_string(f"purchasing.tasks.{task}"), arguments)
 
 
-def at(moment, task, *arguments):
+def enqueue_at(moment, task, *arguments):
     """The same at a planned time, where the sweep would be late for it; whether it was.
 
     One further ahead is left to the sweep.
@@ -33,7 +35,7 @@ def at(moment, task, *arguments):
     return True
 
 
-def in_line(task=None, *arguments):
+def queued(task=None, *arguments):
     """The queue's rows that wait and will run before the next sweep but one: of all tasks, or of this very call."""
     horizon = timezone.now() + timedelta(seconds=2 * SWEEP_EVERY)
     rows = DBTaskResult.objects.filter(status=TaskResultStatus.READY, run_after__lte=horizon)
@@ -50,3 +52,18 @@ def _enqueue(task, arguments):
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(f"NOTIFY {CHANNEL}")  # delivered when the transaction commits
+
+
+# --- Draining -----------------------------------------------------------------------------------------------------
+
+_draining = threading.Event()
+
+
+def begin_draining():
+    """Finish what is under way in this process, and claim nothing more."""
+    _draining.set()
+
+
+def is_draining():
+    """Whether this process is about to end."""
+    return _draining.is_set()
