@@ -3,7 +3,7 @@
 from django.db import transaction
 from django.utils import timezone
 
-from purchasing import audit, clock, rules, words, workflow
+from purchasing import audit, clock, permissions, words, workflow
 from purchasing.models import StandIn, Team, User
 from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import Role
@@ -18,7 +18,7 @@ def set_rules(team, *, actor, monthly_budget, budget_is_hard, second_approver_fr
     `seen` is the `mark` of the rules that the page showed: where they were changed since, nothing is. Returns whether
     anything was.
     """
-    if not rules.may_manage(actor.user, team):
+    if not permissions.may_manage(actor.user, team):
         raise NotYours(f"Only the admin of {team} or a superuser can change its rules.")
     team = workflow.locked_team(team.pk)
     before = in_data(team)
@@ -118,12 +118,12 @@ def name_stand_in(team, *, actor, approver, stand_in, from_day, to_day):
     Named by the approver, or by the team admin for one who is away; a stand-in names no other.
     """
     team = workflow.locked_team(team.pk)
-    if actor.user != approver and not rules.may_manage(actor.user, team):
+    if actor.user != approver and not permissions.may_manage(actor.user, team):
         raise NotYours(
             "An approver names who stands in for them, or the team admin does it for one who is away."
         )
     if (
-        Role.APPROVER not in rules.roles(approver, team)
+        Role.APPROVER not in permissions.roles(approver, team)
         or not team.memberships.filter(user=approver).exists()
     ):
         raise Problem(f"{approver} is no approver of {team}, so nobody can stand in for them.")
@@ -151,7 +151,7 @@ def name_stand_in(team, *, actor, approver, stand_in, from_day, to_day):
 def end_stand_in(row, *, actor):
     """End a stand-in before its last day."""
     team = workflow.locked_team(row.team_id)
-    if actor.user not in (row.approver, row.stand_in) and not rules.may_manage(actor.user, team):
+    if actor.user not in (row.approver, row.stand_in) and not permissions.may_manage(actor.user, team):
         raise NotYours("The approver, the stand-in or the team admin can end this.")
     if not StandIn.objects.filter(pk=row.pk, ended_at=None).update(ended_at=clock.now()):
         raise Problem("This has ended already.")

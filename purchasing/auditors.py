@@ -8,7 +8,7 @@ from datetime import datetime
 from django.db import connection
 from django.utils import timezone
 
-from purchasing import rules, words
+from purchasing import permissions, words
 from purchasing.audit.chain import moment
 from purchasing.audit.finding import Reader
 from purchasing.audit.places import LAST, limits_sql
@@ -36,7 +36,7 @@ def everything(since=None, until=None):
 
 def offered_to(user, *, since=None, until=None):
     """All of that in one query."""
-    if rules.sees_every_team(user):
+    if permissions.sees_every_team(user):
         return everything(since, until)
     team, membership = Team._meta.db_table, Membership._meta.db_table
     mine = f"WHERE t.id IN (SELECT team_id FROM {membership} WHERE user_id = %s)"
@@ -73,7 +73,7 @@ def _offered(mine, theirs, who, since, until):
 
 def reader_for(user, wanted, offered):
     """What reads the events that `wanted` lets through and `user` may see."""
-    teams = None if rules.sees_every_team(user) else tuple(offered.teams)
+    teams = None if permissions.sees_every_team(user) else tuple(offered.teams)
     return Reader(wanted, teams=teams, limits=offered.limits)
 
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import Q
 
-from purchasing import approving, budgets, changes, inventory, papers, pauses, rules, selectors
+from purchasing import approving, budgets, changes, inventory, papers, pauses, permissions, selectors
 from purchasing.approving import Costs
 from purchasing.models import Approval, Purchase, PurchaseRequest, SeenVersion, User
 from purchasing.states import State
@@ -174,7 +174,7 @@ def brief(requests, user):
     seen = dict(SeenVersion.objects.filter(user=user, request__in=requests).values_list("request", "version"))
     for asked in requests:
         numbers, money = pending[asked.pk], money_of[asked.team_id]
-        voices, needed = rules.voices_of(user, asked), rules.yeses_needed(asked)
+        voices, needed = permissions.voices_of(user, asked), permissions.yeses_needed(asked)
         _tell_yeses(asked, numbers, given)
         said_yes = [p for p in numbers if _has_yes_of(given[p.pk], voices, needed)]
         undecided = [purchase for purchase in numbers if purchase not in said_yes]
@@ -231,7 +231,7 @@ def _yeses(pending):
             continue
         who = (purchase.request_id, approval.approver_id, approval.on_behalf_of_id)
         if who not in counts:
-            counts[who] = rules.still_counts(approval, purchase.request)
+            counts[who] = permissions.still_counts(approval, purchase.request)
         if counts[who]:
             found[approval.purchase_id].append(approval)
     return found
@@ -265,7 +265,7 @@ def tell_yeses(asked, pending):
     given = _yeses({asked.pk: pending})
     _tell_yeses(asked, pending, given)
     done = set.intersection(*(_people(given[purchase.pk]) for purchase in pending)) if pending else set()
-    return list(dict.fromkeys(str(voice) for voice in rules.voices(asked) if not voice.ids & done))
+    return list(dict.fromkeys(str(voice) for voice in permissions.voices(asked) if not voice.ids & done))
 
 
 # --- What IdentityCall showed -------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import time
 
 from django.db import transaction
 
-from purchasing import audit, clock, jobs, rules
+from purchasing import audit, clock, jobs, permissions
 from purchasing.audit.proof import Walk
 from purchasing.models import AuditCheck, AuditHead
 from purchasing.problems import NotYours
@@ -15,7 +15,7 @@ WHO_CAN = "Only an auditor or a superuser can check the whole record."
 
 def may_check(user):
     """Auditors and superusers: who reads every team's records."""
-    return rules.sees_every_team(user)
+    return permissions.sees_every_team(user)
 
 
 @transaction.atomic

@@ -5,7 +5,7 @@ from django.db.models import Value
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
-from purchasing import rules, selectors
+from purchasing import permissions, selectors
 from purchasing.models import Desk, Membership
 from purchasing.states import Role
 
@@ -45,14 +45,14 @@ def _nav(request, roles):
         entries.append(("Paste numbers", "paste", 0))
     entries.append(("Requests", "requests", 0))
     member = user.is_superuser or roles  # who is in no team decides nothing
-    if member and rules.decides_somewhere(user):
+    if member and permissions.decides_somewhere(user):
         entries.append(("Approvals", "approvals", selectors.requests_to_decide(user).count()))
     held = selectors.held_for(user).count() if user.is_superuser or roles - {Role.REQUESTER} else 0
     if held:
         entries.append(("Decisions", "held", held))
     entries.append(("Numbers", "numbers", 0))
     entries.append(("Audit", "audit", 0))
-    if roles or rules.sees_every_team(user):
+    if roles or permissions.sees_every_team(user):
         entries.append(("Teams", "teams", 0))
     current = request.resolver_match.url_name if request.resolver_match else ""
     return [

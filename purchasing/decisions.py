@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 
-from purchasing import approving, audit, clock, evidence, inventory, pauses, rules, settlement, workflow
+from purchasing import approving, audit, clock, evidence, inventory, pauses, permissions, settlement, workflow
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import ApiKey, OwnedRead, Purchase, VirtualNumber
@@ -76,7 +76,7 @@ def approve_again(purchase, *, reason, actor, seen=None, unconfirmed_cost_ok=Fal
 def _again(purchase, reason, actor, seen, unconfirmed_cost_ok, *, in_doubt):
     if not reason.strip():
         raise Problem("Say why: the reason stays in the record.")
-    if not rules.may_approve(actor.user, purchase.request):
+    if not permissions.may_approve(actor.user, purchase.request):
         raise NotYours("Only someone who may approve this request can approve it again or order another try.")
     purchase = _held(purchase, actor, in_doubt=in_doubt)
     if in_doubt:
@@ -176,7 +176,7 @@ def release(purchase, *, reason, actor):
 
     From then on it costs nothing any more, and may be asked for again.
     """
-    if not rules.may_manage(actor.user, purchase.request.team):
+    if not permissions.may_manage(actor.user, purchase.request.team):
         raise NotYours("The team admin says that a number is no longer rented.")
     if not reason.strip():
         raise Problem("Say why: the reason stays in the record.")
@@ -223,7 +223,7 @@ def _key_that_sees(purchase):
 
 
 def _may_decide(purchase, actor, reason):
-    if not rules.may_decide_doubt(actor.user, purchase.request):
+    if not permissions.may_decide_doubt(actor.user, purchase.request):
         raise NotYours(WHO_DECIDES)
     if not reason.strip():
         raise Problem("Say why: the reason stays in the record.")

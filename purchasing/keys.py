@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from purchasing import audit, clock, inventory, pauses, people, problems, rules, settlement
+from purchasing import audit, clock, inventory, pauses, people, permissions, problems, settlement
 from purchasing.audit.finding import Filter, newest_first
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
@@ -264,7 +264,7 @@ def remove(team, *, seen, reason, actor):
 
 def _require_admin(team, actor):
     """Before the network is used; the lock's holder checks it again."""
-    if not rules.may_manage(actor.user, team):
+    if not permissions.may_manage(actor.user, team):
         raise NotYours(people.NOT_ITS_ADMIN.format(team=team))
 
 

@@ -17,7 +17,7 @@ from django.db.models import F
 from django_tasks import TaskResultStatus
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, clock, invitations, jobs, letters, rules, selectors
+from purchasing import audit, clock, invitations, jobs, letters, permissions, selectors
 from purchasing.models import ApiKey, Approval, AuditEvent, AuditHead, Mail, MailCursor, Purchase, User
 from purchasing.problems import Problem
 from purchasing.states import State
@@ -124,12 +124,14 @@ def _deciders(request):
 
 def _waits_for(person, request):
     waiting = selectors.requests_to_decide(person).filter(pk=request.pk)
-    return waiting.exists() and rules.may_approve(person, request)
+    return waiting.exists() and permissions.may_approve(person, request)
 
 
 def _responsible(request):
     """Who sees to what went wrong after the approval: approvers and team admins, never the person who asked."""
-    approvers = [person for person in selectors.approvers_of(request) if rules.may_approve(person, request)]
+    approvers = [
+        person for person in selectors.approvers_of(request) if permissions.may_approve(person, request)
+    ]
     people = {person.pk: person for person in [*approvers, *selectors.admins_of(request.team)]}
     people.pop(request.requester_id, None)
     return people.values()
@@ -298,7 +300,7 @@ def _not_needed(mail):
     """Why a mail is no longer sent, '' where it is: switched off, not theirs to read any more, or settled."""
     if not _may_get_mail(mail.user, mail.kind):
         return "Not sent: this person gets no mails."
-    if not rules.teams_seen_by(mail.user).filter(pk=mail.team_id).exists():
+    if not permissions.teams_seen_by(mail.user).filter(pk=mail.team_id).exists():
         return "Not sent: this person has left the team."
     purchases = Purchase.objects.filter(events__in=mail.events)
     events = AuditEvent.objects.filter(seq__in=mail.events)

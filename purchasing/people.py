@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
-from purchasing import audit, clock, invitations, pauses, rules
+from purchasing import audit, clock, invitations, pauses, permissions
 from purchasing.encryption import Secret
 from purchasing.models import ApiKey, Membership, Purchase, Team, User
 from purchasing.problems import AlreadyMoved, NotYours, Problem, WrongField
@@ -101,7 +101,7 @@ def _locked_by_superuser(team, actor):
 def locked_by_admin(team, actor):
     """The team's row, locked, for `actor` who runs it. Raises `NotYours`."""
     team = locked_team(team.pk)
-    if not rules.may_manage(actor.user, team):
+    if not permissions.may_manage(actor.user, team):
         raise NotYours(NOT_ITS_ADMIN.format(team=team))
     return team
 
@@ -330,9 +330,9 @@ def may_switch(user, person):
     if user.is_superuser:
         return True
     teams = Team.objects.filter(memberships__user=person).distinct()
-    return not (person.is_superuser or person.is_auditor) and [rules.may_manage(user, t) for t in teams] == [
-        True
-    ]
+    return not (person.is_superuser or person.is_auditor) and [
+        permissions.may_manage(user, t) for t in teams
+    ] == [True]
 
 
 @transaction.atomic

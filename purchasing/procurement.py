@@ -21,9 +21,9 @@ from purchasing import (
     inventory,
     jobs,
     pauses,
+    permissions,
     price_guard,
     problems,
-    rules,
     selectors,
     settlement,
     words,
@@ -320,7 +320,7 @@ def _counting_approvals(purchase, request):
     if not approvals:
         raise Hold(Cause.APPROVER, "No approval of it counts any more.")
     for approval in approvals:
-        if not rules.still_counts(approval, request):
+        if not permissions.still_counts(approval, request):
             raise Hold(
                 Cause.APPROVER,
                 f"{approval.approver} approved it, but may no longer approve for {request.team}.",

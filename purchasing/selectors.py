@@ -6,7 +6,7 @@ from decimal import Decimal
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from purchasing import clock, rules
+from purchasing import clock, permissions
 from purchasing.models import ApiKey, Approval, AuditEvent, Purchase, PurchaseRequest, Team, User
 from purchasing.states import OPEN, Role, State
 
@@ -52,7 +52,7 @@ def is_due(now):
 def requests_seen_by(user):
     """Requests of the teams that `user` may read."""
     requests = PurchaseRequest.objects.select_related("team", "requester")
-    if rules.sees_every_team(user):
+    if permissions.sees_every_team(user):
         return requests
     return requests.filter(team__memberships__user=user).distinct()
 
@@ -62,7 +62,7 @@ def purchases_seen_by(user):
     purchases = Purchase.objects.select_related("request__team", "request__requester", "bought_with").defer(
         "bought_with__secret"
     )
-    if rules.sees_every_team(user):
+    if permissions.sees_every_team(user):
         return purchases
     return purchases.filter(request__team__memberships__user=user).distinct()
 
@@ -70,7 +70,7 @@ def purchases_seen_by(user):
 def events_seen_by(user):
     """Audit events of the teams that `user` may read; those without a team are for who sees every team."""
     events = AuditEvent.objects.select_related("team", "request")
-    if rules.sees_every_team(user):
+    if permissions.sees_every_team(user):
         return events
     return events.filter(team__in=Team.objects.filter(memberships__user=user))
 
@@ -89,7 +89,9 @@ def requests_to_decide(user):
             mine = mine.exclude(
                 team=row.team, requester=row.approver
             )  # nobody decides for whom they stand in
-            if not own.filter(team=row.team).exists() and rules.is_entitled_approver(row.approver, row.team):
+            if not own.filter(team=row.team).exists() and permissions.is_entitled_approver(
+                row.approver, row.team
+            ):
                 mine = requests.filter(
                     Q(pk__in=mine.values("pk"))
                     | Q(pk__in=others.filter(pk__in=_without_yes_of([user, row.approver])).values("pk"))
@@ -122,7 +124,7 @@ def _with_enough_yeses(user, requests):
     """Requests that got this person's yes while a second one was wanted, which is not wanted any more."""
     given = Approval.objects.filter(approver=user, superseded_at=None, purchase__state=State.PENDING)
     for request in requests.filter(pk__in=given.values("purchase__request")):
-        if rules.may_approve(user, request) and rules.yeses_needed(request) == 1:
+        if permissions.may_approve(user, request) and permissions.yeses_needed(request) == 1:
             yield request.pk
 
 
@@ -173,7 +175,7 @@ def with_summaries(requests):
 
 def approvers_of(request):
     """Who may decide this request today, for the sentence that says who can: approvers and their stand-ins."""
-    return list(dict.fromkeys(voice.person for voice in rules.voices(request)))
+    return list(dict.fromkeys(voice.person for voice in permissions.voices(request)))
 
 
 def admins_of(team):

@@ -2,7 +2,7 @@
 
 from django.db import transaction
 
-from purchasing import audit, clock, pauses, rules
+from purchasing import audit, clock, pauses, permissions
 from purchasing.models import Desk, Purchase, Team
 from purchasing.problems import NotYours, Problem
 from purchasing.states import State
@@ -33,13 +33,13 @@ def go_on_all(*, actor, reason):
 
 
 def _locked_team(team, actor):
-    if not rules.may_manage(actor.user, team):
+    if not permissions.may_manage(actor.user, team):
         raise NotYours(f"Only the admin of {team} or a superuser can do this.")
     return Team.objects.select_for_update(no_key=True).get(pk=team.pk)
 
 
 def _locked_desk(actor):
-    if not rules.may_stop_all(actor.user):
+    if not permissions.may_stop_all(actor.user):
         raise NotYours("Only a superuser can stop all buying.")
     return Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from purchasing import candidates, inventory, papers, pauses, rules, selectors, words
+from purchasing import candidates, inventory, papers, pauses, permissions, selectors, words
 from purchasing.models import VirtualNumber
 
 MOST_LISTS = 20  # lists of IdentityCall that are looked at for one paste, those with the most numbers first
@@ -51,7 +51,7 @@ def rows(user, read, *, team=None, since=None):
         listed = VirtualNumber.objects.filter(phone_number__in=part, gone_at=None)
         for phone_number, owner in listed.values_list("phone_number", "key__team"):
             owned.setdefault(phone_number, set()).add(owner)
-    seen = set(rules.teams_seen_by(user).values_list("pk", flat=True))
+    seen = set(permissions.teams_seen_by(user).values_list("pk", flat=True))
     register, sightings = papers.Register(team), sightings_of(team, read, since=since)
     found = [
         _verdict(

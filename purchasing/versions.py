@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from purchasing import audit, clock, jobs, rules, words, workflow
+from purchasing import audit, clock, jobs, permissions, words, workflow
 from purchasing.models import Approval, Purchase, PurchaseRequest, RequestVersion
 from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import NumberType, State
@@ -104,7 +104,7 @@ def edit(request_id, *, actor, version, reason, changes, purpose=None, taken_out
     changed: they are taken out, and others asked for in a new request. Only the person who asked may do it.
     """
     request, purchases = workflow.locked(request_id)
-    if actor.user.pk != request.requester_id or not rules.may_ask(actor.user, request.team):
+    if actor.user.pk != request.requester_id or not permissions.may_ask(actor.user, request.team):
         raise NotYours("Only the person who asked can change a request.")
     if request.version != version:
         raise AlreadyMoved("The request has changed since you opened this page. Look at it again.")

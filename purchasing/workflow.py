@@ -12,7 +12,7 @@ from decimal import Decimal
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from purchasing import audit, clock, jobs, papers, rules
+from purchasing import audit, clock, jobs, papers, permissions
 from purchasing.models import Approval, Purchase, PurchaseRequest, Team
 from purchasing.problems import AlreadyAsked, AlreadyMoved, ForbiddenMove, NotYours, Problem
 from purchasing.states import FINAL, NEXT, OPEN, Cause, State
@@ -130,7 +130,7 @@ def submit(*, team, requester, reason, lines, purpose="", form_token=None):
     `requester` is an `audit.Actor` with a user. Raises `NotYours`, `AlreadyAsked` or `Problem`.
     """
     reason, purpose, form_token = reason.strip(), purpose.strip(), form_token or uuid.uuid4()
-    if not rules.may_ask(requester.user, team):
+    if not permissions.may_ask(requester.user, team):
         raise NotYours(f"Only requesters of {team} ask for numbers there. Its team admin can make you one.")
     sent = PurchaseRequest.objects.filter(requester=requester.user, form_token=form_token).first()
     if sent:
@@ -253,7 +253,7 @@ def cancel(request_id, purchase_ids, *, actor, reason=""):
     a decision instead: nobody can cancel what may have happened.
     """
     request, purchases = chosen(request_id, purchase_ids)
-    if not rules.may_cancel(actor.user, request):
+    if not permissions.may_cancel(actor.user, request):
         raise NotYours("The person who asked, an approver or the team admin can cancel this.")
     if actor.user.pk != request.requester_id and not reason.strip():
         raise Problem("Say why: the person who asked reads it.")

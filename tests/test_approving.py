@@ -18,7 +18,7 @@ from purchasing import (
     versions,
     workflow,
 )
-from purchasing import rules as permissions
+from purchasing import permissions as permissions
 from purchasing.models import Approval, Purchase, PurchaseRequest, StandIn, Team
 from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import Cause, State

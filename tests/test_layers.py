@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent / "purchasing"
 LAYERS = """
 0  states problems clock naming recording terms spreadsheets redaction encryption guard jobs countries
 1  models identitycall words
-2  candidates audit rules budgets papers price_guard startup
+2  candidates audit permissions budgets papers price_guard startup
 3  selectors workflow pauses inventory reminders invitations changes auditors exports logins
 4  checks stops people agreements settlement approving versions verdicts drafts
 5  register procurement aftercare costs briefing keys letters

@@ -5,7 +5,7 @@ import re
 import pytest
 from django.contrib.sessions.models import Session
 
-from purchasing import audit, invitations, people, problems, procurement, rules
+from purchasing import audit, invitations, people, permissions, problems, procurement
 from purchasing.models import AuditEvent, Membership, Purchase, Team, User
 from purchasing.problems import WrongField
 from tests import factories
@@ -197,9 +197,9 @@ class TestChangingRoles:
         assert (event.data["before"], event.data["after"]) == ("requester", "approver, admin")
 
     def test_counts_at_the_next_question(self, team, tom, ana, pending):
-        assert rules.is_entitled_approver(ana, team)
+        assert permissions.is_entitled_approver(ana, team)
         change(team, ana, tom, ["requester"])
-        assert not rules.is_entitled_approver(ana, team)
+        assert not permissions.is_entitled_approver(ana, team)
 
     def test_not_on_an_older_page(self, team, tom, sam):
         change(team, sam, tom, ["approver"])
@@ -257,7 +257,7 @@ class TestTakingOut:
         people.remove_member(team, sam, actor=actor(tom))
         assert roles(team, sam) == []
         assert User.objects.get(pk=sam.pk).is_active
-        assert not rules.teams_seen_by(sam).exists()
+        assert not permissions.teams_seen_by(sam).exists()
         assert pending.purchases.get().state == "pending"
         assert last_event("member.removed").data["role"] == "requester"
 

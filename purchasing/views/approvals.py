@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import approving, briefing, costs, rules, selectors, words
+from purchasing import approving, briefing, costs, permissions, selectors, words
 from purchasing.forms import DecisionForm, SeenForm
 from purchasing.problems import NotYours, Problem
 from purchasing.states import State
@@ -131,7 +131,7 @@ def say_the_rest(request):
 
 
 def _only_approvers(user):
-    if not rules.decides_somewhere(user):
+    if not permissions.decides_somewhere(user):
         raise PermissionDenied("Only approvers see this page. Your team admin can make you one.")
 
 
@@ -216,7 +216,7 @@ def _decide(request, pk, decide, say, *, reason_required=False):
 def _asked_for_decision(request, pk):
     """The request, for who may decide it; 404 for who does not see it, else 403."""
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
-    if not rules.may_approve(request.user, asked):
+    if not permissions.may_approve(request.user, asked):
         names = ", ".join(str(person) for person in selectors.approvers_of(asked))
         raise PermissionDenied(
             f"You cannot decide this request. Who can: {names or 'nobody yet: ask the team admin'}."

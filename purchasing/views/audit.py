@@ -8,7 +8,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from purchasing import auditors, clock, rules, selectors
+from purchasing import auditors, clock, permissions, selectors
 from purchasing.audit.places import LAST
 from purchasing.audit_forms import FilterForm, JumpForm, begin_of
 from purchasing.models import AuditSeal
@@ -32,7 +32,7 @@ def listing(request):
         "jump": jump,
         "offered": offered,
         "more_filters": bool(set(form.query) - {"q", "number"}),
-        "sees_all": rules.sees_every_team(request.user),
+        "sees_all": permissions.sees_every_team(request.user),
         "exports": [(name, address(form, f"purchasing:audit-{kind}")) for kind, name in EXPORTS.items()],
     }
     if form.is_valid():
@@ -111,7 +111,7 @@ def event(request, seq):
         "details": auditors.details_of(found),
         "beside": beside,
         "seal": AuditSeal.objects.filter(seq__gte=seq).order_by("number").first(),
-        "sees_all": rules.sees_every_team(request.user),
+        "sees_all": permissions.sees_every_team(request.user),
     }
     return render(request, "purchasing/event.html", context)
 

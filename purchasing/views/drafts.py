@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from purchasing import drafts, naming, papers, problems, recording, rules, selectors, words, workflow
+from purchasing import drafts, naming, papers, permissions, problems, recording, selectors, words, workflow
 from purchasing.forms import LineForm, RequestForm
 from purchasing.models import Draft, PurchaseRequest
 from purchasing.views.papers import group_choices, with_choice
@@ -25,7 +25,7 @@ Lines = formset_factory(LineForm, extra=0, max_num=workflow.MOST_NUMBERS, absolu
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request):
     """The form of a draft. Whatever is typed is kept first, whichever button is pressed; 'send' asks the approvers."""
-    teams = rules.teams_asked_for_by(request.user)
+    teams = permissions.teams_asked_for_by(request.user)
     if not teams.exists():
         raise PermissionDenied(ONLY_REQUESTERS)
     named = request.POST.get("draft") or request.GET.get("draft")
@@ -208,7 +208,7 @@ def names(request):
 def again(request, pk):
     """Ask again for what an earlier request did not get: a draft to look through before it is sent."""
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
-    if not rules.may_ask(request.user, asked.team):
+    if not permissions.may_ask(request.user, asked.team):
         raise PermissionDenied(
             f"Only requesters of {asked.team} ask for numbers there. Its team admin can make you one."
         )

@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import countries, drafts, finding, problems, rules, selectors, workflow
+from purchasing import countries, drafts, finding, permissions, problems, selectors, workflow
 from purchasing.forms import FindForm
 from purchasing.models import VirtualNumber
 from purchasing.states import NumberType
@@ -44,7 +44,7 @@ def find(request):
 
 
 def _teams(request):
-    teams = rules.teams_asked_for_by(request.user)
+    teams = permissions.teams_asked_for_by(request.user)
     if not teams.exists():
         raise PermissionDenied(ONLY_REQUESTERS)
     return teams

@@ -6,7 +6,7 @@ from django.contrib import messages
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import approving, briefing, costs, decisions, evidence, papers, rules, selectors, words
+from purchasing import approving, briefing, costs, decisions, evidence, papers, permissions, selectors, words
 from purchasing.forms import BoughtForm, ReasonForm
 from purchasing.identitycall.resources import parse_cost
 from purchasing.models import OwnedRead
@@ -35,7 +35,7 @@ def _group(request, team, cause, purchases):
     money, name = briefing.Money.of(team), f"{cause}-{team.pk}"
     for purchase in purchases:
         purchase.again = briefing.again(purchase, purchase.offered, purchase.offered_at, money)
-        purchase.may_approve = rules.may_approve(request.user, purchase.request)
+        purchase.may_approve = permissions.may_approve(request.user, purchase.request)
     return {
         "name": name,
         "team": team,
@@ -83,15 +83,15 @@ def detail(request, pk):
         "approvals": purchase.approvals.select_related("approver", "on_behalf_of"),
         "events": purchase.events.select_related("team").order_by("-seq")[:300],
         "held": held,
-        "may_decide": held and rules.may_decide_doubt(request.user, purchase.request),
-        "may_approve": held and rules.may_approve(request.user, purchase.request),
+        "may_decide": held and permissions.may_decide_doubt(request.user, purchase.request),
+        "may_approve": held and permissions.may_approve(request.user, purchase.request),
         "bought_form": rebound(request, f"bought-{pk}", BoughtForm, auto_id="bought_%s"),
         "again_form": rebound(request, f"again-{pk}", ReasonForm, auto_id="again_%s"),
         "may_stop_watching": decisions.may_stop_watching(purchase)
-        and rules.may_decide_doubt(request.user, purchase.request),
+        and permissions.may_decide_doubt(request.user, purchase.request),
         "may_release": purchase.state == State.PURCHASED
         and purchase.released_at is None
-        and rules.may_manage(request.user, purchase.request.team),
+        and permissions.may_manage(request.user, purchase.request.team),
         "stop_form": rebound(request, f"stop_watching-{pk}", ReasonForm, auto_id="stop_%s"),
         "release_form": rebound(request, f"release-{pk}", ReasonForm, auto_id="release_%s"),
         "give_up_form": rebound(request, f"give_up-{pk}", ReasonForm, auto_id="give_up_%s"),

@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from purchasing import briefing, clock, rules, selectors
+from purchasing import briefing, clock, permissions, selectors
 from purchasing.models import Desk
 from purchasing.states import State
 from purchasing.views.health import SILENT
@@ -25,8 +25,8 @@ def home(request):
         "held": selectors.held_for(request.user)[:MINE],
         "waiting_long": selectors.waiting_long(request.user)[:MINE],
         "refused_keys": selectors.refused_keys_of(request.user),
-        "may_ask": rules.teams_asked_for_by(request.user).exists(),
-        "has_team": rules.teams_seen_by(request.user).exists(),
+        "may_ask": permissions.teams_asked_for_by(request.user).exists(),
+        "has_team": permissions.teams_seen_by(request.user).exists(),
         "worker_is_silent": silent,
         "provider_pause": desk.pause_reason if desk.failures else "",
         **_mine(request),

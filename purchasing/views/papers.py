@@ -3,7 +3,7 @@
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from purchasing import papers, register, rules
+from purchasing import papers, permissions, register
 from purchasing.models import RequirementGroup
 from purchasing.team_forms import PapersForm
 from purchasing.views.doing import attempted
@@ -25,8 +25,8 @@ def listing(request, slug):
             done=lambda entry: f"“{entry}” is in the register.",
         )
         return redirect("purchasing:papers", slug=slug)
-    team = get_object_or_404(rules.teams_seen_by(request.user), slug=slug)
-    may_manage = rules.may_manage(request.user, team)
+    team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
+    may_manage = permissions.may_manage(request.user, team)
     listed = papers.Register(team)
     for entry in listed.entries:
         entry.is_over = listed.is_over(entry)

@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from purchasing import candidates, clock, drafts, finding, inventory, jobs, rules, verdicts
+from purchasing import candidates, clock, drafts, finding, inventory, jobs, permissions, verdicts
 from purchasing.forms import PasteForm
 from purchasing.middleware import SECRET_WORDS
 from purchasing.models import Paste
@@ -24,7 +24,7 @@ ONLY_REQUESTERS = "Only requesters ask for numbers. Your team admin can make you
 @require_http_methods(["GET", "HEAD", "POST"])
 def paste(request):
     """The box to paste into. What was pasted is kept on the server without secrets; its verdicts have a page."""
-    teams = rules.teams_asked_for_by(request.user)
+    teams = permissions.teams_asked_for_by(request.user)
     if not teams.exists():
         raise PermissionDenied(ONLY_REQUESTERS)
     if request.method != "POST":

@@ -11,7 +11,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from purchasing import invitations, people, rules
+from purchasing import invitations, people, permissions
 from purchasing.models import Membership, User
 from purchasing.states import Role
 from purchasing.team_forms import ChangeRolesForm, ChoosePasswordForm, InviteForm
@@ -154,7 +154,7 @@ def switch_on(request, pk):
 
 def _switch(request, pk, *, on, done):
     person = get_object_or_404(User, pk=pk)
-    teams = rules.teams_seen_by(request.user).filter(memberships__user=person).order_by("name")
+    teams = permissions.teams_seen_by(request.user).filter(memberships__user=person).order_by("name")
     if not teams and not request.user.is_superuser:
         raise Http404
     if not people.may_switch(request.user, person):
@@ -174,8 +174,8 @@ def _switch(request, pk, *, on, done):
 
 def managed(request, slug):
     """The team, for who runs it; 404 for who does not see it, else 403."""
-    team = get_object_or_404(rules.teams_seen_by(request.user), slug=slug)
-    if not rules.may_manage(request.user, team):
+    team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
+    if not permissions.may_manage(request.user, team):
         raise PermissionDenied(people.NOT_ITS_ADMIN.format(team=team))
     return team
 

@@ -7,7 +7,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import audit, checks, exports, rules
+from purchasing import audit, checks, exports, permissions
 from purchasing.audit.seals import trusted_keys
 from purchasing.audit_forms import KeptForm
 from purchasing.auditors import reader_for
@@ -112,7 +112,7 @@ def _export(request, kind):
         reader=reader_for(request.user, form.wanted, offered),
         filtered=form.in_words,
         actor=request.actor,
-        sees_all=rules.sees_every_team(request.user),
+        sees_all=permissions.sees_every_team(request.user),
     )
     name = f"number-desk-events-{timezone.localtime():%Y-%m-%d-%H%M}.{kind}"
     return StreamingHttpResponse(

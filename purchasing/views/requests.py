@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import briefing, changes, drafts, evidence, rules, selectors, words, workflow
+from purchasing import briefing, changes, drafts, evidence, permissions, selectors, words, workflow
 from purchasing.forms import CancelForm
 from purchasing.states import State
 from purchasing.views.approvals import prepare, say_the_rest
@@ -27,7 +27,7 @@ def listing(request):
     context = {
         "page": page,
         "requests": selectors.with_summaries(page.object_list),
-        "may_ask": rules.teams_asked_for_by(request.user).exists(),
+        "may_ask": permissions.teams_asked_for_by(request.user).exists(),
         "drafts": request.user.drafts.select_related("team"),
     }
     return render(request, "purchasing/requests.html", context)
@@ -82,14 +82,14 @@ def _live_context(request, asked):
     marks = [events[0].seq if events else 0, check]
     marks += [f"{p.waiting_for}{p.checks}{p.applied_words}{p.cost_confirmed_at}" for p in purchases]
     own = request.user.pk == asked.requester_id
-    may_approve = bool(pending) and rules.may_approve(request.user, asked)
+    may_approve = bool(pending) and permissions.may_approve(request.user, asked)
     return {
         "asked": asked,
         "pending": bool(pending),
         "check": check,
-        "may_ask_again": rules.may_ask(request.user, asked.team) and drafts.may_ask_again(asked),
+        "may_ask_again": permissions.may_ask(request.user, asked.team) and drafts.may_ask_again(asked),
         "is_own": own,
-        "may_edit": bool(pending) and own and rules.may_ask(request.user, asked.team),
+        "may_edit": bool(pending) and own and permissions.may_ask(request.user, asked.team),
         "may_approve": may_approve,
         "approvers": briefing.tell_yeses(asked, pending) if pending else [],
         "cancellable": _cancellable(request.user, asked, purchases),
@@ -100,7 +100,7 @@ def _live_context(request, asked):
         "states": selectors.summary(asked),
         "poll_seconds": seconds,
         "seen": uuid.uuid5(uuid.NAMESPACE_URL, repr(marks)).hex,
-        "may_decide": rules.may_decide_doubt(request.user, asked),
+        "may_decide": permissions.may_decide_doubt(request.user, asked),
     }
 
 
@@ -109,7 +109,7 @@ def _cancellable(user, asked, purchases):
 
     Who did not ask rejects what is pending instead.
     """
-    if not rules.may_cancel(user, asked):
+    if not permissions.may_cancel(user, asked):
         return []
     states = (State.PENDING, State.APPROVED) if user.pk == asked.requester_id else (State.APPROVED,)
     return [purchase for purchase in purchases if purchase.state in states]
@@ -119,7 +119,7 @@ def _cancellable(user, asked, purchases):
 def cancel(request, pk):
     """Take back what is not claimed yet."""
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
-    if not rules.may_cancel(request.user, asked):
+    if not permissions.may_cancel(request.user, asked):
         raise PermissionDenied("The person who asked, an approver or the team admin can cancel this.")
     ids = [purchase.pk for purchase in _cancellable(request.user, asked, asked.purchases.order_by("pk"))]
     own = request.user.pk == asked.requester_id

@@ -4,7 +4,7 @@ from django.contrib import messages
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
 
-from purchasing import agreements, budgets, rules, words
+from purchasing import agreements, budgets, permissions, words
 from purchasing.models import StandIn, User
 from purchasing.team_forms import RulesForm, StandInForm
 from purchasing.views.doing import attempted, rebound, submitted
@@ -15,7 +15,7 @@ OTHERS_YES = "Until it has, the second yes has to come from a superuser: make so
 
 def context_for(request, team):
     """What the team's page shows of its rules, its money and its stand-ins."""
-    may_manage = rules.may_manage(request.user, team)
+    may_manage = permissions.may_manage(request.user, team)
     approvers = agreements.approvers(team)
     if not may_manage:
         approvers = approvers.filter(pk=request.user.pk)
@@ -67,7 +67,7 @@ def _people(team):
 @require_POST
 def set_rules(request, slug):
     """Set budget and limits."""
-    team = get_object_or_404(rules.teams_seen_by(request.user), slug=slug)
+    team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
     form = RulesForm(request.POST)
 
     def save():
@@ -93,7 +93,7 @@ def set_rules(request, slug):
 @require_POST
 def name_stand_in(request, slug):
     """Name who stands in for an approver."""
-    team = get_object_or_404(rules.teams_seen_by(request.user), slug=slug)
+    team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
     people = _people(team)
     form = StandInForm(request.POST, approvers=people, people=people)
     submitted(
@@ -109,7 +109,7 @@ def name_stand_in(request, slug):
 @require_POST
 def end_stand_in(request, slug, pk):
     """End a stand-in early."""
-    team = get_object_or_404(rules.teams_seen_by(request.user), slug=slug)
+    team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
     row = get_object_or_404(StandIn.objects.select_related("approver", "stand_in"), pk=pk, team=team)
     attempted(request, lambda: agreements.end_stand_in(row, actor=request.actor), done="Ended.")
     return redirect("purchasing:team", slug=slug)

@@ -4,7 +4,7 @@ from django.core.exceptions import PermissionDenied
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from purchasing import papers, pauses, people, rules, stops
+from purchasing import papers, pauses, people, permissions, stops
 from purchasing.forms import ReasonForm
 from purchasing.models import Desk, Purchase, User
 from purchasing.states import State
@@ -24,9 +24,9 @@ def listing(request):
     may_make = people.may_make_teams(request.user)
     in_no_team = User.objects.filter(memberships=None, is_superuser=False, is_auditor=False)
     context = {
-        "teams": rules.teams_seen_by(request.user).order_by("name"),
+        "teams": permissions.teams_seen_by(request.user).order_by("name"),
         "desk": Desk.objects.get(pk=Desk.ONLY),
-        "may_stop_all": rules.may_stop_all(request.user),
+        "may_stop_all": permissions.may_stop_all(request.user),
         "may_make_teams": may_make,
         "in_no_team": in_no_team.order_by("username") if may_make else [],
         "form": rebound(request, "all", ReasonForm),
@@ -37,12 +37,12 @@ def listing(request):
 @require_safe
 def detail(request, slug):
     """One team: members and roles, key, and whether it buys."""
-    team = get_object_or_404(rules.teams_seen_by(request.user), slug=slug)
+    team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
     members = {}
     for membership in team.memberships.select_related("user").order_by("user__username", "role"):
         members.setdefault(membership.user, []).append(membership.get_role_display())
     key = pauses.current_key(team)
-    may_manage = rules.may_manage(request.user, team)
+    may_manage = permissions.may_manage(request.user, team)
     may_make = people.may_make_teams(request.user)
     register = papers.Register(team)
     context = {
@@ -131,7 +131,7 @@ def _switch(request, slug, *, on, done):
 
 
 def _seen_by_superuser(request, slug):
-    team = get_object_or_404(rules.teams_seen_by(request.user), slug=slug)
+    team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
     if not people.may_make_teams(request.user):
         raise PermissionDenied(ONLY_SUPERUSERS)
     return team
@@ -176,7 +176,7 @@ def go_on_all(request):
 
 
 def _all(request, act, done):
-    if not rules.may_stop_all(request.user):
+    if not permissions.may_stop_all(request.user):
         raise PermissionDenied("Only a superuser can do this.")
     form = ReasonForm(request.POST)
     if form.is_valid():
