@@ -9,7 +9,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 
-from purchasing import audit, clock, inventory, pauses, selectors, settlement
+from purchasing import audit, clock, inventory, pauses, selectors
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import clean_text
@@ -41,7 +41,7 @@ def apply(purchase_id):
     except errors.ProviderError as error:
         problem = str(error)
         if isinstance(error, errors.RateLimited | errors.KeyRefused):
-            settlement.after_failed_read(key, error)
+            pauses.after_failed_read(key, error)
     _write_down(purchase, problem)
 
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from django.db import transaction
 
 from purchasing import audit, budgets, clock, jobs, permissions, words, workflow
+from purchasing.asking import submission
 from purchasing.models import Approval
 from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import State
@@ -54,7 +55,7 @@ def approve(request_id, purchase_ids, *, approver, version, unconfirmed_cost_ok=
     for purchase in purchases:
         if purchase.state != State.PENDING or purchase.version != version:
             raise AlreadyMoved(workflow.what_happened(purchase))
-    workflow.refuse_papers(request.team, purchases)
+    submission.refuse_papers(request.team, purchases)
     over = _check_budget(request.team, [(purchase, Costs.of(purchase), Decimal(0)) for purchase in purchases])
     needed = permissions.yeses_needed(request)
     for purchase in purchases:
@@ -81,7 +82,7 @@ def approve_again(purchase, approver, *, reason, unconfirmed_cost_ok, costs=None
     """
     request = purchase.request
     voices = _voices(approver, request)
-    workflow.refuse_papers(request.team, [purchase])
+    submission.refuse_papers(request.team, [purchase])
     costs = costs or Costs.of(purchase)
     over = _check_budget(request.team, [(purchase, costs, Costs.of(purchase).sum)])
     instead = {purchase.pk: costs.monthly} if costs.is_sure else None

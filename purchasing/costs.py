@@ -5,7 +5,7 @@ One search a task: the process that looks costs up also reads evidence, which mu
 
 from datetime import timedelta
 
-from purchasing import audit, clock, inventory, jobs, pauses, settlement, versions
+from purchasing import audit, clock, inventory, jobs, pauses, versions
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import Desk, Purchase, PurchaseRequest
@@ -50,7 +50,7 @@ def search(key, place):
         inventory.offers(key, country_code=country_code, number_type=number_type, max_age=0, behind=True)
     except errors.ProviderError as error:
         if isinstance(error, errors.RateLimited | errors.KeyRefused):
-            settlement.after_failed_read(key, error)
+            pauses.after_failed_read(key, error)
 
 
 def _take_in(request, pending, sightings):
@@ -75,7 +75,7 @@ def look_again(purchase_id):
         inventory.find_offer(key, purchase)
     except errors.ProviderError as error:
         if isinstance(error, errors.RateLimited | errors.KeyRefused):
-            settlement.after_failed_read(key, error)
+            pauses.after_failed_read(key, error)
     except (inventory.Busy, Undecryptable):
         pass
 

@@ -11,7 +11,8 @@ from decimal import Decimal
 
 from django.db import IntegrityError, transaction
 
-from purchasing import candidates, clock, inventory, naming, pauses, problems, words, workflow
+from purchasing import candidates, clock, inventory, naming, pauses, problems, words
+from purchasing.asking import submission
 from purchasing.identitycall.resources import Offer, parse_cost
 from purchasing.models import Draft, Purchase
 from purchasing.states import FINAL, NumberType, State
@@ -130,9 +131,9 @@ def pick(user, team, *, shown, ticked):
             lines.pop(offer.phone_number, None)
         elif offer.phone_number not in lines:
             lines[offer.phone_number] = _of_offer(offer, seen_at)
-    if len(lines) > workflow.MOST_NUMBERS:
+    if len(lines) > submission.MOST_NUMBERS:
         raise problems.Problem(
-            f"A request holds at most {workflow.MOST_NUMBERS} numbers; with these it would be {len(lines)}. "
+            f"A request holds at most {submission.MOST_NUMBERS} numbers; with these it would be {len(lines)}. "
             "Untick some, or send the request for those that you have."
         )
     if not lines and not (draft.reason or draft.purpose):
@@ -172,7 +173,7 @@ def again(asked, user):
     """
     ended = asked.purchases.filter(state__in=sorted(FINAL)).exclude(state=State.PURCHASED).order_by("pk")
     ended = list(ended)
-    taken = workflow.taken([purchase.phone_number for purchase in ended])
+    taken = submission.taken([purchase.phone_number for purchase in ended])
     free = [purchase for purchase in ended if purchase.phone_number not in taken]
     if not free:
         return None, 0
@@ -285,7 +286,7 @@ def send(draft, *, actor, team, reason, purpose, chosen):
     `chosen` maps phone numbers to the clean values of their fields. Raises what `workflow.submit` raises.
     """
     lines = looked_up(draft, lines_of(draft), team)
-    request = workflow.submit(
+    request = submission.submit(
         team=team,
         requester=actor,
         reason=reason,
@@ -298,7 +299,7 @@ def send(draft, *, actor, team, reason, purpose, chosen):
 
 
 def _line(line, chosen):
-    return workflow.Line(
+    return submission.RequestedNumber(
         phone_number=line.phone_number,
         country_code=line.country_code,
         number_type=chosen["number_type"],

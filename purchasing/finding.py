@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from purchasing import candidates, clock, costs, inventory, jobs, pauses, settlement, verdicts
+from purchasing import candidates, clock, costs, inventory, jobs, pauses, verdicts
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import Offer
@@ -52,7 +52,7 @@ def look(team, *, country_code, number_type, again=False):
         except errors.ProviderError as error:
             problem = str(error)
             if isinstance(error, errors.RateLimited | errors.KeyRefused):
-                problem = settlement.after_failed_read(key, error).words
+                problem = pauses.after_failed_read(key, error).words
         except (inventory.Busy, Undecryptable) as reason:
             problem = str(reason)
         kept = inventory.shelf(key, **place)

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from purchasing import audit, clock, inventory, pauses, people, permissions, problems, settlement
+from purchasing import audit, clock, inventory, pauses, people, permissions, problems
 from purchasing.audit.finding import Filter, newest_first
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
@@ -133,7 +133,7 @@ def _note_failure(team, key, error, actor):
     """Write down that a test did not prove that the key can read."""
     refused = isinstance(error, errors.KeyRefused)
     if refused or isinstance(error, errors.RateLimited):
-        settlement.after_failed_read(key, error)
+        pauses.after_failed_read(key, error)
     sentence = REFUSED.get(error.status, str(error)) if refused else f"The test proved nothing. {error}"
     with transaction.atomic():
         if refused:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 
 from purchasing import audit, clock, jobs
+from purchasing.identitycall import errors
 from purchasing.models import ApiKey, Desk, Purchase
 from purchasing.states import State
 
@@ -225,3 +226,30 @@ def trust_key(key_id, *, read_began_after=None):
     else:
         doubted = doubted.filter(doubted_seq__lte=read_began_after)
     doubted.update(doubts_in_a_row=0)
+
+
+NOT_UNDERSTOOD = "IdentityCall's list of owned numbers could not be used: {error}"
+
+
+def after_failed_read(key, error):
+    """Pause what a failed read of the owned list, or a failed search, has to pause; returns the `Wait`.
+
+    Only what says that IdentityCall as a whole does not answer pauses it for all. An answer that came and cannot be
+    used is a matter of this key.
+    """
+    with transaction.atomic():
+        if isinstance(error, errors.RateLimited):
+            wait = pause_key(key.pk, error.retry_after)
+        elif isinstance(error, errors.KeyRefused):
+            wait = refuse_key(key.pk, str(error))
+        elif is_of_the_provider(error):
+            wait = provider_failed(str(error))
+        else:
+            wait = pause_key(key.pk, LOOK_AGAIN, NOT_UNDERSTOOD.format(error=error)[:1000])
+        tell(wait)
+    return wait
+
+
+def is_of_the_provider(error):
+    """Whether the provider as a whole seems not to answer: no connection, no answer in time, a fault of its own."""
+    return error.status is None or error.status >= 500

@@ -123,7 +123,7 @@ def _look(purchase, key):
     except inventory.NotWhole as problem:
         raise NotNow(f"Before buying, the list of owned numbers is read again. {problem}", _in(5)) from None
     except errors.ProviderError as error:
-        raise _put_behind(settlement.after_failed_read(key, error)) from None
+        raise _put_behind(pauses.after_failed_read(key, error)) from None
     if may is pauses.May.PROBE:
         pauses.provider_answered()
     pauses.trust_key(key.pk, read_began_after=read.began_after)
@@ -153,7 +153,7 @@ def _read_for_doubt(key, since, max_age):
             f"Before buying, the list of the replaced key is read again. {problem}", _in(5)
         ) from None
     except errors.ProviderError as error:
-        raise _put_behind(settlement.after_failed_read(key, error)) from None
+        raise _put_behind(pauses.after_failed_read(key, error)) from None
 
 
 def _offer(purchase, key, max_age):
@@ -161,14 +161,14 @@ def _offer(purchase, key, max_age):
     try:
         return inventory.find_offer(key, purchase, max_age=max_age)
     except errors.Unreadable as error:
-        if settlement.is_of_the_provider(error):
-            raise _put_behind(settlement.after_failed_read(key, error)) from None
+        if pauses.is_of_the_provider(error):
+            raise _put_behind(pauses.after_failed_read(key, error)) from None
         # One list of numbers on sale: whoever wants a number of another country or type goes on.
         raise NotNow(f"The number could not be looked up: {error}", _in(pauses.LOOK_AGAIN)) from None
     except errors.Declined as error:
         raise NotNow(f"IdentityCall could not look this number up: {error}", _in(pauses.LOOK_AGAIN)) from None
     except errors.ProviderError as error:
-        raise _put_behind(settlement.after_failed_read(key, error)) from None
+        raise _put_behind(pauses.after_failed_read(key, error)) from None
 
 
 def _put_behind(wait):

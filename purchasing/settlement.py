@@ -13,38 +13,10 @@ from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 
 from purchasing import audit, clock, jobs, pauses, price_guard, workflow
-from purchasing.identitycall import errors
 from purchasing.models import Attempt
 from purchasing.states import Outcome, State
 
 log = logging.getLogger(__name__)
-
-
-NOT_UNDERSTOOD = "IdentityCall's list of owned numbers could not be used: {error}"
-
-
-def after_failed_read(key, error):
-    """Pause what a failed read of the owned list, or a failed search, has to pause; returns the `Wait`.
-
-    Only what says that IdentityCall as a whole does not answer pauses it for all. An answer that came and cannot be
-    used is a matter of this key.
-    """
-    with transaction.atomic():
-        if isinstance(error, errors.RateLimited):
-            wait = pauses.pause_key(key.pk, error.retry_after)
-        elif isinstance(error, errors.KeyRefused):
-            wait = pauses.refuse_key(key.pk, str(error))
-        elif is_of_the_provider(error):
-            wait = pauses.provider_failed(str(error))
-        else:
-            wait = pauses.pause_key(key.pk, pauses.LOOK_AGAIN, NOT_UNDERSTOOD.format(error=error)[:1000])
-        pauses.tell(wait)
-    return wait
-
-
-def is_of_the_provider(error):
-    """Whether the provider as a whole seems not to answer: no connection, no answer in time, a fault of its own."""
-    return error.status is None or error.status >= 500
 
 
 def settle(attempt, outcome, *, error=None, provider_id=None, said=""):

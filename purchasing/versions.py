@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from purchasing import audit, clock, jobs, permissions, words, workflow
+from purchasing.asking import submission
 from purchasing.models import Approval, Purchase, PurchaseRequest, RequestVersion
 from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import NumberType, State
@@ -121,7 +122,7 @@ def edit(request_id, *, actor, version, reason, changes, purpose=None, taken_out
     purpose = request.purpose if purpose is None else audit.clean(purpose).strip()
     if not edited and not taken_out and (reason, purpose) == (request.reason, request.purpose):
         raise Problem("Nothing was changed.")
-    workflow.refuse_papers(request.team, staying)
+    submission.refuse_papers(request.team, staying)
     new_version = _new_version(request, pending, before, actor)
     PurchaseRequest.objects.filter(pk=request.pk).update(
         reason=reason, purpose=purpose, reminded_at=None, admins_reminded_at=None

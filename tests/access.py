@@ -40,6 +40,7 @@ from purchasing.models import (
     Team,
     User,
 )
+from purchasing.worker import sweep
 from tests import factories
 from tests.provider import offer, owned
 
@@ -286,7 +287,7 @@ class Scene:
         self.provider.answer_purchase(requests.ReadTimeout())
         procurement.buy(self.purchase.pk)
         Purchase.objects.update(window_ends_at=clock.now() - timedelta(seconds=1))
-        evidence.sweep()
+        sweep.run()
         assert self.purchase.state == "held"
         return self.purchase
 

@@ -3,7 +3,8 @@
 import itertools
 from decimal import Decimal
 
-from purchasing import approving, audit, drafts, people, workflow
+from purchasing import approving, audit, drafts, people
+from purchasing.asking import submission
 from purchasing.models import Draft, Purchase, Team, User
 
 SYSTEM = audit.system("test")
@@ -42,7 +43,7 @@ def actor(user):
 
 def line(phone_number, **fields):
     """One number as it is asked for: a US local number for 1.00 once and 2.00 a month."""
-    return workflow.Line(
+    return submission.RequestedNumber(
         phone_number=phone_number,
         **{
             "country_code": "US",
@@ -57,7 +58,7 @@ def line(phone_number, **fields):
 
 def request(team, requester, phone_numbers, **fields):
     """A request that waits for approval."""
-    return workflow.submit(
+    return submission.submit(
         team=team,
         requester=actor(requester),
         reason="New desks",

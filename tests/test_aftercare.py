@@ -7,9 +7,10 @@ import pytest
 import requests
 from django.utils import timezone
 
-from purchasing import aftercare, clock, evidence, people
+from purchasing import aftercare, clock, people
 from purchasing.models import ApiKey, AuditEvent, Purchase
 from purchasing.states import State
+from purchasing.worker import sweep
 from tests import factories
 from tests.provider import ONE, owned
 from tests.test_procurement import buy
@@ -197,7 +198,7 @@ def test_the_sweep_wakes_it_and_a_clock_that_went_back_does_not_stop_it(bought, 
     for due_at in (clock.now(), clock.now() + timedelta(hours=2)):
         Purchase.objects.update(due_at=due_at)
         DBTaskResult.objects.all().delete()
-        evidence.sweep()
+        sweep.run()
         assert [row.task_path for row in DBTaskResult.objects.all()] == ["purchasing.tasks.apply"]
     aftercare.apply(bought.pk)
     assert Purchase.objects.get().applied_at is not None
@@ -206,10 +207,10 @@ def test_the_sweep_wakes_it_and_a_clock_that_went_back_does_not_stop_it(bought, 
 def test_what_cannot_be_applied_is_told_once(bought, number):
     number.answer = (404, {}, '{"error": "Resource not found"}')
     apply(bought)
-    evidence.sweep()
+    sweep.run()
     assert not AuditEvent.objects.filter(action="purchase.not_applied").exists()
     Purchase.objects.update(purchased_at=clock.now() - timedelta(minutes=21))
-    evidence.sweep()
-    evidence.sweep()
+    sweep.run()
+    sweep.run()
     event = AuditEvent.objects.get(action="purchase.not_applied")
     assert event.note == "IdentityCall declined: Resource not found"

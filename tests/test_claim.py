@@ -17,11 +17,11 @@ from purchasing import (
     people,
     problems,
     procurement,
-    work,
     workflow,
 )
 from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase
 from purchasing.states import Cause, State
+from purchasing.worker import processes
 from tests import factories
 from tests.factories import actor
 from tests.provider import AVAILABLE, OWNED, owned
@@ -359,7 +359,7 @@ class TestOnceTheWorkerIsToldToEnd:
         assert len(provider.purchases) == 1
 
     def test_a_signal_tells_it(self, told):
-        worker = work.WakingWorker(
+        worker = processes.WakingWorker(
             queue_names=["purchases"],
             interval=0,
             batch=True,

@@ -15,10 +15,11 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, clock, decisions, evidence, inventory, procurement, settlement
+from purchasing import audit, clock, decisions, inventory, pauses, procurement
 from purchasing.identitycall.errors import RateLimited
 from purchasing.models import ApiKey, Desk, Purchase
 from purchasing.states import Cause, State
+from purchasing.worker import sweep
 from sandbox import keys, server
 from tests import factories
 from tests.factories import actor
@@ -102,7 +103,7 @@ class World:
 
     def minutes_pass(self, count):
         self.wrong += timedelta(minutes=count)
-        evidence.sweep()
+        sweep.run()
         self.drain()
 
     @property
@@ -130,7 +131,7 @@ class World:
 
     def in_line_while_the_key_pauses(self):
         self.in_line()
-        settlement.after_failed_read(ApiKey.objects.get(), RateLimited("Wait", retry_after=900, status=429))
+        pauses.after_failed_read(ApiKey.objects.get(), RateLimited("Wait", retry_after=900, status=429))
         procurement.buy(self.purchase.pk)
         assert self.now.due_at > clock.now() + timedelta(minutes=14)
 
@@ -281,7 +282,7 @@ def test_a_clock_that_jumps_while_a_call_is_under_way(world, jump, answer, came_
 
     def jump_and_sweep():
         world.wrong += JUMPS[jump]
-        evidence.sweep()
+        sweep.run()
         given_up.append(world.now.state in (State.UNCONFIRMED, State.HELD))
 
     given_up = []

@@ -20,6 +20,7 @@ from purchasing.models import (
     VirtualNumber,
 )
 from purchasing.states import Cause, Outcome, State
+from purchasing.worker import sweep
 from tests import factories
 from tests.factories import actor
 from tests.provider import offer, owned
@@ -224,7 +225,7 @@ class TestTryAgain:
         provider.answer_purchase(requests.ReadTimeout())
         held = buy(approved)
         Purchase.objects.update(window_ends_at=clock.now())
-        evidence.sweep()
+        sweep.run()
         for clean in range(3):
             assert OwnedRead.objects.filter(began_after__gte=Attempt.objects.get().ended_seq).count() == clean
             with pytest.raises(problems.Problem, match="Too early"):
@@ -462,6 +463,6 @@ def test_a_second_decision_on_the_same_page_finds_it_decided(doubtful, ana, tom)
 def test_nothing_is_sent_for_what_waits_for_a_person(doubtful, provider):
     for _ in range(3):
         procurement.buy(doubtful.pk)
-        evidence.sweep()
+        sweep.run()
     assert len(provider.purchases) == 1
     assert ApiKey.objects.get().doubts_in_a_row == 0

@@ -19,6 +19,7 @@ from django.db import OperationalError, connection
 from purchasing import audit, clock, evidence, procurement, settlement
 from purchasing.models import Attempt, OfferLook, OwnedRead, Purchase
 from purchasing.states import Outcome, State
+from purchasing.worker import sweep
 from sandbox import keys, server
 from tests import factories
 from tests.provider import PURCHASE, owned
@@ -272,7 +273,7 @@ class TestAfterTheAnswer:
         disk.has_room()
         assert records(approved[0]) == CLAIMED
         overdue(Attempt.objects.get())
-        evidence.sweep()
+        sweep.run()
         assert factories.state_of(approved[0]) == State.UNCONFIRMED
         Purchase.objects.filter(state=State.UNCONFIRMED).update(due_at=clock.now())
         evidence.check(Attempt.objects.get().key_id)
@@ -357,7 +358,7 @@ class TestTheWorker:
             wait_until(lambda: worker.has_said("The database does not answer"), PATIENCE)
             assert (all_are(State.APPROVED, [second]), posted(provider, second)) == (True, 0)
             worker.files_may_grow()
-            wait_until(lambda: evidence.sweep() or all_are(State.PURCHASED, [second]), PATIENCE)
+            wait_until(lambda: sweep.run() or all_are(State.PURCHASED, [second]), PATIENCE)
 
             provider.set_fault("slow_after", seconds=1, times=1)
             third = ask()

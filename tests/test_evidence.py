@@ -10,6 +10,7 @@ from purchasing import audit, clock, decisions, evidence, inventory, people, pro
 from purchasing.identitycall.errors import Declined, NotSent, Unconfirmed
 from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase, VirtualNumber
 from purchasing.states import Cause, Outcome, State
+from purchasing.worker import sweep
 from tests import factories
 from tests.provider import owned
 from tests.test_procurement import buy, check, claim, look_now, open_try_again, overdue, seen_now
@@ -152,7 +153,7 @@ class TestReads:
         Purchase.objects.update(due_at=later, deadline_at=later)
         provider.owned_numbers = [owned(NUMBER, 77)]
         DBTaskResult.objects.all().delete()
-        evidence.sweep()
+        sweep.run()
         assert [row.task_path for row in DBTaskResult.objects.all()] == ["purchasing.tasks.check"]
         evidence.check(Attempt.objects.get().key_id)
         assert factories.state_of(doubtful) == State.PURCHASED
@@ -168,7 +169,7 @@ class TestReads:
     def test_after_unconfirmed_there_are_only_reads(self, doubtful, provider):
         for _ in range(5):
             check(doubtful)
-            evidence.sweep()
+            sweep.run()
             procurement.buy(doubtful.pk)
         assert posts(provider) == 1
 
@@ -178,7 +179,7 @@ class TestWindow:
     def test_held_when_it_is_over_whatever_the_reads_gave(self, doubtful, provider, answer):
         provider.owned_answer = answer
         wait(doubtful, window_ends_at=0)
-        evidence.sweep()
+        sweep.run()
         now_held = Purchase.objects.get()
         assert (now_held.state, now_held.held_cause) == (State.HELD, Cause.DOUBT)
         assert now_held.due_at is not None
@@ -187,12 +188,12 @@ class TestWindow:
         assert doubtful.window_ends_at == doubtful.deadline_at + timedelta(seconds=900)
         for _ in range(10):
             assert check(doubtful).state == State.UNCONFIRMED
-        evidence.sweep()
+        sweep.run()
         assert factories.state_of(doubtful) == State.UNCONFIRMED
 
     def test_a_clock_that_went_back_does_not_prolong_it_by_hours(self, doubtful):
         wait(doubtful, window_ends_at=-3 * 3600)
-        evidence.sweep()
+        sweep.run()
         assert factories.state_of(doubtful) == State.HELD
 
     def test_a_held_one_is_still_purchased_by_evidence(self, held, provider):
@@ -267,7 +268,7 @@ class TestFindings:
             check(doubtful)
         assert not evidence.findings(Purchase.objects.get()).may_try_again
         wait(doubtful, window_ends_at=0)
-        evidence.sweep()
+        sweep.run()
         assert not evidence.findings(Purchase.objects.get()).may_try_again
         check(doubtful)
         assert evidence.findings(Purchase.objects.get()).may_try_again
@@ -285,10 +286,10 @@ class TestSweep:
 
     def test_a_dead_workers_purchase_becomes_unconfirmed_after_its_deadline(self, approved, provider):
         attempt = self.open_attempt(approved)
-        evidence.sweep()
+        sweep.run()
         assert factories.state_of(approved) == State.PURCHASING
         overdue(attempt)
-        evidence.sweep()
+        sweep.run()
         attempt.refresh_from_db()
         assert factories.state_of(approved) == State.UNCONFIRMED
         assert attempt.outcome == Outcome.UNCONFIRMED
@@ -303,7 +304,7 @@ class TestSweep:
         Desk.objects.update(paused_until=None, failures=0)
         wait(approved, due_at=0)
         second = self.open_attempt(approved)
-        evidence._give_up_waiting_for_the_answer(first)
+        sweep._give_up_waiting_for_the_answer(first)
         assert factories.state_of(approved) == State.PURCHASING
         second.refresh_from_db()
         assert second.outcome == Outcome.OPEN
@@ -315,7 +316,7 @@ class TestSweep:
         buy(purchases[0])
         Purchase.objects.update(due_at=clock.now())
         DBTaskResult.objects.all().delete()
-        evidence.sweep(), evidence.sweep()
+        sweep.run(), sweep.run()
         assert sorted(
             (row.task_path.rpartition(".")[2], *row.args_kwargs["args"]) for row in DBTaskResult.objects.all()
         ) == [
@@ -326,12 +327,12 @@ class TestSweep:
 
     def test_a_queue_row_that_runs_for_ever_does_not_stop_the_next(self, approved):
         DBTaskResult.objects.update(status="RUNNING")
-        evidence.sweep()
+        sweep.run()
         assert DBTaskResult.objects.filter(status="READY", task_path="purchasing.tasks.buy").count() == 1
 
     def test_nothing_due_wakes_nobody(self, pending):
         DBTaskResult.objects.all().delete()
-        evidence.sweep()
+        sweep.run()
         assert not DBTaskResult.objects.exists()
         assert Desk.objects.get().swept_at is not None
 
@@ -339,19 +340,19 @@ class TestSweep:
         Purchase.objects.update(
             waiting_since=clock.now() - timedelta(minutes=21), waiting_for="It is paused."
         )
-        evidence.sweep(), evidence.sweep()
+        sweep.run(), sweep.run()
         assert factories.actions(approved).count("purchase.waits_long") == 1
 
     def test_pending_ones_expire(self, pending):
         Purchase.objects.update(expires_at=clock.now())
-        evidence.sweep()
+        sweep.run()
         assert factories.state_of(pending.purchases.get()) == State.EXPIRED
 
     def test_a_clock_that_jumps_400_days_sends_nothing_twice(self, doubtful, provider, monkeypatch):
         real = clock.now
         monkeypatch.setattr(clock, "now", lambda: real() + timedelta(days=400))
         for _ in range(3):
-            evidence.sweep()
+            sweep.run()
             check(doubtful)
             procurement.buy(doubtful.pk)
         assert (factories.state_of(doubtful), posts(provider)) == (State.HELD, 1)
@@ -382,7 +383,7 @@ class TestKeyInDoubt:
         purchases = self.three_doubts(team, sam, ana, provider)
         provider.owned_answer = (500, {}, "")
         Purchase.objects.filter(state=State.UNCONFIRMED).update(window_ends_at=clock.now())
-        evidence.sweep()
+        sweep.run()
         for number, purchase in enumerate(purchases[:3], start=1):
             decisions.it_was_bought(
                 Purchase.objects.get(pk=purchase.pk),
@@ -391,7 +392,7 @@ class TestKeyInDoubt:
                 actor=factories.actor(ana),
             )
         DBTaskResult.objects.all().delete()
-        evidence.sweep()
+        sweep.run()
         key = ApiKey.objects.get()
         assert ("check", [key.pk]) in [
             (row.task_path.rpartition(".")[2], row.args_kwargs["args"]) for row in DBTaskResult.objects.all()

@@ -8,9 +8,10 @@ from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from purchasing import audit, clock, evidence, keys, pauses, people, problems, procurement, settlement
+from purchasing import audit, clock, evidence, keys, pauses, people, problems, procurement
 from purchasing.identitycall.errors import KeyRefused
 from purchasing.models import ApiKey, Attempt, AuditEvent, Desk, Membership, Purchase
+from purchasing.worker import sweep
 from tests import factories
 from tests.factories import KEY, actor
 from tests.provider import OPERATORS, OWNED, PROJECTS, PURCHASE
@@ -187,7 +188,7 @@ class TestStoring:
 def refuse(team):
     """IdentityCall refuses the team's key; returns it."""
     error = KeyRefused("IdentityCall does not accept this API key.", status=401)
-    settlement.after_failed_read(pauses.current_key(team), error)
+    pauses.after_failed_read(pauses.current_key(team), error)
     return pauses.current_key(team)
 
 
@@ -398,7 +399,7 @@ class TestWiping:
         remove(team, tom)
         keys.wipe_unneeded()
         evidence.check(key.pk)
-        evidence.sweep()
+        sweep.run()
         assert provider.calls == []
 
 

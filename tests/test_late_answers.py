@@ -13,6 +13,7 @@ from purchasing import clock, decisions, evidence, procurement, settlement
 from purchasing.identitycall.errors import Declined, NotSent
 from purchasing.models import ApiKey, Attempt, Desk, Purchase
 from purchasing.states import Outcome, State
+from purchasing.worker import sweep
 from tests import factories
 from tests.factories import actor
 from tests.provider import PURCHASE, owned
@@ -99,7 +100,7 @@ class Story:
     def unconfirmed(self):
         """The sweep gives the first attempt up."""
         overdue(Attempt.objects.get())
-        evidence.sweep()
+        sweep.run()
         assert self.now.state == State.UNCONFIRMED
 
     def held(self):
@@ -277,7 +278,7 @@ class TestTheSecondCall:
         story.run(Story.second_under_way, BOUGHT)
         before = Purchase.objects.values().get()
         Purchase.objects.update(due_at=before["due_at"])
-        evidence.sweep()
+        sweep.run()
         story.settle_second(Outcome.UNCONFIRMED, error=Declined("Lost", status=500))
         assert Purchase.objects.values().get() == before
         assert Attempt.objects.filter(outcome=Outcome.OPEN).count() == 0
@@ -286,7 +287,7 @@ class TestTheSecondCall:
         story.run(Story.approved_again, BOUGHT)
         Purchase.objects.update(due_at=clock.now())
         procurement.buy(story.purchase.pk)
-        evidence.sweep()
+        sweep.run()
         assert (story.now.provider_id, len(story.provider.purchases)) == (FIRST_ID, 1)
 
 
@@ -315,7 +316,7 @@ class TestAtOnce:
                 attempts.append(claim(waiting, look_now(waiting)))
                 if len(attempts) == 1:
                     overdue(attempts[0])
-                    evidence.sweep()
+                    sweep.run()
             yield purchase, attempts
 
     @pytest.mark.parametrize("own", [Outcome.PURCHASED, Outcome.DECLINED, Outcome.NOT_SENT])

@@ -48,6 +48,7 @@ from purchasing.models import (
     User,
 )
 from purchasing.states import OPEN, Outcome, State
+from purchasing.worker import sweep
 from tests import factories
 from tests.factories import actor
 from tests.provider import ONE, PURCHASE, Provider, offer, owned
@@ -158,7 +159,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
         if depth >= BEGINNINGS.index("held"):
             for _ in range(4):
                 self.offset += timedelta(seconds=1000)
-                evidence.sweep()
+                sweep.run()
                 self.read_evidence(None)
         if begins == "again":
             for purchase in Purchase.objects.filter(state=State.HELD):
@@ -399,7 +400,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
             settlement.settle(attempt, Outcome.UNCONFIRMED, error=Unconfirmed("No answer in time."))
 
     def sweep(self, data):
-        evidence.sweep()
+        sweep.run()
 
     def read_evidence(self, data):
         for key in list(ApiKey.objects.values_list("pk", flat=True)):
@@ -415,7 +416,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
         self.offset += timedelta(seconds=seconds)
         while self.coming and seconds != 61:
             self.buy(self.coming.pop(0))
-        evidence.sweep()
+        sweep.run()
 
     def queue_is_lost(self, data):
         DBTaskResult.objects.all().delete()

@@ -11,8 +11,9 @@ import pytest
 from aiosmtpd.controller import Controller
 from django.db import connections
 
-from purchasing import approving, clock, evidence, notifications, procurement, tasks
+from purchasing import approving, clock, notifications, procurement, tasks
 from purchasing.models import Desk, Mail, Purchase, User
+from purchasing.worker import sweep
 from tests import factories
 from tests.provider import Provider
 
@@ -184,7 +185,7 @@ class TestDown:
         for count, purchase in enumerate(factories.approve(request, ana)):
             provider.sells(purchase.phone_number, 501 + count)
             procurement.buy(purchase.pk)
-            evidence.sweep()
+            sweep.run()
             tell()
         assert set(request.purchases.values_list("state", flat=True)) == {"purchased"}
         unsent = Mail.objects.order_by("pk")

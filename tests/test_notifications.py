@@ -34,6 +34,7 @@ from purchasing import (
     versions,
     workflow,
 )
+from purchasing.asking import submission
 from purchasing.identitycall.resources import Offer
 from purchasing.models import (
     AuditEvent,
@@ -49,6 +50,7 @@ from purchasing.models import (
     User,
     make_single_rows,
 )
+from purchasing.worker import sweep
 from tests import factories
 from tests.factories import actor
 from tests.provider import offer, owned
@@ -374,10 +376,10 @@ class TestTheEnd:
 
     def test_an_expiry_is_told(self, asked):
         for purchase in asked.purchases.all():
-            workflow.expire(purchase, actor=evidence.SWEEP)
+            workflow.expire(purchase, actor=sweep.SWEEP)
             Purchase.objects.filter(pk=purchase.pk).update(expires_at=clock.now())
         Purchase.objects.update(expires_at=clock.now() - timedelta(seconds=1))
-        evidence.sweep()
+        sweep.run()
         assert told() == [("sam", f"Request {asked.pk} for Support: 8 expired")]
 
     def test_a_failure_brings_the_words_of_the_provider(self, asked, sam, ana, provider):
@@ -439,7 +441,7 @@ class TestWhatWentWrong:
         factories.approve(asked, ana)
         long_ago = clock.now() - timedelta(minutes=21)
         Purchase.objects.update(waiting_since=long_ago, waiting_for="IdentityCall cannot be reached.")
-        evidence.sweep()
+        sweep.run()
         assert told() == [("tom", "8 numbers of Support wait to be bought")]
         assert "> IdentityCall cannot be reached.\n" in mail.outbox[0].body
 
@@ -455,7 +457,7 @@ class TestWhatWentWrong:
             applied_words="IdentityCall did not take over the name yet.",
             purchased_at=clock.now() - timedelta(minutes=21),
         )
-        evidence.sweep()
+        sweep.run()
         assert "purchase.not_applied" in factories.actions(purchase)
         return purchase
 
@@ -463,7 +465,7 @@ class TestWhatWentWrong:
         self.bought(asked, ana, provider)
         assert told() == [("tom", "1 number of Support to look into")]
         assert "IdentityCall did not take over the name yet." in mail.outbox[0].body
-        evidence.sweep()
+        sweep.run()
         assert told() == []
 
     def test_but_not_once_it_is_as_asked(self, asked, ana, provider):
@@ -486,7 +488,7 @@ class TestWhatWentWrong:
         provider.answer_purchase(requests.ReadTimeout())
         procurement.buy(purchase.pk)
         Purchase.objects.update(window_ends_at=clock.now() - timedelta(seconds=1))
-        evidence.sweep()
+        sweep.run()
         assert everything_told() == [
             ("ana", "1 number of Support needs a decision"),
             ("sam", f"Request {asked.pk} for Support: 7 rejected"),
@@ -704,7 +706,7 @@ class TestWhatAMailHolds:
         written = "<script>alert('1')</script> & <img src=x>"
         Team.objects.filter(pk=team.pk).update(name="R&D <x>")
         User.objects.filter(pk=sam.pk).update(first_name="Sam <b>")
-        request = workflow.submit(
+        request = submission.submit(
             team=Team.objects.get(),
             requester=actor(User.objects.get(pk=sam.pk)),
             reason=written,
@@ -725,7 +727,7 @@ class TestWhatAMailHolds:
         assert waiting.subject == f"Sam <b> asks for 1 number for R&D <x> (request {request.pk})"
 
     def test_a_reason_of_several_lines_cannot_pass_for_words_of_number_desk(self, team, sam, ana):
-        workflow.submit(
+        submission.submit(
             team=team,
             requester=actor(sam),
             reason="Please\n\nLook at it and decide:\n\nhttp://elsewhere.example/",
@@ -737,7 +739,7 @@ class TestWhatAMailHolds:
 
     def test_no_key_is_in_a_mail(self, team, sam, ana):
         User.objects.filter(pk=sam.pk).update(first_name=factories.KEY)
-        request = workflow.submit(
+        request = submission.submit(
             team=team, requester=actor(sam), reason=f"curl -H {factories.KEY}", lines=[factories.line(NUMBER)]
         )
         told()
@@ -788,7 +790,7 @@ class TestTheLinks:
         provider.answer_purchase({"error": "Unauthorized"}, status=401)
         procurement.buy(ids(asked)[0])
         Purchase.objects.filter(request=asked).update(waiting_since=clock.now() - timedelta(hours=1))
-        evidence.sweep()
+        sweep.run()
         workflow.cancel(asked.pk, ids(asked)[1:3], actor=actor(tom), reason="Not now")
         factories.request(team, sam, ["+12125550142"])
         everything_told()

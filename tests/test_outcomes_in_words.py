@@ -7,10 +7,11 @@ import pytest
 import requests
 from cryptography.fernet import Fernet
 
-from purchasing import approving, clock, decisions, evidence, procurement, settlement, stops, workflow
+from purchasing import approving, clock, decisions, procurement, settlement, stops, workflow
 from purchasing.identitycall.errors import Declined, NotSent
 from purchasing.models import ApiKey, Attempt, Membership, OwnedRead, Purchase
 from purchasing.states import State
+from purchasing.worker import sweep
 from tests import factories
 from tests.access import words
 from tests.factories import actor
@@ -162,7 +163,7 @@ ANSWERS = {
         after(
             Case.claimed,
             lambda case: overdue(Attempt.objects.get()),
-            lambda case: evidence.sweep(),
+            lambda case: sweep.run(),
         ),
         [UNKNOWN, "The worker stopped or the answer did not come in time."],
     ),
@@ -244,7 +245,7 @@ def approver_lost(case):
 def waited_too_long(case):
     case.approve()
     case.purchase.approvals.update(created_at=clock.now() - timedelta(days=15))
-    evidence.sweep()
+    sweep.run()
 
 
 def seen_before(case):
@@ -423,7 +424,7 @@ ENDED = {
         ["Cancelled Found others", "cancelled +1 212-555-0101"],
     ),
     "expired": (
-        after(lambda case: Purchase.objects.update(expires_at=clock.now()), lambda case: evidence.sweep()),
+        after(lambda case: Purchase.objects.update(expires_at=clock.now()), lambda case: sweep.run()),
         ["Expired Nobody decided in time."],
     ),
     "bought, as a person says": (

@@ -10,10 +10,22 @@ from django.conf import settings
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, clock, costs, evidence, inventory, jobs, pauses, procurement, settlement, tasks
+from purchasing import (
+    audit,
+    clock,
+    costs,
+    inventory,
+    jobs,
+    pauses,
+    procurement,
+    reminders,
+    settlement,
+    tasks,
+)
 from purchasing.identitycall.errors import NotSent
 from purchasing.models import ApiKey, Attempt, AuditEvent, Desk, OfferLook, Purchase
 from purchasing.states import Cause, Outcome, State
+from purchasing.worker import sweep
 from tests import factories
 from tests.provider import OWNED, offer, owned
 from tests.test_procurement import buy, claim, look_now, overdue
@@ -107,17 +119,17 @@ class TestLongWaits:
             since = since or waiting.waiting_since
             assert (waiting.state, waiting.waiting_since) == (State.APPROVED, since)
             now(601)
-            evidence.sweep()
+            sweep.run()
         assert events("purchase.waits_long") == 1
 
     def test_what_no_worker_comes_to_is_told_as_well(self, approved, now):
-        evidence.sweep()
+        sweep.run()
         assert events("purchase.waits_long") == 0
         now(20 * 60 + 1)
-        evidence.sweep()
-        evidence.sweep()
+        sweep.run()
+        sweep.run()
         assert events("purchase.waits_long") == 1
-        assert Purchase.objects.get().waiting_for == evidence.NOBODY_CAME
+        assert Purchase.objects.get().waiting_for == sweep.NOBODY_CAME
 
 
 class TestOfAKey:
@@ -190,13 +202,13 @@ def test_an_attempt_that_never_got_its_answer_is_closed_in_every_state(approved,
     """The first call's answer came late and settled it while the second worker died in its own."""
     first = claim(Purchase.objects.select_related("request__team").get(), look_now(approved))
     overdue(first)
-    evidence.sweep()
+    sweep.run()
     Purchase.objects.update(state=State.APPROVED, due_at=clock.now())
     factories_approve_again(approved)
     second = claim(Purchase.objects.select_related("request__team").get(), look_now(approved))
     settlement.settle(first, Outcome.PURCHASED, provider_id=9)
     overdue(second)
-    evidence.sweep()
+    sweep.run()
     second.refresh_from_db()
     assert (factories.state_of(approved), second.outcome) == (State.PURCHASED, Outcome.UNCONFIRMED)
     assert factories.actions(approved)[-1] == "attempt.given_up"
@@ -212,22 +224,22 @@ class TestTheSweep:
         def broken():
             raise ValueError("one of our own")
 
-        monkeypatch.setattr(evidence.reminders, "remind", broken)
+        monkeypatch.setattr(reminders, "remind", broken)
         DBTaskResult.objects.all().delete()
-        evidence.sweep()
+        sweep.run()
         assert [row.task_path for row in DBTaskResult.objects.all()] == ["purchasing.tasks.buy"]
         assert "A step of the sweep failed" in caplog.text
 
     def test_a_task_planned_by_a_clock_that_has_gone_back_counts_as_none(self, approved):
         DBTaskResult.objects.all().delete()
         jobs._enqueue(tasks.buy.using(run_after=timezone.now() + timedelta(hours=2)), (approved.pk,))
-        evidence.sweep()
+        sweep.run()
         assert DBTaskResult.objects.count() == 2
 
     def test_the_next_of_a_minute_is_not_woken_twice(self, approved):
         DBTaskResult.objects.all().delete()
         jobs.enqueue_at(timezone.now() + timedelta(seconds=10), "buy", approved.pk)
-        evidence.sweep()
+        sweep.run()
         assert DBTaskResult.objects.count() == 1
 
 

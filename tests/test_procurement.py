@@ -24,6 +24,7 @@ from purchasing import (
 )
 from purchasing.models import ApiKey, Attempt, Desk, Membership, OfferLook, OwnedRead, Purchase, User
 from purchasing.states import Cause, Outcome, State
+from purchasing.worker import sweep
 from tests import factories
 from tests.provider import offer, owned
 
@@ -140,7 +141,7 @@ class TestUnknown:
         assert buy(approved).state == State.UNCONFIRMED
         for _ in range(3):
             procurement.buy(approved.pk)
-            evidence.sweep()
+            sweep.run()
         assert len(provider.purchases) == 1
         assert Attempt.objects.get().outcome == Outcome.UNCONFIRMED
 
@@ -357,7 +358,7 @@ class TestBeforeTheClaim:
 
     def test_too_long_in_line_is_held(self, approved, provider, settings):
         approved.approvals.update(created_at=clock.now() - timedelta(days=15))
-        evidence.sweep()
+        sweep.run()
         approved.refresh_from_db()
         assert (approved.state, approved.held_cause) == (State.HELD, Cause.TOO_LONG)
 
@@ -503,7 +504,7 @@ class TestSettling:
     def test_a_late_purchased_is_evidence(self, approved, provider):
         attempt = open_attempt(approved)
         overdue(attempt)
-        evidence.sweep()
+        sweep.run()
         assert factories.state_of(approved) == State.UNCONFIRMED
         settlement.settle(attempt, Outcome.PURCHASED, provider_id=9)
         bought = Purchase.objects.get()
@@ -514,7 +515,7 @@ class TestSettling:
 
         attempt = open_attempt(approved)
         overdue(attempt)
-        evidence.sweep()
+        sweep.run()
         settlement.settle(attempt, Outcome.DECLINED, error=Declined("IdentityCall says no.", status=422))
         assert factories.state_of(approved) == State.UNCONFIRMED
         assert factories.actions(approved)[-1] == "attempt.late_answer"

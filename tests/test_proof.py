@@ -9,11 +9,12 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
-from purchasing import audit, checks, clock, exports, guard, tasks, work
+from purchasing import audit, checks, clock, exports, guard, tasks
 from purchasing.audit import proof, seals
 from purchasing.audit.finding import Filter, Reader
 from purchasing.management.commands.verify_audit import Bar
 from purchasing.models import AuditCheck, AuditEvent, AuditHead, AuditSeal, User
+from purchasing.worker import processes
 from tests import factories
 from tests.access import words
 from tests.test_audit import tamper
@@ -339,7 +340,7 @@ class TestSeals:
                 change()
 
     def test_are_made_by_the_worker(self):
-        assert work.audit.seal_if_due is audit.seal_if_due
+        assert processes.audit.seal_if_due is audit.seal_if_due
 
 
 class TestTheCommand:

@@ -30,6 +30,7 @@ from purchasing import (
     versions,
     workflow,
 )
+from purchasing.asking import submission
 from purchasing.audit import filing
 from purchasing.identitycall.errors import RateLimited, Unconfirmed
 from purchasing.identitycall.resources import Offer, OwnedNumber
@@ -48,6 +49,7 @@ from purchasing.models import (
     VirtualNumber,
 )
 from purchasing.states import Outcome, State
+from purchasing.worker import sweep
 from tests import factories
 from tests.factories import actor
 from tests.stub import selling
@@ -177,7 +179,7 @@ class TestDecisions:
             token = uuid.uuid4()
             results = race(
                 *[
-                    lambda: workflow.submit(
+                    lambda: submission.submit(
                         team=team,
                         requester=actor(sam),
                         reason="Desks",
@@ -361,7 +363,7 @@ class TestBuying:
             [purchase] = self.approved(team, sam, ana, 1, place)
             attempt = claimed(purchase)
             Purchase.objects.filter(pk=purchase.pk).update(due_at=clock.now())
-            race(lambda: settlement.settle(attempt, Outcome.PURCHASED, provider_id=place + 1), evidence.sweep)
+            race(lambda: settlement.settle(attempt, Outcome.PURCHASED, provider_id=place + 1), sweep.run)
             purchase.refresh_from_db()
             assert (purchase.state, purchase.provider_id) == (State.PURCHASED, place + 1)
             assert Attempt.objects.get(purchase=purchase).outcome == Outcome.PURCHASED
@@ -377,8 +379,8 @@ class TestBuying:
             error = Declined("No longer available", status=422)
             race(
                 lambda: settlement.settle(attempt, Outcome.DECLINED, error=error),
-                evidence.sweep,
-                evidence.sweep,
+                sweep.run,
+                sweep.run,
             )
             attempt.refresh_from_db()
             end = (factories.state_of(purchase), attempt.outcome, attempt.words)
@@ -393,7 +395,7 @@ class TestBuying:
             attempt = claimed(purchase)
             settlement.settle(attempt, Outcome.UNCONFIRMED, error=Unconfirmed("Lost"))
             Purchase.objects.filter(pk=purchase.pk).update(window_ends_at=clock.now())
-            evidence.sweep()
+            sweep.run()
             read = inventory._keep(
                 attempt.key,
                 audit.position(),
@@ -507,7 +509,7 @@ def test_an_attempt_that_fell_due_twice_is_given_up_once(team, sam, ana):
         [purchase] = factories.approve(factories.request(team, sam, [number]), ana)
         attempt = claimed(purchase)
         Attempt.objects.filter(pk=attempt.pk).update(deadline_at=clock.now() - timedelta(seconds=3))
-        race(*[evidence.sweep] * 4)
+        race(*[sweep.run] * 4)
         assert factories.actions(purchase).count("purchase.unconfirmed") == 1
         attempt.refresh_from_db()
         assert attempt.outcome == Outcome.UNCONFIRMED

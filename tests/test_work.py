@@ -17,9 +17,10 @@ from django.conf import settings as project
 from django.db import OperationalError, connection
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import clock, evidence, tasks, work
+from purchasing import clock, evidence, jobs, tasks
 from purchasing.models import Attempt, Desk, Draft, Paste, Purchase
 from purchasing.states import Outcome, State
+from purchasing.worker import processes, sweep
 from sandbox import keys, server
 from tests import factories
 from tests.test_audit import database_url
@@ -182,7 +183,7 @@ def test_a_worker_killed_in_the_call_is_started_again_and_nothing_is_sent_twice(
         desk.buyer(other_than=killed)
 
         def settled():
-            evidence.sweep()  # the worker does it every 15 s
+            sweep.run()  # the worker does it every 15 s
             return all_are(State.PURCHASED, [purchase])
 
         wait_until(settled, PATIENCE)
@@ -236,7 +237,7 @@ def test_a_second_sigterm_ends_it_in_the_call_and_the_list_settles_it(provider, 
     assert Purchase.objects.get().state in (State.PURCHASING, State.UNCONFIRMED)
     settings.IDENTITYCALL_API_URL = provider.api_url
     Purchase.objects.filter(state=State.PURCHASING).update(due_at=clock.now())
-    evidence.sweep()
+    sweep.run()
     assert all_are(State.UNCONFIRMED, [purchase])
     Purchase.objects.update(due_at=clock.now())
     evidence.check(Attempt.objects.get().key_id)
@@ -252,7 +253,7 @@ def test_no_process_outlives_the_one_that_started_it(provider, team, tmp_path):
         wait_until(lambda: not any(map(queue_of, started)), PATIENCE)
 
 
-class Tired(work.WakingWorker):
+class Tired(processes.WakingWorker):
     """A worker whose database fails some times before it answers; it ends when it has run the queue once."""
 
     def __init__(self, failures):
@@ -280,7 +281,7 @@ class Tired(work.WakingWorker):
 @pytest.mark.database
 def test_a_database_that_is_locked_for_a_while_does_not_end_the_worker(pending, monkeypatch):
     pauses = []
-    monkeypatch.setattr(work.time, "sleep", pauses.append)
+    monkeypatch.setattr(processes.time, "sleep", pauses.append)
     worker = Tired(failures=6)
     worker.run_until_told(sweeps=False, parent=os.getppid())
     assert worker.runs == 7
@@ -292,16 +293,16 @@ def test_a_database_that_is_locked_for_a_while_does_not_end_the_worker(pending, 
 @pytest.mark.database
 def test_a_sweep_that_fails_does_not_end_it_either(pending, monkeypatch):
     failures = iter([OperationalError("gone"), OperationalError("gone")])
-    real = evidence.sweep
+    real = sweep.run
 
     def failing():
         for failure in failures:
             raise failure
         real()
 
-    monkeypatch.setattr(work.evidence, "sweep", failing)
-    monkeypatch.setattr(work.jobs, "SWEEP_EVERY", 0.01)
-    sweeper = work.Sweeper()
+    monkeypatch.setattr(processes.sweep, "run", failing)
+    monkeypatch.setattr(processes.jobs, "SWEEP_EVERY", 0.01)
+    sweeper = processes.Sweeper()
     sweeper.start()
     wait_until(lambda: Desk.objects.get().swept_at is not None)
     sweeper.finish()
@@ -311,7 +312,7 @@ def test_a_sweep_that_fails_does_not_end_it_either(pending, monkeypatch):
 def test_a_long_task_keeps_no_sweep_waiting(pending, monkeypatch):
     """Both run in the process that does all but buying."""
     let_go = threading.Event()
-    monkeypatch.setattr(work.jobs, "SWEEP_EVERY", 0.01)
+    monkeypatch.setattr(processes.jobs, "SWEEP_EVERY", 0.01)
     monkeypatch.setattr(tasks.costs, "confirm", lambda pk: let_go.wait(30))
     worker = Tired(failures=0)
 
@@ -331,19 +332,21 @@ def test_a_child_that_keeps_failing_is_started_ever_more_slowly(monkeypatch):
             return 1
 
     started, now = [], 1000.0
-    monkeypatch.setattr(work.subprocess, "Popen", lambda *args, **options: started.append(now) or Ended())
-    child = work.Child("default")
+    monkeypatch.setattr(
+        processes.subprocess, "Popen", lambda *args, **options: started.append(now) or Ended()
+    )
+    child = processes.Child("default")
     while len(started) < 9:
         child.look_after(now)
         now += 0.1
     gaps = [round(later - earlier) for earlier, later in pairwise(started)]
     assert gaps == sorted(gaps)
-    assert gaps[-1] == work.LONGEST_BACKOFF
+    assert gaps[-1] == processes.LONGEST_BACKOFF
 
 
 @pytest.mark.database
 def test_waiting_ends_when_somebody_else_has_written(team):
-    ear = work.ear_for(connection)
+    ear = processes.ear_for(connection)
     began = time.monotonic()
     try:
         subprocess.run(
@@ -371,8 +374,8 @@ def test_old_queue_rows_are_pruned_and_waiting_ones_kept(pending):
     from datetime import timedelta
 
     DBTaskResult.objects.update(status="SUCCESSFUL", finished_at=clock.now() - timedelta(days=15))
-    evidence.jobs.enqueue("confirm_costs", pending.pk)
-    work.prune()
+    jobs.enqueue("confirm_costs", pending.pk)
+    processes.prune()
     assert list(DBTaskResult.objects.values_list("status", flat=True)) == ["READY"]
 
 
@@ -381,11 +384,11 @@ def test_what_only_served_the_moment_is_forgotten_in_time(sam):
     draft = factories.draft(sam, ["+12125550101"])
     for moment, kept in ((old, None), (new, None), (old, draft)):
         Paste.objects.create(user=sam, text="+12125550101", draft=kept, created_at=moment)
-    work.prune()
+    processes.prune()
     assert {(paste.created_at == new, paste.draft) for paste in Paste.objects.all()} == {
         (True, None),
         (False, draft),
     }
     Draft.objects.update(updated_at=clock.now() - timedelta(days=181))
-    work.prune()
+    processes.prune()
     assert (Draft.objects.count(), Paste.objects.count()) == (0, 1)

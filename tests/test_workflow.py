@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 from django_tasks_db.models import DBTaskResult
 
 from purchasing import approving, audit, clock, people, problems, versions, workflow
+from purchasing.asking import submission
 from purchasing.identitycall.resources import Offer
 from purchasing.models import Approval, AuditEvent, Membership, Purchase, PurchaseRequest, Team, User
 from purchasing.states import OPEN, State
@@ -21,7 +22,7 @@ NUMBER, SECOND = "+12125550101", "+12125550102"
 
 def submit(team, person, *, lines=None, reason="New desks", **options):
     lines = [factories.line(NUMBER)] if lines is None else lines
-    return workflow.submit(team=team, requester=actor(person), reason=reason, lines=lines, **options)
+    return submission.submit(team=team, requester=actor(person), reason=reason, lines=lines, **options)
 
 
 def offers(request, upfront, monthly):

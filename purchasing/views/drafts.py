@@ -9,7 +9,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from purchasing import drafts, naming, papers, permissions, problems, recording, selectors, words, workflow
+from purchasing import drafts, naming, papers, permissions, problems, recording, selectors, words
+from purchasing.asking import submission
 from purchasing.forms import LineForm, RequestForm
 from purchasing.models import Draft, PurchaseRequest
 from purchasing.views.papers import group_choices, with_choice
@@ -19,7 +20,9 @@ SENT_BEFORE = (
     "That form was sent before, and this is the request that it made. Nothing was added to it: to ask for other "
     "numbers, find or paste them anew."
 )
-Lines = formset_factory(LineForm, extra=0, max_num=workflow.MOST_NUMBERS, absolute_max=workflow.MOST_NUMBERS)
+Lines = formset_factory(
+    LineForm, extra=0, max_num=submission.MOST_NUMBERS, absolute_max=submission.MOST_NUMBERS
+)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -121,7 +124,7 @@ def _name_all(request, draft, teams, form, lines):
 
 def _send(request, draft, teams, form, lines):
     count = len(draft.lines)
-    if not 1 <= count <= workflow.MOST_NUMBERS:
+    if not 1 <= count <= submission.MOST_NUMBERS:
         messages.warning(request, too_few_or_many(count))
         return redirect(_address(draft))
     lines_are_fine = lines.is_valid() and _papers_are_fine(form, lines, draft)

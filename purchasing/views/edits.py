@@ -7,13 +7,14 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
 from purchasing import changes, selectors, versions, words, workflow
+from purchasing.asking import submission
 from purchasing.forms import EditForm, EditLineForm
 from purchasing.states import State
 from purchasing.views.doing import attempted
 from purchasing.views.papers import group_choices, with_choice
 
 Lines = formset_factory(
-    EditLineForm, extra=0, max_num=workflow.MOST_NUMBERS, absolute_max=workflow.MOST_NUMBERS
+    EditLineForm, extra=0, max_num=submission.MOST_NUMBERS, absolute_max=submission.MOST_NUMBERS
 )
 TEXTS = ("reason", "purpose")  # what is changed of the request itself
 

@@ -10,7 +10,8 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import countries, drafts, finding, permissions, problems, selectors, workflow
+from purchasing import countries, drafts, finding, permissions, problems, selectors
+from purchasing.asking import submission
 from purchasing.forms import FindForm
 from purchasing.models import VirtualNumber
 from purchasing.states import NumberType
@@ -26,7 +27,7 @@ def find(request):
     """The search and what it found. The filters narrow down what is there; IdentityCall is not asked again for them."""
     teams = _teams(request)
     form, search = _search(request, teams)
-    context = {"form": form, "basket": _basket(request.user), "most": workflow.MOST_NUMBERS, **search}
+    context = {"form": form, "basket": _basket(request.user), "most": submission.MOST_NUMBERS, **search}
     if search["country"]:
         shelf = finding.look(
             search["team"],

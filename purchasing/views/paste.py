@@ -11,10 +11,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from purchasing import candidates, clock, drafts, finding, inventory, jobs, permissions, verdicts
+from purchasing.asking.submission import MOST_NUMBERS
 from purchasing.forms import PasteForm
 from purchasing.middleware import SECRET_WORDS
 from purchasing.models import Paste
-from purchasing.workflow import MOST_NUMBERS
 
 PAGE = 100  # rows; each row is a field of the form
 PATIENCE = 60  # seconds after which the page stops asking whether the worker has looked up what was pasted

@@ -5,6 +5,7 @@ from django.core.management.base import BaseCommand
 from purchasing import aftercare, audit, clock, evidence, notifications, startup
 from purchasing.models import ApiKey, Purchase
 from purchasing.states import State
+from purchasing.worker import sweep
 
 
 class Command(BaseCommand):
@@ -15,7 +16,7 @@ class Command(BaseCommand):
 
     def handle(self, **options):
         startup.refuse_wrong_database()
-        evidence.sweep()
+        sweep.run()
         for key in ApiKey.objects.filter(attempts__outcome="unconfirmed").distinct().order_by("pk"):
             evidence.check(key.pk)
         due = Purchase.objects.filter(state=State.PURCHASED, applied_at=None, due_at__lte=clock.now())

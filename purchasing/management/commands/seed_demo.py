@@ -4,7 +4,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from purchasing import approving, audit, inventory, pauses, people, workflow
+from purchasing import approving, audit, inventory, pauses, people
+from purchasing.asking import submission
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall.errors import ProviderError
 from purchasing.models import ApiKey, Desk, PurchaseRequest, Team, User
@@ -136,7 +137,7 @@ def make_requests(found):
     for (team, requester, _, _, reason, names, decision), offers in zip(WANTED, found, strict=True):
         if not offers:
             continue
-        asked = workflow.submit(
+        asked = submission.submit(
             team=Team.objects.get(name=team),
             requester=audit.Actor.person(User.objects.get(username=requester)),
             reason=reason,
@@ -151,7 +152,7 @@ def make_requests(found):
 
 def line_for(offer, name):
     """An offer as one asks for it."""
-    return workflow.Line(
+    return submission.RequestedNumber(
         phone_number=offer.phone_number,
         country_code=offer.country_code,
         number_type=offer.number_type,

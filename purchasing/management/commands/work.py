@@ -4,7 +4,8 @@ import os
 
 from django.core.management.base import BaseCommand, CommandError
 
-from purchasing import startup, work
+from purchasing import startup
+from purchasing.worker import processes
 
 
 class Command(BaseCommand):
@@ -24,12 +25,12 @@ class Command(BaseCommand):
             "--parent", type=int, default=os.getppid(), help="end with this process (the same)"
         )
 
-    def handle(self, *, processes, one, parent, **options):
+    def handle(self, *, one, parent, **options):
         startup.refuse_wrong_database()
         startup.say_unreadable_keys()
         if one:
-            work.run_one(one, parent=parent)
+            processes.run_one(one, parent=parent)
             return
-        if processes < 2:
+        if options["processes"] < 2:
             raise CommandError("work needs at least 2 processes: one that buys, one for all else.")
-        work.supervise(processes)
+        processes.supervise(options["processes"])

@@ -23,8 +23,9 @@ from django_tasks import TaskResultStatus
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, evidence, jobs, keys, logins, notifications
+from purchasing import audit, jobs, keys, logins, notifications
 from purchasing.models import Draft, Paste
+from purchasing.worker import sweep
 
 log = logging.getLogger(__name__)
 INTERVAL = 5  # seconds that a wake-up may come late
@@ -109,7 +110,7 @@ class Sweeper(threading.Thread):
         """Sweep at the start and at every interval until told to finish."""
         pruned = None
         while not self._over.is_set():
-            self._undisturbed(evidence.sweep)
+            self._undisturbed(sweep.run)
             self._undisturbed(notifications.wake_if_due)
             if pruned is None or time.monotonic() - pruned >= PRUNE_EVERY:
                 self._undisturbed(prune)
