@@ -10,7 +10,7 @@ import time
 
 import phonenumbers
 
-from purchasing.candidates import MAX_CHARACTERS, MAX_LINES, TooLarge, read
+from purchasing.pasting import MAX_CHARACTERS, MAX_LINES, TooLarge, read
 
 BOUND = 2.0  # seconds
 

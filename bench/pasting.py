@@ -82,8 +82,8 @@ def texts():
     from django.core.files.uploadedfile import SimpleUploadedFile
 
     from bench.candidates import offers
-    from purchasing import candidates
-    from purchasing.candidates import files
+    from purchasing import pasting
+    from purchasing.pasting import files
 
     plain = "\n".join(f"+4930{1230000 + place}" for place in range(LINES))
     national = "\n".join(f"030 {1230000 + place}" for place in range(LINES))
@@ -97,10 +97,10 @@ def texts():
         ("10,000 rows of cells", cells, ""),
         ("4,000 offers, JSON of 1 MB", answer, ""),
     ):
-        _, alone = timed(lambda text=text, country=country: candidates.read(text, default_country=country))
+        _, alone = timed(lambda text=text, country=country: pasting.read(text, default_country=country))
         yield name, {"text": text, "country_code": country}, alone
     book = workbook(cells)
-    _, alone = timed(lambda: candidates.read(files.text_of(io.BytesIO(book))))
+    _, alone = timed(lambda: pasting.read(files.text_of(io.BytesIO(book))))
     yield "10,000 rows, .xlsx", {"text": "", "file": SimpleUploadedFile("numbers.xlsx", book)}, alone
 
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from django.db import IntegrityError, transaction
 
-from purchasing import candidates, clock, inventory, naming, pauses, problems, words
+from purchasing import clock, inventory, naming, pasting, pauses, problems, words
 from purchasing.asking import submission
 from purchasing.identitycall.resources import Offer, parse_cost
 from purchasing.models import Draft, Purchase
@@ -309,6 +309,6 @@ def _line(line, chosen):
         monthly_cost=line.monthly_cost,
         features=", ".join(line.features)[:200],
         region=line.region[:200],
-        warning=" ".join(w for w in line.warnings if w not in candidates.FOR_WHO_ASKS)[:500],
+        warning=" ".join(w for w in line.warnings if w not in pasting.FOR_WHO_ASKS)[:500],
         record_calls=chosen["record_calls"] == "yes",
     )

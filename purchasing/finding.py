@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from purchasing import candidates, clock, costs, inventory, jobs, pauses, verdicts
+from purchasing import clock, costs, inventory, jobs, pasting, pauses, verdicts
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import Offer
@@ -189,7 +189,7 @@ def look_up(paste_id):
     paste = Paste.objects.select_related("team").filter(pk=paste_id, looked_at=None).first()
     if paste is None:
         return
-    read = candidates.load(paste.records)
+    read = pasting.load(paste.records)
     key = costs.usable_key(paste.team) if paste.team else None
     since = clock.now() - timedelta(seconds=inventory.FRESH)
     sightings = verdicts.sightings_of(paste.team, read, since=since) if key else None

@@ -7,10 +7,10 @@ from django.contrib.auth.forms import AuthenticationForm
 
 from purchasing import naming
 from purchasing.audit import clean
-from purchasing.candidates import files
 from purchasing.countries import all_countries, country_name, country_of, flag
 from purchasing.finding import SORTS
 from purchasing.naming import PLACEHOLDERS
+from purchasing.pasting import files
 from purchasing.states import NumberType
 
 REASON_LENGTH = 1000

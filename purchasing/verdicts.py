@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from purchasing import candidates, inventory, papers, pauses, permissions, selectors, words
+from purchasing import inventory, papers, pasting, pauses, permissions, selectors, words
 from purchasing.models import VirtualNumber
 
 MOST_LISTS = 20  # lists of IdentityCall that are looked at for one paste, those with the most numbers first
@@ -35,7 +35,7 @@ class Row:
     tone: str
     verdict: str
     details: tuple[str, ...] = ()
-    candidate: candidates.Candidate | None = None
+    candidate: pasting.Candidate | None = None
     may_pick: bool = False
     request_id: int | None = None  # of the person's own teams, to link to
     offered: Offered = field(default=NOT_TOLD)

@@ -16,13 +16,13 @@ from django.utils import timezone
 from purchasing import (
     agreements,
     approving,
-    candidates,
     clock,
     decisions,
     drafts,
     evidence,
     inventory,
     invitations,
+    pasting,
     procurement,
     register,
     stops,
@@ -329,7 +329,7 @@ class Scene:
             user=self.asker,
             team=self.team,
             text=TEXT,
-            records=candidates.dump(candidates.read(TEXT)),
+            records=pasting.dump(pasting.read(TEXT)),
             picked=["+12125550142"],
             looked_at=clock.now(),
         )
@@ -337,7 +337,7 @@ class Scene:
     @cached_property
     def draft(self) -> Draft:
         """One number that is not asked for yet."""
-        [candidate] = candidates.read("+12125550142").candidates
+        [candidate] = pasting.read("+12125550142").candidates
         return drafts.of_paste(self.paste, [candidate])
 
     @cached_property

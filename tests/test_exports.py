@@ -13,7 +13,7 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
-from purchasing import audit, candidates, exports, words
+from purchasing import audit, exports, pasting, words
 from purchasing.audit.finding import Filter, Reader
 from purchasing.models import AuditEvent, AuditHead
 from tests import factories
@@ -285,7 +285,7 @@ class TestSecretsAndImport:
 
     def test_what_was_exported_can_be_pasted_again(self, record):
         text = "".join(begin("csv", action="purchase.pending"))
-        pasted = candidates.read(text)
+        pasted = pasting.read(text)
         assert {candidate.phone_number for candidate in pasted.candidates} == set(NUMBERS)
 
 

@@ -62,7 +62,6 @@ MOVING = {
     "notifications": "mail",
     "letters": "mail",
     "reminders": "mail",
-    "candidates": "pasting",
     "terms": "audit",
     "exports": "audit",
     "spreadsheets": "audit",

@@ -9,7 +9,7 @@ import pytest
 from django.urls import reverse
 from django.utils.html import escape
 
-from purchasing import approving, audit, candidates, clock, drafts, procurement, versions
+from purchasing import approving, audit, clock, drafts, pasting, procurement, versions
 from purchasing.identitycall.resources import Offer
 from purchasing.models import Draft, Paste, Purchase, PurchaseRequest, RequirementGroup
 from purchasing.states import State
@@ -109,7 +109,7 @@ class TestTheForm:
         assert "That form was sent before" in words(client.get(NEW, {"draft": draft.pk}, follow=True))
 
     def test_the_approver_reads_no_warning_that_was_for_who_asks(self, client, sam, team, ana):
-        [candidate] = candidates.read("+1 555 123 4567").candidates
+        [candidate] = pasting.read("+1 555 123 4567").candidates
         draft = drafts.of_paste(Paste.objects.create(user=sam, team=team), [candidate])
         assert "Choose one before you ask for it" in words(client.get(NEW, {"draft": draft.pk}))
         client.post(NEW, fields(draft, team, **{"n-0-number_type": ""}))

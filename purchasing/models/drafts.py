@@ -53,7 +53,7 @@ class Paste(models.Model):
     text = models.TextField()
     file_name = models.CharField(max_length=200, blank=True)
     country_code = models.CharField(max_length=2, blank=True)
-    records = models.JSONField(default=dict)  # as `candidates.dump` gives them
+    records = models.JSONField(default=dict)  # as `pasting.dump` gives them
     picked = models.JSONField(default=list)
     looked_at = models.DateTimeField(
         null=True

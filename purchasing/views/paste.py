@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from purchasing import candidates, clock, drafts, finding, inventory, jobs, permissions, verdicts
+from purchasing import clock, drafts, finding, inventory, jobs, pasting, permissions, verdicts
 from purchasing.asking.submission import MOST_NUMBERS
 from purchasing.forms import PasteForm
 from purchasing.middleware import SECRET_WORDS
@@ -34,8 +34,8 @@ def paste(request):
         dropped = form.cleaned_data["file"]
         where, text = ("file", dropped.text) if dropped else ("text", form.cleaned_data["text"])
         try:
-            read = candidates.read(text, default_country=form.cleaned_data["country_code"])
-        except candidates.TooLarge as problem:
+            read = pasting.read(text, default_country=form.cleaned_data["country_code"])
+        except pasting.TooLarge as problem:
             form.add_error(where, str(problem))
         else:
             if read.candidates:
@@ -61,10 +61,10 @@ def _keep(request, form, teams, text, dropped, read):
     kept = Paste.objects.create(
         user=request.user,
         team=team,
-        text=candidates.clean(text),
+        text=pasting.clean(text),
         file_name=dropped.name if dropped else "",
         country_code=form.cleaned_data["country_code"],
-        records=candidates.dump(read),
+        records=pasting.dump(read),
         picked=fine if len(fine) <= MOST_NUMBERS else [],
     )
     jobs.enqueue("look_up", str(kept.pk))
@@ -131,9 +131,9 @@ def _rows_of(request, pk):
     """The paste and its rows; what IdentityCall showed more than a minute before it was pasted is too old for it."""
     kept = get_object_or_404(Paste.objects.select_related("team", "draft"), pk=pk, user=request.user)
     if not kept.records:
-        kept.records = candidates.dump(candidates.read(kept.text, default_country=kept.country_code))
+        kept.records = pasting.dump(pasting.read(kept.text, default_country=kept.country_code))
     since = kept.created_at - timedelta(seconds=inventory.FRESH)
-    read = candidates.load(kept.records)
+    read = pasting.load(kept.records)
     return kept, verdicts.rows(request.user, read, team=kept.team, since=since)
 
 

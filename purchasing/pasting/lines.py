@@ -2,10 +2,10 @@
 
 import re
 
-from purchasing.candidates.account import Account
-from purchasing.candidates.fields import Claims
-from purchasing.candidates.numbers import TOO_SHORT
-from purchasing.candidates.scan import DAMAGED
+from purchasing.pasting.account import Account
+from purchasing.pasting.fields import Claims
+from purchasing.pasting.numbers import TOO_SHORT
+from purchasing.pasting.scan import DAMAGED
 
 NO_NUMBER = "No phone number stands here."
 NOT_A_NUMBER = "What stands here is no phone number."

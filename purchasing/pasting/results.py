@@ -68,7 +68,7 @@ Record = Candidate | NotUnderstood | Repeat | Skipped
 
 @dataclass(frozen=True)
 class Pasted:
-    """A whole text, read. How its lines are accounted for stands in `purchasing.candidates`."""
+    """A whole text, read. How its lines are accounted for stands in `purchasing.pasting`."""
 
     candidates: tuple[Candidate, ...] = ()
     not_understood: tuple[NotUnderstood, ...] = ()

@@ -15,9 +15,9 @@ Limits: MAX_CHARACTERS in all; MAX_LINES lines that are not blank (of JSON its e
 numbers. Beyond them `read` raises TooLarge, whose text is written for staff, and it raises nothing else.
 """
 
-from purchasing.candidates.fields import FOR_WHO_ASKS
-from purchasing.candidates.reading import number, read
-from purchasing.candidates.results import (
+from purchasing.pasting.fields import FOR_WHO_ASKS
+from purchasing.pasting.reading import number, read
+from purchasing.pasting.results import (
     MAX_CHARACTERS,
     MAX_LINES,
     Candidate,
@@ -29,7 +29,7 @@ from purchasing.candidates.results import (
     dump,
     load,
 )
-from purchasing.candidates.text import clean
+from purchasing.pasting.text import clean
 
 __all__ = [
     "FOR_WHO_ASKS",

@@ -4,22 +4,15 @@ import re
 from bisect import bisect_right
 from itertools import accumulate, islice
 
-from purchasing.candidates import tables
-from purchasing.candidates.account import Account
-from purchasing.candidates.entries import Block, Reader, read_entry
-from purchasing.candidates.fields import Claims, candidate
-from purchasing.candidates.lines import NO_NUMBER, read_line
-from purchasing.candidates.numbers import TOO_SHORT, supported
-from purchasing.candidates.results import (
-    MAX_CHARACTERS,
-    MAX_LINES,
-    Candidate,
-    NotUnderstood,
-    Pasted,
-    check_size,
-)
-from purchasing.candidates.scan import Finder
-from purchasing.candidates.text import clean, cut, printable
+from purchasing.pasting import tables
+from purchasing.pasting.account import Account
+from purchasing.pasting.fields import Claims, candidate
+from purchasing.pasting.json_entries import Block, Reader, read_entry
+from purchasing.pasting.lines import NO_NUMBER, read_line
+from purchasing.pasting.numbers import TOO_SHORT, supported
+from purchasing.pasting.results import MAX_CHARACTERS, MAX_LINES, Candidate, NotUnderstood, Pasted, check_size
+from purchasing.pasting.scan import Finder
+from purchasing.pasting.text import clean, cut, printable
 from purchasing.redaction import holds_secret, redact
 
 SEVERAL = "More than one number stands here. Write one alone."

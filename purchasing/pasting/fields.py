@@ -8,13 +8,13 @@ from typing import Any
 
 import phonenumbers
 
-from purchasing.candidates.numbers import Number
-from purchasing.candidates.results import MAX_WRITTEN, Candidate
-from purchasing.candidates.scan import Found
-from purchasing.candidates.text import cut, tidy
-from purchasing.candidates.words import type_of
 from purchasing.countries import country_name, country_of
 from purchasing.identitycall.resources import parse_cost
+from purchasing.pasting.headings import type_of
+from purchasing.pasting.numbers import Number
+from purchasing.pasting.results import MAX_WRITTEN, Candidate
+from purchasing.pasting.scan import Found
+from purchasing.pasting.text import cut, tidy
 
 _MOST_FEATURES = _MOST_REGIONS = 20
 _LONGEST_WORD = 60

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from purchasing.candidates import Candidate, NotUnderstood, Repeat, Skipped, clean, number, read
+from purchasing.pasting import Candidate, NotUnderstood, Repeat, Skipped, clean, number, read
 from purchasing.redaction import holds_secret
 
 KEY = "idc_" + "A1b2C3d4" * 4
@@ -62,7 +62,7 @@ def lines_of(record):
 
 
 def assert_accounted(text, pasted):
-    """Check the three rules of the account (purchasing.candidates) against the cleaned text."""
+    """Check the three rules of the account (purchasing.pasting) against the cleaned text."""
     lines = clean(text).split("\n")
     blank = {place for place, line in enumerate(lines, start=1) if not line.strip()}
     filled = set(range(1, len(lines) + 1)) - blank

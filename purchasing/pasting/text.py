@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from purchasing.candidates.results import MAX_WRITTEN
+from purchasing.pasting.results import MAX_WRITTEN
 from purchasing.redaction import redact
 
 _BREAK = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")

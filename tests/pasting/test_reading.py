@@ -10,7 +10,7 @@ import phonenumbers
 import pytest
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
-from purchasing.candidates import (
+from purchasing.pasting import (
     MAX_CHARACTERS,
     MAX_LINES,
     Candidate,
@@ -23,7 +23,7 @@ from purchasing.candidates import (
     read,
 )
 
-PASTED = Path(__file__).parent / "pasted"
+PASTED = Path(__file__).parent / "texts"
 CORPUS = sorted(path.stem for path in PASTED.glob("*.txt"))
 KEY = "idc_" + "A1b2C3d4" * 4
 TYPES = {

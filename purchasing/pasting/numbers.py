@@ -7,7 +7,7 @@ import phonenumbers
 from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumber, PhoneNumberType, ValidationResult
 from phonenumbers.phonenumberutil import _number_type_helper
 
-from purchasing.candidates.results import TOO_MANY, TooLarge
+from purchasing.pasting.results import TOO_MANY, TooLarge
 
 SHORTEST, LONGEST = 7, 15  # digits with the calling code
 MAX_READINGS = 20_000

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from purchasing.candidates.marks import (
+from purchasing.pasting.digit_groups import Group, Runs, length
+from purchasing.pasting.look_alikes import (
     EXTENSION,
     VANITY,
     decoded,
@@ -17,10 +18,9 @@ from purchasing.candidates.marks import (
     list_mark,
     masked,
 )
-from purchasing.candidates.numbers import SHORTEST, TOO_LONG, TWO_READINGS, Number, Plan
-from purchasing.candidates.results import MAX_LINES, TOO_MANY, TooLarge
-from purchasing.candidates.runs import Group, Runs, length
-from purchasing.candidates.text import plain
+from purchasing.pasting.numbers import SHORTEST, TOO_LONG, TWO_READINGS, Number, Plan
+from purchasing.pasting.results import MAX_LINES, TOO_MANY, TooLarge
+from purchasing.pasting.text import plain
 
 LETTERS = "Letters stand in this number. Write it with digits only."
 DAMAGED = (

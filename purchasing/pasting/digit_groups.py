@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import phonenumbers
 
-from purchasing.candidates.numbers import LONGEST, NO_COUNTRY, SHORTEST, TOO_LONG, TWO_READINGS, Number, Plan
+from purchasing.pasting.numbers import LONGEST, NO_COUNTRY, SHORTEST, TOO_LONG, TWO_READINGS, Number, Plan
 
 SLASH = "It is not clear what stands behind the slash. Write each number in full, on a line of its own."
 _NORTH_AMERICA = frozenset(phonenumbers.COUNTRY_CODE_TO_REGION_CODE[1])

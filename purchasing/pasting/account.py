@@ -1,15 +1,9 @@
 """The account of a text: every record in its place, numbers that stand twice told apart, nothing beyond the limit."""
 
-from purchasing.candidates.fields import Claims, candidate
-from purchasing.candidates.results import (
-    Candidate,
-    NotUnderstood,
-    Pasted,
-    Repeat,
-    Skipped,
-)
-from purchasing.candidates.scan import Finder, Found
-from purchasing.candidates.text import cut
+from purchasing.pasting.fields import Claims, candidate
+from purchasing.pasting.results import Candidate, NotUnderstood, Pasted, Repeat, Skipped
+from purchasing.pasting.scan import Finder, Found
+from purchasing.pasting.text import cut
 
 
 class Account:

@@ -7,9 +7,9 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from openpyxl import Workbook
 
-from purchasing import candidates
-from purchasing.candidates import files
+from purchasing import pasting
 from purchasing.models import Paste
+from purchasing.pasting import files
 from tests.access import words
 
 KEY = "idc_" + "Zq9" * 10 + "Zq"
@@ -52,11 +52,11 @@ class TestWorkbooks:
 
     def test_numbers_keep_all_their_digits(self):
         rows = [["phone number", "country"], [4915112345678, "DE"], [447911123456.0, "GB"]]
-        read = candidates.read(text_of(workbook(rows)))
+        read = pasting.read(text_of(workbook(rows)))
         assert [one.phone_number for one in read.candidates] == ["+4915112345678", "+447911123456"]
 
     def test_one_that_lost_its_digits_is_recognised_as_damaged(self):
-        read = candidates.read(text_of(workbook([["phone number"], [1.5551e16]])))
+        read = pasting.read(text_of(workbook([["phone number"], [1.5551e16]])))
         assert read.candidates == ()
         assert len(read.not_understood) == 1
 
@@ -72,13 +72,13 @@ class TestWorkbooks:
         book.active["A1"], book.active["XFD1048576"] = "+442079460018", "+12125550101"
         held = io.BytesIO()
         book.save(held)
-        read = candidates.read(text_of(held.getvalue()))
+        read = pasting.read(text_of(held.getvalue()))
         assert [one.phone_number for one in read.candidates] == ["+442079460018", "+12125550101"]
 
     def test_more_rows_than_are_read_say_so(self):
         rows = [[f"+1212{5550000 + n}"] for n in range(10_001)]
-        with pytest.raises(candidates.TooLarge, match="10,000"):
-            candidates.read(text_of(workbook(rows)))
+        with pytest.raises(pasting.TooLarge, match="10,000"):
+            pasting.read(text_of(workbook(rows)))
 
 
 class TestRefused:

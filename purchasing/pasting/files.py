@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from openpyxl import load_workbook
 
-from purchasing.candidates.results import MAX_LINES
+from purchasing.pasting.results import MAX_LINES
 
 LARGEST_FILE = 5 * 1024 * 1024  # bytes
 LARGEST_UNPACKED = 60 * 1024 * 1024  # bytes of a workbook, all parts together

@@ -7,12 +7,12 @@ from decimal import Decimal, InvalidOperation
 from json.decoder import scanstring
 from typing import Any
 
-from purchasing.candidates.account import Account
-from purchasing.candidates.fields import Claims, claims, is_nothing
-from purchasing.candidates.lines import NOT_A_NUMBER, cell_problem
-from purchasing.candidates.results import MAX_LINES, check_size
-from purchasing.candidates.text import clean, tidy
-from purchasing.candidates.words import role_of
+from purchasing.pasting.account import Account
+from purchasing.pasting.fields import Claims, claims, is_nothing
+from purchasing.pasting.headings import role_of
+from purchasing.pasting.lines import NOT_A_NUMBER, cell_problem
+from purchasing.pasting.results import MAX_LINES, check_size
+from purchasing.pasting.text import clean, tidy
 
 NO_NUMBER = "No phone number stands in this entry."
 TWO_NUMBERS = "This entry holds two different numbers under one name. Paste the one that is meant alone."

@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from purchasing.candidates.account import Account
-from purchasing.candidates.fields import Claims, claims, is_nothing
-from purchasing.candidates.lines import cell_problem, read_line
-from purchasing.candidates.text import plain
-from purchasing.candidates.words import role_of, type_of
 from purchasing.countries import country_of
+from purchasing.pasting.account import Account
+from purchasing.pasting.fields import Claims, claims, is_nothing
+from purchasing.pasting.headings import role_of, type_of
+from purchasing.pasting.lines import cell_problem, read_line
+from purchasing.pasting.text import plain
 
 HEADING = "This is the heading of the table."
 RULE = "This row of the table is empty."
