@@ -10,8 +10,9 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import mark_safe
 
-from purchasing import audit, terms, words
-from purchasing.audit.finding import Filter
+from purchasing import audit, words
+from purchasing.audit import search_terms
+from purchasing.audit.search import Filter
 from purchasing.forms import Line
 from purchasing.states import State
 
@@ -133,13 +134,13 @@ class FilterForm(forms.Form):
             )
         digits = re.sub(r"[^\d]", "", written)
         plain = "".join(str(int(digit)) for digit in digits)  # also those of other scripts
-        if written and len(plain) < (1 if written.startswith("+") else terms.SHORTEST_PART):
+        if written and len(plain) < (1 if written.startswith("+") else search_terms.SHORTEST_PART):
             raise forms.ValidationError("At least three digits, or a + and the beginning of the number.")
         return f"+{plain}" if written.startswith("+") else plain
 
     def clean_q(self):
         written = self.cleaned_data["q"]
-        found = terms.words(written)
+        found = search_terms.words(written)
         if written and (not found or min(map(len, found)) < 2):
             raise forms.ValidationError("Words of two letters or more.")
         if len(found) > MOST_WORDS:
@@ -173,7 +174,7 @@ class FilterForm(forms.Form):
         outcome = data["outcome"] and f"purchase.{data['outcome']}"
         since, until = self.moments
         return Filter(
-            words=tuple(terms.words(data["q"])),
+            words=tuple(search_terms.words(data["q"])),
             number=data["number"],
             person=data["person"],
             action=data["action"] or outcome,

@@ -9,7 +9,7 @@ from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
 from purchasing import audit, clock
-from purchasing.audit.finding import Filter, newest_first
+from purchasing.audit.search import Filter, newest_first
 from purchasing.models import Mail
 
 ACTIONS = ("member.invited", "member.link_sent")  # the events that such a mail tells of

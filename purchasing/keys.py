@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from purchasing import audit, clock, inventory, pauses, people, permissions, problems
-from purchasing.audit.finding import Filter, newest_first
+from purchasing.audit.search import Filter, newest_first
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.client import Client

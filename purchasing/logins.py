@@ -15,7 +15,7 @@ from django.db import transaction
 from django.utils.crypto import salted_hmac
 
 from purchasing import audit, clock
-from purchasing.audit.finding import Filter, newest_first
+from purchasing.audit.search import Filter, newest_first
 from purchasing.models import FailedLogins, User
 
 FORGOTTEN = timedelta(minutes=30)  # after which failures no longer count

@@ -2,7 +2,8 @@
 
 from django_tasks import task
 
-from purchasing import aftercare, checks, costs, evidence, finding, notifications, procurement
+from purchasing import aftercare, costs, evidence, finding, notifications, procurement
+from purchasing.audit import verification
 
 
 @task(queue_name="purchases", priority=50)
@@ -52,4 +53,4 @@ def send_mails():
 @task(priority=-60)
 def check_record(check_id):
     """Check the audit record for some seconds, and go on later."""
-    checks.go_on(check_id)
+    verification.go_on(check_id)

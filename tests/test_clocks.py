@@ -22,9 +22,9 @@ from purchasing.states import Cause, State
 from purchasing.worker import sweep
 from sandbox import keys, server
 from tests import factories
+from tests.audit.test_events import database_url
 from tests.factories import actor
 from tests.provider import ONE, PURCHASE, offer, owned
-from tests.test_audit import database_url
 from tests.test_procurement import claim, look_now, never_sent, open_try_again, seen_now
 from tests.test_work import PATIENCE, running
 from tests.wire import wait_until

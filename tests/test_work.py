@@ -23,7 +23,7 @@ from purchasing.states import Outcome, State
 from purchasing.worker import processes, sweep
 from sandbox import keys, server
 from tests import factories
-from tests.test_audit import database_url
+from tests.audit.test_events import database_url
 from tests.wire import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)

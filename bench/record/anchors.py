@@ -14,7 +14,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import include, path
 
 from purchasing.audit.chain import columns as hashed_columns
-from purchasing.exports import _sql
+from purchasing.audit.export import _sql
 from purchasing.models import AuditEvent
 
 BATCH = 1000  # rows read at once, as in ours

@@ -24,9 +24,10 @@ from django.test import Client, RequestFactory  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
 from bench.record import anchors  # noqa: E402
-from purchasing import audit, exports  # noqa: E402
+from purchasing import audit  # noqa: E402
+from purchasing.audit import export as export_format  # noqa: E402
 from purchasing.audit.filing import LOT  # noqa: E402
-from purchasing.audit.finding import Filter, Reader  # noqa: E402
+from purchasing.audit.search import Filter, Reader  # noqa: E402
 from purchasing.models import AuditEvent, AuditHead, Purchase, User  # noqa: E402
 
 settings.ALLOWED_HOSTS = ["*"]
@@ -194,12 +195,12 @@ def export(kind):
 
     def pieces():
         actor = audit.system("bench")
-        yield from exports.begin(
+        yield from export_format.begin(
             kind, reader=Reader(Filter()), filtered="everything", actor=actor, sees_all=True
         )
 
     list(
-        exports.begin(
+        export_format.begin(
             kind,
             reader=Reader(Filter(number="000000000")),
             filtered="-",

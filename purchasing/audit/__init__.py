@@ -6,8 +6,8 @@ signs where the chain stands, `proof` finds whatever was changed afterwards, `fi
 
 from purchasing.audit.actors import WORKER, Actor, system
 from purchasing.audit.chain import FIRST_HASH, fingerprint
+from purchasing.audit.events import clean, position, record
 from purchasing.audit.proof import Verdict, compare, verify
-from purchasing.audit.recording import clean, position, record
 from purchasing.audit.seals import seal, seal_if_due
 
 __all__ = [

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from django.db import connection
 
-from purchasing import terms
+from purchasing.audit import search_terms
 from purchasing.models import (
     AuditDigits,
     AuditEntry,
@@ -45,7 +45,7 @@ def words_of(event):
     people = [event.actor_name, event.on_behalf_of] if event.actor_role != "system" else []
     if not (event.note or names or people):
         return []
-    return terms.words(event.note, *people, *names)
+    return search_terms.words(event.note, *people, *names)
 
 
 def joined(words):
@@ -80,7 +80,7 @@ class Lot:
         self.rows[_ENTRIES].append((segment, *entry))
         if number and number not in self._known:
             self._known.add(number)
-            parts = dict.fromkeys(terms.digits(number))
+            parts = dict.fromkeys(search_terms.digits(number))
             self.rows[_DIGITS] += [(segment, part, number) for part in parts]
         self.rows[_WORDS] += [(segment, word, seq) for word in words.split()]
 

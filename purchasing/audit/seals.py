@@ -17,7 +17,7 @@ from django.db import transaction
 
 from purchasing import clock
 from purchasing.audit.actors import system
-from purchasing.audit.recording import record
+from purchasing.audit.events import record
 from purchasing.models import AuditHead, AuditSeal
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,9 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from purchasing import auditors, clock, permissions, selectors
-from purchasing.audit.places import LAST
+from purchasing import clock, permissions, selectors
+from purchasing.audit import desk
+from purchasing.audit.search_places import LAST
 from purchasing.audit_forms import FilterForm, JumpForm, begin_of
 from purchasing.models import AuditSeal
 
@@ -25,7 +26,7 @@ def listing(request):
     jump = JumpForm(request.GET if request.GET.get("day") else None)
     if jump.is_valid() and form.is_valid():
         behind = begin_of(jump.cleaned_data["day"] + timedelta(days=1))
-        _, before = auditors.offered_to(request.user, until=behind).limits
+        _, before = desk.offered_to(request.user, until=behind).limits
         return redirect(address(form, before=before))
     context = {
         "form": form,
@@ -45,7 +46,7 @@ def filter_of(request):
     form = FilterForm(request.GET)
     form.is_valid()
     since, until = form.moments
-    offered = auditors.offered_to(request.user, since=since, until=until)
+    offered = desk.offered_to(request.user, since=since, until=until)
     form.offer(offered)
     return form, offered
 
@@ -58,7 +59,7 @@ def address(form, view="purchasing:audit", **more):
 
 def _page(request, form, offered):
     """One page of events and the addresses of its neighbours. One row more is read than shown: nothing is counted."""
-    reader = auditors.reader_for(request.user, form.wanted, offered)
+    reader = desk.reader_for(request.user, form.wanted, offered)
     before, after = _number(request.GET, "before"), _number(request.GET, "after")
     links, to_newer = {}, after is not None and before is None
     if to_newer:
@@ -81,7 +82,7 @@ def _page(request, form, offered):
     paged = before is not None or after is not None
     return {
         "events": events,
-        "rows": auditors.rows_of(events, offered.teams),
+        "rows": desk.rows_of(events, offered.teams),
         "older": events[-1].seq if "older" in links and events else None,
         "links": links,
         "newest": address(form) if paged else "",
@@ -108,7 +109,7 @@ def event(request, seq):
     context = {
         "event": found,
         "attempt": found.attempt,
-        "details": auditors.details_of(found),
+        "details": desk.details_of(found),
         "beside": beside,
         "seal": AuditSeal.objects.filter(seq__gte=seq).order_by("number").first(),
         "sees_all": permissions.sees_every_team(request.user),
@@ -128,7 +129,7 @@ def story(request, pk):
         "asked": purchase.request,
         "approvals": purchase.approvals.select_related("approver", "on_behalf_of"),
         "attempts": attempts,
-        "rows": auditors.rows_of(sorted(events, key=lambda e: e.seq), teams),
+        "rows": desk.rows_of(sorted(events, key=lambda e: e.seq), teams),
         "audit_url": reverse("purchasing:audit"),
         "seal": AuditSeal.objects.order_by("-number").first(),
         "now": clock.now(),

@@ -7,10 +7,11 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import audit, checks, exports, permissions
+from purchasing import audit, permissions
+from purchasing.audit import export, verification
+from purchasing.audit.desk import reader_for
 from purchasing.audit.seals import trusted_keys
 from purchasing.audit_forms import KeptForm
-from purchasing.auditors import reader_for
 from purchasing.models import AuditCheck, AuditHead, AuditSeal
 from purchasing.views.audit import address, filter_of
 
@@ -70,13 +71,13 @@ def _checks():
 def check(request):
     """Let the queue check the whole record."""
     _require_auditor(request)
-    checks.begin(actor=request.actor)
+    verification.begin(actor=request.actor)
     messages.success(request, "The whole record is being checked. You may leave this page meanwhile.")
     return redirect("purchasing:audit-proof")
 
 
 def _require_auditor(request):
-    if not checks.may_check(request.user):
+    if not verification.may_check(request.user):
         raise PermissionDenied("Only an auditor or a superuser can see the seals and check the whole record.")
 
 
@@ -107,7 +108,7 @@ def _export(request, kind):
     foreign = request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
     if request.method == "HEAD" or foreign or "Sec-Purpose" in request.headers or not form.is_valid():
         return redirect(address(form))
-    pieces = exports.begin(
+    pieces = export.begin(
         kind,
         reader=reader_for(request.user, form.wanted, offered),
         filtered=form.in_words,
@@ -117,6 +118,6 @@ def _export(request, kind):
     name = f"number-desk-events-{timezone.localtime():%Y-%m-%d-%H%M}.{kind}"
     return StreamingHttpResponse(
         pieces,
-        content_type=exports.FORMATS[kind].content_type,
+        content_type=export.FORMATS[kind].content_type,
         headers={"Content-Disposition": f'attachment; filename="{name}"', "X-Accel-Buffering": "no"},
     )

@@ -9,7 +9,7 @@ import openpyxl
 import pytest
 from playwright.sync_api import expect
 
-from purchasing.exports import COLUMNS, NAMES
+from purchasing.audit.export import COLUMNS, NAMES
 from tests.browser.steps import approve, ask_for
 
 pytestmark = pytest.mark.browser

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError
 
-from purchasing import audit, exports
-from purchasing.audit.finding import Reader
+from purchasing import audit
+from purchasing.audit import export
+from purchasing.audit.desk import everything
+from purchasing.audit.search import Reader
 from purchasing.audit_forms import FilterForm
-from purchasing.auditors import everything
 
 FILTERS = {
     "q": "words of reasons and names, or their beginnings",
@@ -34,14 +35,14 @@ class Command(BaseCommand):
     def add_arguments(self, parser):
         parser.add_argument("file", metavar="FILE", help="a new file, or - for the standard output")
         parser.add_argument(
-            "--format", choices=sorted(exports.FORMATS), help="by default what FILE ends with, else csv"
+            "--format", choices=sorted(export.FORMATS), help="by default what FILE ends with, else csv"
         )
         for name, help_text in FILTERS.items():
             parser.add_argument(f"--{name}", default="", help=help_text)
 
     def handle(self, *, file, format, **options):
         kind = format or Path(file).suffix.removeprefix(".")
-        if kind not in exports.FORMATS:
+        if kind not in export.FORMATS:
             kind = "csv"
         form = FilterForm({name: options[name] for name in FILTERS})
         form.is_valid()
@@ -51,7 +52,7 @@ class Command(BaseCommand):
             problems = [f"--{name}: {' '.join(errors)}" for name, errors in form.errors.items()]
             raise CommandError("\n".join(problems))
         with _opened(file) as target:
-            pieces = exports.begin(
+            pieces = export.begin(
                 kind,
                 reader=Reader(form.wanted, limits=offered.limits),
                 filtered=form.in_words,

@@ -5,7 +5,8 @@ import time
 
 from django.core.management.base import BaseCommand, CommandError
 
-from purchasing import audit, checks
+from purchasing import audit
+from purchasing.audit import verification
 from purchasing.models import AuditSeal
 
 WIDTH = 40  # characters of the bar
@@ -27,7 +28,7 @@ class Command(BaseCommand):
     def handle(self, *, kept, **options):
         line = self._first_line(kept) if kept else ""
         verdict = audit.verify(progress=Bar(sys.stderr) if sys.stderr.isatty() else None)
-        checks.record_verdict(verdict, actor=audit.system("command line"))
+        verification.record_verdict(verdict, actor=audit.system("command line"))
         for seq, is_same in audit.compare(line).items():
             if not is_same:
                 self.stderr.write(

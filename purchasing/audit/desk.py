@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from purchasing import permissions, words
 from purchasing.audit.chain import moment
-from purchasing.audit.finding import Reader
-from purchasing.audit.places import LAST, limits_sql
+from purchasing.audit.search import Reader
+from purchasing.audit.search_places import LAST, limits_sql
 from purchasing.models import AuditSeal, Membership, Team, User
 from purchasing.states import State
 

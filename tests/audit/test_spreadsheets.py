@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from purchasing import spreadsheets
-from purchasing.spreadsheets import harmless, xlsx
+from purchasing.audit import spreadsheets
+from purchasing.audit.spreadsheets import harmless, xlsx
 
 RUNS = ["=1+1", "+1", "-1", "@SUM(A1)", "=cmd|'/C calc'!A0", "+15551234567", "＝1+1", "＋1", "－1", "＠x"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from django.db import connection
 
-from purchasing import terms
+from purchasing.audit import search_terms
 from purchasing.audit.filing import QUARTER
 from purchasing.models import (
     AuditDigits,
@@ -142,7 +142,7 @@ class _InSegments:
             f"SELECT s.number AS number, m.{self.key} AS key FROM {SEGMENTS} s CROSS JOIN {self.table} m "
             f"WHERE {where} AND m.segment = s.number AND m.{self.match} >= %s AND m.{self.match} < %s"
         )
-        return sql, [*parameters, self.prefix, terms.after(self.prefix)]
+        return sql, [*parameters, self.prefix, search_terms.after(self.prefix)]
 
     def end(self, way, farthest):
         """The bound from which it goes on behind the farthest segment."""

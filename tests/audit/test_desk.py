@@ -11,7 +11,7 @@ from django.utils.html import escape
 
 from purchasing import audit, clock, procurement
 from purchasing import words as texts
-from purchasing.audit import filing, finding, places
+from purchasing.audit import filing, search, search_places
 from purchasing.models import AuditEvent, Purchase
 from purchasing.views import audit as desk
 from tests import factories
@@ -86,11 +86,11 @@ class TestPages:
         assert "There is nothing here." in words(client.get("/audit/?before=1"))
 
     def test_of_a_narrow_search_that_found_nothing_yet_can_go_on(self, client, team, ana, tom, monkeypatch):
-        for module in (places, filing):
+        for module in (search_places, filing):
             monkeypatch.setattr(module, "SEGMENT", 8)
         monkeypatch.setattr(filing, "LOT", 4)
         for name, value in (("NEAR", 5), ("NARROWED", 8)):
-            monkeypatch.setattr(finding, name, value)
+            monkeypatch.setattr(search, name, value)
         first = audit.record("test.done", actor=factories.actor(tom), team=team, note="flyer")
         for _ in range(40):
             audit.record("test.done", actor=factories.actor(ana), team=team, note="flyer")
@@ -121,7 +121,7 @@ class TestTheQueries:
 
     @pytest.mark.parametrize("query", FILTERS)
     def test_of_a_page_are_four_at_most_besides_session_and_user(self, client, ten, query, monkeypatch):
-        for module, name, value in ((filing, "LOT", 2), (finding, "NEAR", 3)):
+        for module, name, value in ((filing, "LOT", 2), (search, "NEAR", 3)):
             monkeypatch.setattr(module, name, value)
         audit.record("test.done", actor=factories.SYSTEM)
         client.get("/audit/")  # the first one of a session writes it

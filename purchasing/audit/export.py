@@ -16,8 +16,8 @@ from django.db import connection
 
 from purchasing import audit, clock, words
 from purchasing.audit.chain import moment
+from purchasing.audit.spreadsheets import harmless, xlsx
 from purchasing.models import AuditHead, AuditSeal, Team
-from purchasing.spreadsheets import harmless, xlsx
 
 SIZE = 1000  # events read at once
 # Title in a spreadsheet, name in JSON, SQL on an event `e`. The column 'what' is filled in here.

@@ -8,11 +8,11 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from purchasing import audit, clock, guard, terms
-from purchasing.audit import filing, finding, places
+from purchasing import audit, clock, guard
+from purchasing.audit import filing, search, search_places, search_terms
 from purchasing.audit.filing import words_of
-from purchasing.audit.finding import Filter, Reader
-from purchasing.audit.places import LAST, limits_of
+from purchasing.audit.search import Filter, Reader
+from purchasing.audit.search_places import LAST, limits_of
 from purchasing.models import AuditEvent, AuditHead, AuditSegment, AuditStretch
 from tests import factories
 
@@ -38,11 +38,11 @@ def small(monkeypatch):
 
 
 def make_small(monkeypatch):
-    for module in (places, filing):
+    for module in (search_places, filing):
         monkeypatch.setattr(module, "SEGMENT", 8)
     monkeypatch.setattr(filing, "LOT", 9)
     for name, value in (("NEAR", 10), ("NARROWED", 24)):
-        monkeypatch.setattr(finding, name, value)
+        monkeypatch.setattr(search, name, value)
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ class TestDates:
         for minutes in times:
             monkeypatch.setattr(clock, "now", lambda minutes=minutes: BEGIN + timedelta(minutes=minutes))
             audit.record("test.done", actor=factories.SYSTEM)
-        monkeypatch.setattr(places, "SEGMENT", 8)
+        monkeypatch.setattr(search_places, "SEGMENT", 8)
         for since in (-500, -120, 0, 15, 30, 45, 75, 6000, 10**6):
             for until in (-500, 0, 15, 30, 45, 75, 6000, 10**6):
                 wanted = Filter(
@@ -260,7 +260,7 @@ class TestFiling:
         )
 
     def test_of_a_lot_ends_before_what_a_search_looks_at_one_by_one(self):
-        assert filing.LOT < finding.NEAR
+        assert filing.LOT < search.NEAR
 
     def test_leaves_less_than_a_lot_to_be_looked_at_one_by_one(self, record):
         head = AuditHead.objects.get()
@@ -329,17 +329,17 @@ class TestTerms:
         ],
     )
     def test_words(self, text, found):
-        assert terms.words(text) == found
+        assert search_terms.words(text) == found
 
     def test_digits_of_a_number(self):
-        assert terms.digits("+155512") == ["+155512", "155512", "55512", "5512", "512"]
+        assert search_terms.digits("+155512") == ["+155512", "155512", "55512", "5512", "512"]
 
     @pytest.mark.parametrize("prefix", ["a", "z", "9", "+4", "東", "straß"])
     def test_what_comes_after_a_prefix(self, prefix):
-        assert prefix < f"{prefix}\U0010fffe" < terms.after(prefix)
+        assert prefix < f"{prefix}\U0010fffe" < search_terms.after(prefix)
 
     def test_no_event_has_too_many(self):
-        assert len(terms.words(" ".join(str(n) for n in range(5000)))) == terms.MOST_WORDS
+        assert len(search_terms.words(" ".join(str(n) for n in range(5000)))) == search_terms.MOST_WORDS
 
 
 class TestQueries:

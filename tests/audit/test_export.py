@@ -13,11 +13,12 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
-from purchasing import audit, exports, pasting, words
-from purchasing.audit.finding import Filter, Reader
+from purchasing import audit, pasting, words
+from purchasing.audit import export
+from purchasing.audit.search import Filter, Reader
 from purchasing.models import AuditEvent, AuditHead
 from tests import factories
-from tests.test_audit import KEY
+from tests.audit.test_events import KEY
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 NASTY = [
@@ -109,7 +110,7 @@ def bare(cell):
 
 def details(row):
     """Compare details as what they mean: databases keep JSON each in their own way."""
-    place = exports.NAMES.index("data")
+    place = export.NAMES.index("data")
     return [*row[:place], json.loads(row[place]), *row[place + 1 :]]
 
 
@@ -139,16 +140,16 @@ class TestWhatIsExported:
 
         text = got(client.get(f"/audit/export.csv?{query}")).decode("utf-8-sig")
         _, titles, *cells = csv.reader(io.StringIO(text, newline=""))
-        told = [row for row in cells if row[exports.NAMES.index("action")] != "audit.exported"]
-        assert titles == [title for title, _, _ in exports.COLUMNS]
+        told = [row for row in cells if row[export.NAMES.index("action")] != "audit.exported"]
+        assert titles == [title for title, _, _ in export.COLUMNS]
         assert [details([bare(cell) for cell in row]) for row in told] == [
             details(row) for row in as_texts(rows)
         ]
 
         book = openpyxl.load_workbook(io.BytesIO(got(client.get(f"/audit/export.xlsx?{query}"))))
         _, titles, *cells = [[cell.value or "" for cell in row] for row in book["Events"].iter_rows()]
-        told = [row for row in cells if row[exports.NAMES.index("action")] != "audit.exported"]
-        assert titles == [title for title, _, _ in exports.COLUMNS]
+        told = [row for row in cells if row[export.NAMES.index("action")] != "audit.exported"]
+        assert titles == [title for title, _, _ in export.COLUMNS]
         assert [details(row) for row in told] == [details(row) for row in as_texts(rows)]
         assert new == 1
 
@@ -164,7 +165,7 @@ class TestWhatIsExported:
         assert [json.loads(line)["seq"] for line in lines] == shown and len(shown) > 8
 
     def test_is_in_pieces_however_much_it_is(self, record, monkeypatch):
-        monkeypatch.setattr(exports, "SIZE", 5)
+        monkeypatch.setattr(export, "SIZE", 5)
         head = AuditHead.objects.get().seq
         pieces = list(begin("csv"))
         assert len(pieces) == 1 + -(-head // 5)
@@ -189,7 +190,7 @@ class TestWhatIsExported:
 
 
 def begin(kind, **fields):
-    return exports.begin(
+    return export.begin(
         kind, reader=Reader(Filter(**fields)), filtered="everything", actor=factories.SYSTEM, sees_all=True
     )
 
@@ -267,7 +268,7 @@ class TestWhoMay:
         assert [json.loads(line) for line in lines] == expected(wanted, with_ip=False)
         assert "10.1.2.3" not in "".join(lines)
 
-    @pytest.mark.parametrize("kind", exports.FORMATS)
+    @pytest.mark.parametrize("kind", export.FORMATS)
     def test_somebody_in_no_team_gets_an_empty_file(self, client, record, django_user_model, kind):
         client.force_login(django_user_model.objects.create(username="new"))
         assert b"purchase" not in got(client.get(f"/audit/export.{kind}"))
@@ -290,7 +291,7 @@ class TestSecretsAndImport:
 
 
 class TestTheCommand:
-    @pytest.mark.parametrize("kind", exports.FORMATS)
+    @pytest.mark.parametrize("kind", export.FORMATS)
     def test_writes_a_new_file_of_the_kind_that_its_name_says(self, record, tmp_path, kind, capsys):
         file = tmp_path / f"events.{kind}"
         call_command("export_audit", str(file), person="ana")
@@ -329,7 +330,7 @@ class TestTheCommand:
 def test_the_command_as_a_process_into_a_pipe(team):
     import os
 
-    from tests.test_audit import database_url
+    from tests.audit.test_events import database_url
 
     done = subprocess.run(
         [sys.executable, "manage.py", "export_audit", "-", "--format", "jsonl"],

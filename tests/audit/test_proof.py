@@ -9,15 +9,15 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
-from purchasing import audit, checks, clock, exports, guard, tasks
-from purchasing.audit import proof, seals
-from purchasing.audit.finding import Filter, Reader
+from purchasing import audit, clock, guard, tasks
+from purchasing.audit import export, proof, seals, verification
+from purchasing.audit.search import Filter, Reader
 from purchasing.management.commands.verify_audit import Bar
 from purchasing.models import AuditCheck, AuditEvent, AuditHead, AuditSeal, User
 from purchasing.worker import processes
 from tests import factories
 from tests.access import words
-from tests.test_audit import tamper
+from tests.audit.test_events import tamper
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 EVENTS, SEALS = AuditEvent._meta.db_table, AuditSeal._meta.db_table
@@ -212,9 +212,9 @@ class TestEveryWayOfChecking:
 
     def test_the_queue_says_it_as_well(self, record, done, named, said):
         ida = User.objects.create(username="ida", is_auditor=True)
-        check = checks.begin(actor=factories.actor(ida))
+        check = verification.begin(actor=factories.actor(ida))
         done()
-        checks.go_on(check.pk)
+        verification.go_on(check.pk)
         check.refresh_from_db()
         if said == "cut off":  # while it was under way: what it set out for is not there any more
             said = "event 11 is missing"
@@ -377,14 +377,14 @@ class TestTheQueue:
 
     def test_checks_in_slices_and_shows_how_far_it_is(self, ida, monkeypatch, client):
         monkeypatch.setattr(proof, "BATCH", 5)
-        monkeypatch.setattr(checks, "SLICE", -1)  # one batch at a time
+        monkeypatch.setattr(verification, "SLICE", -1)  # one batch at a time
         client.force_login(ida)
         page = client.post("/audit/proof/check/", follow=True).content.decode()
         check = AuditCheck.objects.get()
         assert "Checking: 0 of 12 events" in page and 'value="0" max="12"' in page
         seen = []
         for _ in range(3):
-            checks.go_on(check.pk)
+            verification.go_on(check.pk)
             check.refresh_from_db()
             seen.append((check.done, check.ended_at is None))
         assert seen == [(5, True), (10, True), (12, False)]
@@ -398,50 +398,50 @@ class TestTheQueue:
 
     def test_a_slice_that_is_delivered_twice_counts_once(self, ida, monkeypatch):
         monkeypatch.setattr(proof, "BATCH", 5)
-        monkeypatch.setattr(checks, "SLICE", -1)
-        check = checks.begin(actor=factories.actor(ida))
+        monkeypatch.setattr(verification, "SLICE", -1)
+        check = verification.begin(actor=factories.actor(ida))
         real = proof.Walk.step
 
         def also_elsewhere(walk):
             monkeypatch.setattr(proof.Walk, "step", real)
-            checks.go_on(check.pk)  # another worker has the same task
+            verification.go_on(check.pk)  # another worker has the same task
             return real(walk)
 
         monkeypatch.setattr(proof.Walk, "step", also_elsewhere)
-        checks.go_on(check.pk)
+        verification.go_on(check.pk)
         check.refresh_from_db()
         assert check.done == 5
 
     def test_one_check_at_a_time(self, ida):
-        first = checks.begin(actor=factories.actor(ida))
-        assert checks.begin(actor=factories.actor(ida)) == first
+        first = verification.begin(actor=factories.actor(ida))
+        assert verification.begin(actor=factories.actor(ida)) == first
         tasks.check_record.call(first.pk)
-        assert checks.begin(actor=factories.actor(ida)) != first
+        assert verification.begin(actor=factories.actor(ida)) != first
 
     def test_what_is_added_meanwhile_is_left_for_the_next_check(self, ida, monkeypatch):
-        check = checks.begin(actor=factories.actor(ida))
+        check = verification.begin(actor=factories.actor(ida))
         audit.record("test.done", actor=factories.SYSTEM)
         audit.seal(actor=factories.SYSTEM)
-        checks.go_on(check.pk)
+        verification.go_on(check.pk)
         check.refresh_from_db()
         assert (check.done, check.problem) == (12, "")
 
     def test_the_page_asks_again_only_while_something_moves(self, ida, client):
         client.force_login(ida)
         assert "hx-trigger" not in client.get("/audit/proof/").content.decode()
-        checks.begin(actor=factories.actor(ida))
+        verification.begin(actor=factories.actor(ida))
         page = client.get("/audit/proof/")
         assert "every 2s" in page.content.decode()
         seen = page.context["seen"]
         assert client.get("/audit/proof/live/", {"seen": seen}).status_code == 204
-        checks.go_on(AuditCheck.objects.get().pk)
+        verification.go_on(AuditCheck.objects.get().pk)
         assert client.get("/audit/proof/live/", {"seen": seen}).status_code == 200
 
 
 def test_an_export_holds_what_proves_it(record):
     head = AuditHead.objects.get()
     about = "".join(
-        exports.begin(
+        export.begin(
             "jsonl",
             reader=Reader(Filter()),
             filtered="everything",

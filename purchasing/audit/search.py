@@ -11,7 +11,18 @@ from datetime import datetime
 
 from django.db import connection
 
-from purchasing.audit.places import ENTRIES, EVENTS, LAST, NONE, Column, Digits, Way, Words, has_word, told
+from purchasing.audit.search_places import (
+    ENTRIES,
+    EVENTS,
+    LAST,
+    NONE,
+    Column,
+    Digits,
+    Way,
+    Words,
+    has_word,
+    told,
+)
 from purchasing.models import AuditEvent
 
 COLUMNS = ", ".join(
