@@ -9,11 +9,12 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 
-from purchasing import audit, clock, inventory, pauses, selectors
+from purchasing import audit, clock, selectors
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import clean_text
 from purchasing.models import ApiKey, Purchase
+from purchasing.provider import pauses, turns
 from purchasing.states import State
 
 PATIENCE = 5  # seconds that it waits for its turn in the key's rate; evidence is read by the same process
@@ -32,8 +33,8 @@ def apply(purchase_id):
         return
     key = _key_for(purchase)
     try:
-        problem = _bring(inventory.client_for(key, patience=PATIENCE), purchase)
-    except inventory.Busy as busy:
+        problem = _bring(turns.client_for(key, patience=PATIENCE), purchase)
+    except turns.Busy as busy:
         Purchase.objects.filter(pk=purchase.pk).update(due_at=busy.until)
         return
     except Undecryptable as error:

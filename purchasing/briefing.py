@@ -13,9 +13,10 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import Q
 
-from purchasing import approving, budgets, changes, inventory, papers, pauses, permissions, selectors
+from purchasing import approving, budgets, changes, papers, permissions, selectors
 from purchasing.approving import Costs
 from purchasing.models import Approval, Purchase, PurchaseRequest, SeenVersion, User
+from purchasing.provider import offers, pauses
 from purchasing.states import State
 
 EARLIER = 5  # requests of the same person that are shown
@@ -288,8 +289,8 @@ def _looked_up(requests):
         numbers = pending[asked.pk]
         looks = [purchase.looked_at for purchase in numbers if purchase.looked_at]
         prices = [(p.pk, p.upfront_cost, p.monthly_cost, p.cost_confirmed_at is None) for p in numbers]
-        offers = [(p.pk, p.offered and (p.offered.upfront_cost, p.offered.monthly_cost)) for p in numbers]
-        mark = f"{asked.version}.{len(numbers)}.{_digest(prices)}.{_digest(offers)}"
+        offered = [(p.pk, p.offered and (p.offered.upfront_cost, p.offered.monthly_cost)) for p in numbers]
+        mark = f"{asked.version}.{len(numbers)}.{_digest(prices)}.{_digest(offered)}"
         found[asked.pk] = Check(asked_at=min(looks, default=None), mark=mark)
     return pending, found
 
@@ -305,8 +306,8 @@ def _look_up(team, purchases):
     """
     papers.tell(team, purchases)
     key = pauses.current_key(team)
-    places = {place for purchase in purchases for place in inventory.places_of(purchase)}
-    sightings = inventory.Sightings(key, places)
+    places = {place for purchase in purchases for place in offers.places_of(purchase)}
+    sightings = offers.Sightings(key, places)
     for purchase in purchases:
         purchase.offered, purchase.looked_at = sightings.of(purchase)
         purchase.price_differs = purchase.offered is not None and (

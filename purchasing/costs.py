@@ -5,10 +5,11 @@ One search a task: the process that looks costs up also reads evidence, which mu
 
 from datetime import timedelta
 
-from purchasing import audit, clock, inventory, jobs, pauses, versions
+from purchasing import audit, clock, jobs, versions
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import Desk, Purchase, PurchaseRequest
+from purchasing.provider import offers, pauses, turns
 from purchasing.states import State
 
 
@@ -25,19 +26,19 @@ def confirm(request_id):
     if key is None or not pending:
         return
     # What a list showed before the request was sent confirms nothing.
-    since = max(request.created_at, clock.now() - timedelta(seconds=inventory.FRESH))
-    places = list(dict.fromkeys(place for purchase in pending for place in inventory.places_of(purchase)))
-    sightings = inventory.Sightings(key, places, since=since)
+    since = max(request.created_at, clock.now() - timedelta(seconds=offers.FRESH))
+    places = list(dict.fromkeys(place for purchase in pending for place in offers.places_of(purchase)))
+    sightings = offers.Sightings(key, places, since=since)
     missing = [place for place in places if place not in sightings.seen and place not in sightings.failed]
     if missing:
         try:
             search(key, missing[0])
-        except inventory.Busy as busy:
+        except turns.Busy as busy:
             jobs.enqueue_at(busy.until, "confirm_costs", request_id)
             return
         except Undecryptable:
             return
-        sightings = inventory.Sightings(key, places, since=since)
+        sightings = offers.Sightings(key, places, since=since)
     _take_in(request, pending, sightings)
     if missing[1:] and usable_key(request.team):
         jobs.enqueue("confirm_costs", request_id)
@@ -47,7 +48,7 @@ def search(key, place):
     """Ask for one list of offers, a pair of country and type; that it failed is kept with it. Raises `Busy`."""
     country_code, number_type = place
     try:
-        inventory.offers(key, country_code=country_code, number_type=number_type, max_age=0, behind=True)
+        offers.available(key, country_code=country_code, number_type=number_type, max_age=0, behind=True)
     except errors.ProviderError as error:
         if isinstance(error, errors.RateLimited | errors.KeyRefused):
             pauses.after_failed_read(key, error)
@@ -72,11 +73,11 @@ def look_again(purchase_id):
     if key is None:
         return
     try:
-        inventory.find_offer(key, purchase)
+        offers.find_offer(key, purchase)
     except errors.ProviderError as error:
         if isinstance(error, errors.RateLimited | errors.KeyRefused):
             pauses.after_failed_read(key, error)
-    except (inventory.Busy, Undecryptable):
+    except (turns.Busy, Undecryptable):
         pass
 
 
@@ -92,7 +93,7 @@ def usable_key(team):
 
 def ask_again(request):
     """Let the worker look up the pending numbers, unless all were seen within the last minute or it is on its way."""
-    recent = clock.now() - timedelta(seconds=inventory.FRESH)
+    recent = clock.now() - timedelta(seconds=offers.FRESH)
     if request.purchases.filter(state=State.PENDING).exclude(cost_confirmed_at__gt=recent).exists():
         _once("confirm_costs", request.pk)
 
@@ -100,8 +101,8 @@ def ask_again(request):
 def ask_again_for_held(purchase):
     """The same for one held purchase."""
     key = pauses.current_key(purchase.request.team)
-    seen_at = inventory.last_offer(key, purchase)[1] if key else None
-    if key and (seen_at is None or seen_at < clock.now() - timedelta(seconds=inventory.FRESH)):
+    seen_at = offers.last_offer(key, purchase)[1] if key else None
+    if key and (seen_at is None or seen_at < clock.now() - timedelta(seconds=offers.FRESH)):
         _once("look_again", purchase.pk)
 
 

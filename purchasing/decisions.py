@@ -5,11 +5,12 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 
-from purchasing import approving, audit, clock, evidence, inventory, pauses, permissions, settlement, workflow
+from purchasing import approving, audit, clock, evidence, permissions, settlement, workflow
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import ApiKey, OwnedRead, Purchase, VirtualNumber
 from purchasing.problems import AlreadyMoved, NotYours, Problem
+from purchasing.provider import offers, owned_list, pauses, turns
 from purchasing.states import Outcome, State
 
 WHO_DECIDES = "A team admin or an approver, other than the person who asked, has to decide this."
@@ -38,8 +39,8 @@ def it_was_bought(purchase, *, provider_id, reason, actor):
 def _read_for(purchase, attempt, provider_id):
     """What the owned list of the attempt's key says to this id, in words; raises when it refutes it."""
     try:
-        read = inventory.read_owned(attempt.key)
-    except (errors.ProviderError, inventory.Busy, Undecryptable) as problem:
+        read = owned_list.read(attempt.key)
+    except (errors.ProviderError, turns.Busy, Undecryptable) as problem:
         return f"the list of owned numbers could not be read: {problem}"
     if not read.whole:
         return "the list of owned numbers was not whole"
@@ -109,7 +110,7 @@ def _again(purchase, reason, actor, seen, unconfirmed_cost_ok, *, in_doubt):
 def offer_now(purchase):
     """What another approval would be given to: the provider's last offer and when it was seen, None where unknown."""
     key = pauses.current_key(purchase.request.team)
-    offer, seen_at = inventory.last_offer(key, purchase) if key else (None, None)
+    offer, seen_at = offers.last_offer(key, purchase) if key else (None, None)
     known = offer and offer.upfront_cost is not None and offer.monthly_cost is not None
     return (offer, seen_at) if known else (None, seen_at)
 
@@ -186,10 +187,10 @@ def release(purchase, *, reason, actor):
         raise Problem("It was bought a moment ago; IdentityCall's list may not show it yet. Try again later.")
     key = _key_that_sees(purchase)
     try:
-        read = inventory.read_owned(key)
-    except (errors.ProviderError, inventory.Busy, Undecryptable) as problem:
+        read = owned_list.read(key)
+    except (errors.ProviderError, turns.Busy, Undecryptable) as problem:
         raise Problem(f"IdentityCall's list of owned numbers could not be read: {problem}") from None
-    if inventory.listed(key, purchase.phone_number):
+    if owned_list.listed(key, purchase.phone_number):
         raise Problem(
             "IdentityCall's list of owned numbers still shows it. Give the number back in IdentityCall first."
         )

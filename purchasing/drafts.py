@@ -11,10 +11,11 @@ from decimal import Decimal
 
 from django.db import IntegrityError, transaction
 
-from purchasing import clock, inventory, naming, pasting, pauses, problems, words
+from purchasing import clock, naming, pasting, problems, words
 from purchasing.asking import submission
 from purchasing.identitycall.resources import Offer, parse_cost
 from purchasing.models import Draft, Purchase
+from purchasing.provider import offers, pauses
 from purchasing.states import FINAL, NumberType, State
 
 MOST_TYPED = 5_000  # characters kept of one field: more than can be sent, so that nothing typed is lost
@@ -252,8 +253,8 @@ def looked_up(draft, lines, team):
     key = pauses.current_key(team) if team else None
     if key is None:
         return lines
-    places = {place for line in lines for place in inventory.places_of(line)}
-    sightings = inventory.Sightings(key, places)
+    places = {place for line in lines for place in offers.places_of(line)}
+    sightings = offers.Sightings(key, places)
     return [_looked_up(line, *sightings.of(line)) for line in lines]
 
 

@@ -11,19 +11,11 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Min
 
-from purchasing import (
-    audit,
-    clock,
-    inventory,
-    jobs,
-    pauses,
-    selectors,
-    settlement,
-    workflow,
-)
+from purchasing import audit, clock, jobs, selectors, settlement, workflow
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import ApiKey, Attempt, OwnedRead, Purchase
+from purchasing.provider import owned_list, pauses, turns
 from purchasing.states import WATCHED, Cause, Outcome, State
 
 SLOW = 15 * 60  # seconds between reads once a purchase is held or given up
@@ -43,11 +35,11 @@ def check(key_id):
         return
     read = None
     try:
-        read = inventory.read_owned(key)
+        read = owned_list.read(key)
         pauses.provider_answered()
         if read.whole:
             pauses.trust_key(key.pk, read_began_after=read.began_after)
-    except inventory.Busy as busy:
+    except turns.Busy as busy:
         pauses.plan(planned, busy.until)
         return
     except Undecryptable:
@@ -81,7 +73,7 @@ def conclude(purchase_id, request_id, key, read):
     if purchase.state not in WATCHED and purchase.state != State.APPROVED:
         return
     attempt = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED, key=key).order_by("pk").first()
-    owned = inventory.listed(key, purchase.phone_number) if read and read.whole else None
+    owned = owned_list.listed(key, purchase.phone_number) if read and read.whole else None
     if owned and owned.first_seen_seq >= attempt.claimed_seq:
         settlement.record_purchased(
             purchase, attempt, owned.provider_id, "The list of owned numbers shows it.", actor=audit.WORKER
@@ -143,7 +135,7 @@ def clean_reads(attempt):
 
     None counts while the list shows the number under an id from before the attempt: that proves no absence.
     """
-    if inventory.listed(attempt.key, attempt.purchase.phone_number):
+    if owned_list.listed(attempt.key, attempt.purchase.phone_number):
         return OwnedRead.objects.none()
     return OwnedRead.objects.filter(key=attempt.key_id, whole=True, began_after__gte=attempt.ended_seq or 0)
 
@@ -168,7 +160,7 @@ def findings(purchase):
     attempt = doubts.first()
     if attempt is None:
         return None
-    listed = inventory.listed(attempt.key, purchase.phone_number)
+    listed = owned_list.listed(attempt.key, purchase.phone_number)
     reads = OwnedRead.objects.filter(key=attempt.key_id, began_after__gte=attempt.ended_seq or 0)
     clean = clean_reads(attempt)
     after_window = purchase.window_ends_at and clean.filter(began_at__gt=purchase.window_ends_at).exists()

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from purchasing import clock, costs, inventory, jobs, pasting, pauses, verdicts
+from purchasing import clock, costs, jobs, pasting, verdicts
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import Offer
 from purchasing.models import Desk, Paste
+from purchasing.provider import offers, pauses, turns
 
 LONGEST = 8  # seconds that a search may take while somebody waits for the page
 PATIENCE = 2  # seconds that a page waits for its turn in the key's rate
@@ -42,27 +43,27 @@ def look(team, *, country_code, number_type, again=False):
     if key is None:
         return Shelf([], None, NO_KEY.format(team=team))
     place = {"country_code": country_code, "number_type": number_type}
-    kept, now = inventory.shelf(key, **place), clock.now()
-    if kept and inventory.is_fresh(kept, now, AT_ONCE if again else inventory.FRESH):
+    kept, now = offers.shelf(key, **place), clock.now()
+    if kept and offers.is_fresh(kept, now, AT_ONCE if again else offers.FRESH):
         return _shelf(kept)
     problem = _obstacle(key, now) or ("" if again else _failed_just_now(kept, now))
     if not problem:
         try:
-            inventory.offers(key, **place, max_age=0, patience=PATIENCE, longest=LONGEST)
+            offers.available(key, **place, max_age=0, patience=PATIENCE, longest=LONGEST)
         except errors.ProviderError as error:
             problem = str(error)
             if isinstance(error, errors.RateLimited | errors.KeyRefused):
                 problem = pauses.after_failed_read(key, error).words
-        except (inventory.Busy, Undecryptable) as reason:
+        except (turns.Busy, Undecryptable) as reason:
             problem = str(reason)
-        kept = inventory.shelf(key, **place)
+        kept = offers.shelf(key, **place)
     return _shelf(kept, problem)
 
 
 def kept(team, *, country_code, number_type):
     """What is kept of a shelf, without asking."""
     key = pauses.current_key(team)
-    return _shelf(inventory.shelf(key, country_code=country_code, number_type=number_type) if key else None)
+    return _shelf(offers.shelf(key, country_code=country_code, number_type=number_type) if key else None)
 
 
 def _obstacle(key, now):
@@ -89,7 +90,7 @@ def _failed_just_now(kept, now):
 def _shelf(kept, problem=""):
     if kept is None or kept.began_at is None:
         return Shelf([], None, problem)
-    return Shelf(list(inventory.offers_of(kept).values()), kept.began_at, problem)
+    return Shelf(list(offers.offers_of(kept).values()), kept.began_at, problem)
 
 
 # --- Filters and order --------------------------------------------------------------------------------------------
@@ -116,13 +117,13 @@ class Filters:
         return any((self.digits, self.region, self.feature, self.highest is not None))
 
 
-def chosen(offers, filters):
+def chosen(listed, filters):
     """The offers that pass the filters, in the wanted order."""
     matches = digits_pattern(filters.digits)
     region = filters.region.casefold()
     found = [
         offer
-        for offer in offers
+        for offer in listed
         if (matches is None or matches(offer.phone_number))
         and (not region or any(region in name.casefold() for name in offer.regions))
         and (not filters.feature or filters.feature in offer.features)
@@ -171,14 +172,14 @@ _ORDER = {
 }
 
 
-def regions_of(offers):
+def regions_of(listed):
     """Every region that the offers name, by name."""
-    return sorted({region for offer in offers for region in offer.regions}, key=str.casefold)
+    return sorted({region for offer in listed for region in offer.regions}, key=str.casefold)
 
 
-def features_of(offers):
+def features_of(listed):
     """Every feature that the offers name, by name."""
-    return sorted({feature for offer in offers for feature in offer.features}, key=str.casefold)
+    return sorted({feature for offer in listed for feature in offer.features}, key=str.casefold)
 
 
 # --- What was pasted ----------------------------------------------------------------------------------------------
@@ -191,7 +192,7 @@ def look_up(paste_id):
         return
     read = pasting.load(paste.records)
     key = costs.usable_key(paste.team) if paste.team else None
-    since = clock.now() - timedelta(seconds=inventory.FRESH)
+    since = clock.now() - timedelta(seconds=offers.FRESH)
     sightings = verdicts.sightings_of(paste.team, read, since=since) if key else None
     missing = [
         place
@@ -201,7 +202,7 @@ def look_up(paste_id):
     if missing:
         try:
             costs.search(key, missing[0])
-        except inventory.Busy as busy:
+        except turns.Busy as busy:
             if jobs.enqueue_at(busy.until, "look_up", str(paste_id)):
                 return
             missing = []

@@ -15,13 +15,14 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from purchasing import audit, clock, inventory, pauses, people, permissions, problems
+from purchasing import audit, clock, people, permissions, problems
 from purchasing.audit.search import Filter, newest_first
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.client import Client
 from purchasing.models import ApiKey, Attempt, Purchase
 from purchasing.problems import AlreadyMoved, NotYours, Problem
+from purchasing.provider import pauses, turns
 from purchasing.states import OPEN, Outcome, State
 from purchasing.workflow import locked_team
 
@@ -102,7 +103,7 @@ def _findings(client):
 def _if_told(ask):
     try:
         return ask()
-    except (errors.ProviderError, inventory.Busy):
+    except (errors.ProviderError, turns.Busy):
         return None
 
 
@@ -119,9 +120,9 @@ def test_stored(team, *, actor):
     began_at = clock.now()
     try:
         secret = ApiKey.objects.values_list("secret", flat=True).get(pk=key.pk)
-        turn = lambda: inventory.take_turn(key, patience=PATIENCE)  # noqa: E731
+        turn = lambda: turns.take_turn(key, patience=PATIENCE)  # noqa: E731
         findings = _findings(_client(secret, before_read=turn))
-    except (inventory.Busy, Undecryptable) as problem:
+    except (turns.Busy, Undecryptable) as problem:
         raise Problem(str(problem)) from None
     except errors.ProviderError as error:
         return False, _note_failure(team, key, error, actor)

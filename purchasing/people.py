@@ -12,10 +12,11 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
-from purchasing import audit, clock, invitations, pauses, permissions
+from purchasing import audit, clock, invitations, permissions
 from purchasing.encryption import Secret
 from purchasing.models import ApiKey, Membership, Purchase, Team, User
 from purchasing.problems import AlreadyMoved, NotYours, Problem, WrongField
+from purchasing.provider import pauses
 from purchasing.redaction import holds_secret
 from purchasing.states import Role, State
 from purchasing.workflow import locked_team

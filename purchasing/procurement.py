@@ -18,9 +18,7 @@ from django.db import transaction
 from purchasing import (
     audit,
     clock,
-    inventory,
     jobs,
-    pauses,
     permissions,
     price_guard,
     problems,
@@ -35,6 +33,7 @@ from purchasing.identitycall.client import Fence
 from purchasing.identitycall.resources import Offer
 from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase, User
 from purchasing.price_guard import Hold
+from purchasing.provider import offers, owned_list, pauses, turns
 from purchasing.states import Cause, Outcome, State
 
 LOOK_AGE = 60  # seconds that a look may be old at the claim
@@ -68,13 +67,13 @@ def buy(purchase_id, *, worker=audit.WORKER):
         look = _look(purchase, key)
         if look is None:
             return
-        inventory.take_turn(key, patience=inventory.PATIENCE)
-        client = inventory.client_for(key)
+        turns.take_turn(key, patience=turns.PATIENCE)
+        client = turns.client_for(key)
         if jobs.is_draining():
             raise NotNow("The worker is being restarted.", clock.now())
         fence = Fence(settings.IDENTITYCALL_CONNECT_TIMEOUT + GRACE)
         attempt = claim(purchase, key=key, look=look, worker=worker)
-    except (NotNow, inventory.Busy) as reason:
+    except (NotNow, turns.Busy) as reason:
         pauses.put_off(purchase_id, str(reason), reason.until)
     except Undecryptable as error:
         pauses.put_off(purchase_id, str(error), _in(pauses.LOOK_AGAIN))
@@ -119,8 +118,8 @@ def _look(purchase, key):
     last = purchase.attempts.order_by("-pk").first()
     since = last.ended_seq if last and last.ended_seq else 0
     try:
-        read = inventory.owned_read(key, not_before_seq=since, max_age=max_age)
-    except inventory.NotWhole as problem:
+        read = owned_list.fresh_read(key, not_before_seq=since, max_age=max_age)
+    except owned_list.NotWhole as problem:
         raise NotNow(f"Before buying, the list of owned numbers is read again. {problem}", _in(5)) from None
     except errors.ProviderError as error:
         raise _put_behind(pauses.after_failed_read(key, error)) from None
@@ -131,7 +130,7 @@ def _look(purchase, key):
     for old in replaced.filter(refused_at=None, secret__isnull=False):
         _read_for_doubt(old, since, max_age)
     for one in (*replaced, key):
-        owned = inventory.listed(one, purchase.phone_number)
+        owned = owned_list.listed(one, purchase.phone_number)
         if owned:
             _already_owned(purchase, owned, one)
             return None
@@ -147,8 +146,8 @@ def _keys_in_doubt(purchase, *, but):
 def _read_for_doubt(key, since, max_age):
     """A whole owned list of this key, from after the last attempt, before another call is made with a new one."""
     try:
-        inventory.owned_read(key, not_before_seq=since, max_age=max_age)
-    except inventory.NotWhole as problem:
+        owned_list.fresh_read(key, not_before_seq=since, max_age=max_age)
+    except owned_list.NotWhole as problem:
         raise NotNow(
             f"Before buying, the list of the replaced key is read again. {problem}", _in(5)
         ) from None
@@ -159,7 +158,7 @@ def _read_for_doubt(key, since, max_age):
 def _offer(purchase, key, max_age):
     """The offer for this purchase's number, and when it was seen."""
     try:
-        return inventory.find_offer(key, purchase, max_age=max_age)
+        return offers.find_offer(key, purchase, max_age=max_age)
     except errors.Unreadable as error:
         if pauses.is_of_the_provider(error):
             raise _put_behind(pauses.after_failed_read(key, error)) from None
@@ -263,7 +262,7 @@ def claim(purchase, *, key, look, worker):
     if not (oldest <= look.read.began_at <= now and oldest <= look.seen_at <= now):
         raise NotNow("Looking at IdentityCall once more before buying.", now)
     keys = (key, *_keys_in_doubt(purchase, but=key))
-    if any(inventory.listed(one, purchase.phone_number) for one in keys):  # read by somebody since the look
+    if any(owned_list.listed(one, purchase.phone_number) for one in keys):  # read by somebody since the look
         raise NotNow("The list of owned numbers shows it now. Looking once more.", now)
     approvals = _counting_approvals(purchase, request)
     if min(approval.created_at for approval in approvals) < too_old(now):

@@ -2,9 +2,10 @@
 
 from django.db import transaction
 
-from purchasing import audit, clock, pauses, permissions
+from purchasing import audit, clock, permissions
 from purchasing.models import Desk, Purchase, Team
 from purchasing.problems import NotYours, Problem
+from purchasing.provider import pauses
 from purchasing.states import State
 
 

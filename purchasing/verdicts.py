@@ -7,8 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from purchasing import inventory, papers, pasting, pauses, permissions, selectors, words
+from purchasing import papers, pasting, permissions, selectors, words
 from purchasing.models import VirtualNumber
+from purchasing.provider import offers, pauses
 
 MOST_LISTS = 20  # lists of IdentityCall that are looked at for one paste, those with the most numbers first
 
@@ -125,11 +126,11 @@ def _offered(candidate, sightings):
 def lists_for(read):
     """The lists of IdentityCall in which the numbers of a text may stand, those of the most numbers first."""
     known = [candidate for candidate in read.candidates if candidate.country_code]
-    counts = Counter(place for candidate in known for place in inventory.places_of(candidate))
+    counts = Counter(place for candidate in known for place in offers.places_of(candidate))
     return [place for place, _ in counts.most_common(MOST_LISTS)]
 
 
 def sightings_of(team, read, *, since=None):
     """What the kept lists of the team's key show of a text, or None without a key; older than `since` do not count."""
     key = pauses.current_key(team) if team else None
-    return inventory.Sightings(key, lists_for(read), since=since) if key else None
+    return offers.Sightings(key, lists_for(read), since=since) if key else None

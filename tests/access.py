@@ -20,7 +20,6 @@ from purchasing import (
     decisions,
     drafts,
     evidence,
-    inventory,
     invitations,
     pasting,
     procurement,
@@ -40,9 +39,10 @@ from purchasing.models import (
     Team,
     User,
 )
+from purchasing.provider import offers, owned_list
 from purchasing.worker import sweep
 from tests import factories
-from tests.provider import offer, owned
+from tests.healthy_provider import offer, owned
 
 # The columns:
 #   nobody     has not logged in                      approver   approves for the team
@@ -343,8 +343,8 @@ class Scene:
     @cached_property
     def basket(self) -> Draft:
         """A basket with one number of IdentityCall's list in it."""
-        offers, seen_at = inventory.offers(self.team.keys.get(), country_code="US", number_type="local")
-        first = offers["+12125550103"]
+        listed, seen_at = offers.available(self.team.keys.get(), country_code="US", number_type="local")
+        first = listed["+12125550103"]
         return drafts.pick(self.asker, self.team, shown=[(first, seen_at)], ticked={first.phone_number})
 
     @cached_property
@@ -435,7 +435,7 @@ class Scene:
         if name == "purchase-release":
             assert self.bought
             self.provider.owned_numbers.clear()
-            inventory.read_owned(self.team.keys.get())  # the next read agrees that it is gone
+            owned_list.read(self.team.keys.get())  # the next read agrees that it is gone
             Purchase.objects.update(purchased_at=clock.now() - timedelta(days=1))
         if name.startswith("held-") or name == "purchase-again":
             shown = {f"upfront-{self.doubtful.pk}": "1.00", f"monthly-{self.doubtful.pk}": "2.00"}

@@ -12,7 +12,7 @@ from django.db.backends.base.operations import BaseDatabaseOperations
 from purchasing import guard
 from purchasing.redaction import RedactingFilter
 from tests import factories
-from tests.provider import Provider
+from tests.healthy_provider import Provider
 
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # quick, for tests alone
 settings.WHITENOISE_AUTOREFRESH = True  # else each new client looks all static files up first

@@ -5,7 +5,7 @@ import threading
 from contextlib import contextmanager
 
 from tests import wire
-from tests.provider import offer, owned
+from tests.healthy_provider import offer, owned
 
 
 class Seller:

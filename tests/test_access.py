@@ -10,7 +10,7 @@ from django.urls import URLResolver, get_resolver, reverse
 from purchasing.models import AuditEvent, Membership, PurchaseRequest, User
 from tests import factories
 from tests.access import ADDRESSES, METHODS, ROLES, ROWS, Scene, snapshot
-from tests.provider import Provider
+from tests.healthy_provider import Provider
 
 pytestmark = pytest.mark.django_db
 LOGIN = "/accounts/login/?next="

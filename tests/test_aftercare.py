@@ -12,7 +12,7 @@ from purchasing.models import ApiKey, AuditEvent, Purchase
 from purchasing.states import State
 from purchasing.worker import sweep
 from tests import factories
-from tests.provider import ONE, owned
+from tests.healthy_provider import ONE, owned
 from tests.test_procurement import buy
 
 pytestmark = pytest.mark.django_db

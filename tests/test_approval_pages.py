@@ -10,7 +10,7 @@ from purchasing.models import Approval, OfferLook, Purchase
 from purchasing.states import State
 from tests import factories
 from tests.access import words
-from tests.provider import offer
+from tests.healthy_provider import offer
 
 pytestmark = pytest.mark.django_db
 NUMBERS = ["+12125550101", "+12125550102", "+12125550103"]

@@ -23,7 +23,7 @@ from purchasing.models import Approval, Purchase, PurchaseRequest, StandIn, Team
 from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import Cause, State
 from tests import factories
-from tests.provider import offer
+from tests.healthy_provider import offer
 
 pytestmark = pytest.mark.django_db
 NUMBERS = [f"+121255501{n:02d}" for n in range(1, 9)]

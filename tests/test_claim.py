@@ -7,24 +7,14 @@ from datetime import timedelta
 import pytest
 import requests
 
-from purchasing import (
-    audit,
-    clock,
-    decisions,
-    inventory,
-    jobs,
-    pauses,
-    people,
-    problems,
-    procurement,
-    workflow,
-)
+from purchasing import audit, clock, decisions, jobs, people, problems, procurement, workflow
 from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase
+from purchasing.provider import owned_list, pauses, turns
 from purchasing.states import Cause, State
 from purchasing.worker import processes
 from tests import factories
 from tests.factories import actor
-from tests.provider import AVAILABLE, OWNED, owned
+from tests.healthy_provider import AVAILABLE, OWNED, owned
 from tests.test_procurement import buy, claim, look_now, never_sent, open_try_again, seen_now
 
 pytestmark = pytest.mark.django_db
@@ -190,7 +180,7 @@ class TestANumberThatTheListShows:
         """Another worker has read the list meanwhile."""
         look = look_now(approved)
         provider.owned_numbers.append(owned(NUMBER))
-        inventory.read_owned(ApiKey.objects.get())
+        owned_list.read(ApiKey.objects.get())
         with pytest.raises(procurement.NotNow, match="shows it now"):
             claim(stored(approved), look)
         nothing_was_claimed(approved, provider)
@@ -246,7 +236,7 @@ class TestANumberThatTheListShows:
         provider.owned_numbers = []
         look = look_now(again)
         provider.owned_numbers = later
-        inventory.read_owned(first)
+        owned_list.read(first)
         with pytest.raises(procurement.NotNow, match="shows it now"):
             claim(stored(again), look)
         assert len(provider.purchases) == 1
@@ -273,7 +263,7 @@ class TestANumberThatTheListShows:
 
     def test_nor_while_its_list_is_not_whole(self, again, provider, team):
         provider.owned_numbers = [owned("+12125550150", 60)]
-        inventory.read_owned(ApiKey.objects.get())
+        owned_list.read(ApiKey.objects.get())
         OwnedRead.objects.update(began_at=clock.now() - timedelta(minutes=5))
         people.set_key(team, NEW, actor=factories.SYSTEM)
         provider.owned_with[NEW], provider.owned_numbers = [], []
@@ -333,7 +323,7 @@ class TestOnceTheWorkerIsToldToEnd:
         look_now(approved)  # so that the turn before the claim is the only one
         ApiKey.objects.update(rate_per_minute=6, next_call_at=clock.now() + timedelta(seconds=15))
         waited = []
-        monkeypatch.setattr(inventory.time, "sleep", lambda seconds: (waited.append(seconds), told()))
+        monkeypatch.setattr(turns.time, "sleep", lambda seconds: (waited.append(seconds), told()))
         buy(approved)
         assert len(waited) == 1
         self.waits_for_the_next_one(approved, provider)

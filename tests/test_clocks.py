@@ -15,16 +15,17 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, clock, decisions, inventory, pauses, procurement
+from purchasing import audit, clock, decisions, procurement
 from purchasing.identitycall.errors import RateLimited
 from purchasing.models import ApiKey, Desk, Purchase
+from purchasing.provider import pauses, turns
 from purchasing.states import Cause, State
 from purchasing.worker import sweep
 from sandbox import keys, server
 from tests import factories
 from tests.audit.test_events import database_url
 from tests.factories import actor
-from tests.provider import ONE, PURCHASE, offer, owned
+from tests.healthy_provider import ONE, PURCHASE, offer, owned
 from tests.test_procurement import claim, look_now, never_sent, open_try_again, seen_now
 from tests.test_work import PATIENCE, running
 from tests.wire import wait_until
@@ -43,7 +44,7 @@ class World:
         self.wrong = timedelta()
         real = clock.now
         monkeypatch.setattr(clock, "now", lambda: real() + self.wrong)
-        monkeypatch.setattr(inventory.time, "sleep", self._time_passes)
+        monkeypatch.setattr(turns.time, "sleep", self._time_passes)
         provider.http.add_callback("POST", PURCHASE, self._sell)
         provider.http.add_callback("GET", ONE, self._detail)
         provider.http.add_callback("PATCH", ONE, self._change)

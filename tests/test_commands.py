@@ -14,7 +14,7 @@ from purchasing import clock, people
 from purchasing.models import ApiKey, AuditEvent, Membership, Purchase, Team, User
 from purchasing.states import State
 from tests import factories
-from tests.provider import ONE, owned
+from tests.healthy_provider import ONE, owned
 from tests.test_procurement import buy
 
 pytestmark = pytest.mark.django_db

@@ -7,10 +7,11 @@ import pytest
 import requests
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import clock, costs, inventory, procurement
+from purchasing import clock, costs, procurement
 from purchasing.models import ApiKey, Desk, OfferLook, Purchase
+from purchasing.provider import offers
 from tests import factories
-from tests.provider import offer
+from tests.healthy_provider import offer
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12125550101"
@@ -35,7 +36,7 @@ def test_another_cost_replaces_it_and_voids_the_older_page(pending, provider):
 
 
 def test_what_the_list_showed_before_the_request_was_sent_confirms_nothing(team, sam, provider):
-    inventory.offers(ApiKey.objects.get(), country_code="US", number_type="local")
+    offers.available(ApiKey.objects.get(), country_code="US", number_type="local")
     provider.offers = [offer(NUMBER, "1.00", "9.00")]  # the price has risen since
     request = factories.request(team, sam, [NUMBER])
     assert confirm(request).monthly_cost == Decimal("9.00")
@@ -130,7 +131,7 @@ class TestLookingAgain:
         provider.offers = [offer(NUMBER, "1.75", "3.00")]
         OfferLook.objects.update(began_at=clock.now() - timedelta(minutes=2))
         costs.look_again(approved.pk)
-        shown, _ = inventory.last_offer(ApiKey.objects.get(), approved)
+        shown, _ = offers.last_offer(ApiKey.objects.get(), approved)
         assert shown.upfront_cost == Decimal("1.75")
 
     def test_not_for_what_is_not_held(self, pending, provider):

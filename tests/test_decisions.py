@@ -7,7 +7,7 @@ import pytest
 import requests
 from django.utils import timezone
 
-from purchasing import clock, decisions, evidence, inventory, people, problems, procurement, stops, workflow
+from purchasing import clock, decisions, evidence, people, problems, procurement, stops, workflow
 from purchasing.models import (
     ApiKey,
     Approval,
@@ -19,11 +19,12 @@ from purchasing.models import (
     User,
     VirtualNumber,
 )
+from purchasing.provider import offers, owned_list
 from purchasing.states import Cause, Outcome, State
 from purchasing.worker import sweep
 from tests import factories
 from tests.factories import actor
-from tests.provider import offer, owned
+from tests.healthy_provider import offer, owned
 from tests.test_procurement import buy, check, open_try_again
 
 pytestmark = pytest.mark.django_db
@@ -269,7 +270,7 @@ class TestTryAgain:
     def test_a_dearer_offer_is_approved_with_the_price_that_was_shown(self, doubtful, ana, provider):
         provider.offers = [offer(NUMBER, "1.00", "3.00")]
         OfferLook.objects.all().delete()
-        inventory.find_offer(ApiKey.objects.get(), doubtful)
+        offers.find_offer(ApiKey.objects.get(), doubtful)
         with pytest.raises(problems.AlreadyMoved, match="price has changed"):
             try_again(doubtful, ana, seen=(Decimal("1.00"), Decimal("2.00")))
         try_again(doubtful, ana, seen=(Decimal("1.00"), Decimal("3.00")))
@@ -353,7 +354,7 @@ class TestTryAgain:
         people.set_key(team, NEW, actor=factories.SYSTEM)
         try_again(doubtful, ana)
         provider.owned_numbers, provider.owned_with[NEW] = [owned(NUMBER, 77)], []
-        inventory.read_owned(first)  # for another number, say
+        owned_list.read(first)  # for another number, say
         ApiKey.objects.filter(pk=first.pk).update(**gone)
         assert buy(doubtful).provider_id == 77
         assert len(provider.purchases) == 1
@@ -369,7 +370,7 @@ class TestTryAgain:
     def test_it_is_kept_at_the_cost_of_the_call_that_bought_it(self, doubtful, ana, provider):
         provider.offers = [offer(NUMBER, "0.50", "0.75")]
         OfferLook.objects.all().delete()
-        inventory.find_offer(ApiKey.objects.get(), doubtful)
+        offers.find_offer(ApiKey.objects.get(), doubtful)
         try_again(doubtful, ana)
         assert Purchase.objects.get().monthly_cost == Decimal("0.75")
         provider.owned_numbers = [owned(NUMBER, 77)]

@@ -23,7 +23,7 @@ from purchasing.worker import sweep
 from sandbox import keys, server
 from tests import factories
 from tests.audit.test_events import database_url
-from tests.provider import PURCHASE, owned
+from tests.healthy_provider import PURCHASE, owned
 from tests.test_procurement import look_now, overdue
 from tests.test_work import PATIENCE, all_are, posted
 from tests.wire import wait_until

@@ -13,24 +13,14 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from purchasing import (
-    agreements,
-    audit,
-    clock,
-    evidence,
-    pauses,
-    people,
-    price_guard,
-    problems,
-    procurement,
-    stops,
-)
+from purchasing import agreements, audit, clock, evidence, people, price_guard, problems, procurement, stops
 from purchasing.models import Attempt, AuditEvent, OfferLook, Purchase
+from purchasing.provider import pauses
 from purchasing.states import Cause, State
 from tests import factories
 from tests.access import words
 from tests.factories import actor
-from tests.provider import OWNED, offer, owned
+from tests.healthy_provider import OWNED, offer, owned
 from tests.test_races import race
 
 pytestmark = pytest.mark.django_db(transaction=True)

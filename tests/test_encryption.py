@@ -9,9 +9,10 @@ from django.core import serializers
 from django.core.exceptions import FieldError
 from django.db import connection
 
-from purchasing import aftercare, inventory, people, selectors
+from purchasing import aftercare, people, selectors
 from purchasing.encryption import EncryptedField, Secret, Undecryptable
 from purchasing.models import ApiKey, Attempt, Purchase
+from purchasing.provider import turns
 from purchasing.states import State
 from tests import factories
 from tests.factories import KEY
@@ -106,7 +107,7 @@ class TestLost:
 
     def test_no_client_is_made(self, lost):
         with pytest.raises(Undecryptable):
-            inventory.client_for(ApiKey.objects.get())
+            turns.client_for(ApiKey.objects.get())
 
     def test_rows_that_point_to_the_key_can_still_be_read(self, lost, approved, ana):
         """Pages show purchases and attempts, and with whose key; that needs no secret."""

@@ -6,13 +6,14 @@ import pytest
 import requests
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, clock, decisions, evidence, inventory, people, procurement, settlement
+from purchasing import audit, clock, decisions, evidence, people, procurement, settlement
 from purchasing.identitycall.errors import Declined, NotSent, Unconfirmed
 from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase, VirtualNumber
+from purchasing.provider import owned_list
 from purchasing.states import Cause, Outcome, State
 from purchasing.worker import sweep
 from tests import factories
-from tests.provider import owned
+from tests.healthy_provider import owned
 from tests.test_procurement import buy, check, claim, look_now, open_try_again, overdue, seen_now
 
 pytestmark = pytest.mark.django_db
@@ -98,10 +99,10 @@ class TestReads:
 
     def test_the_number_under_another_id_than_before_is_a_new_purchase(self, approved, provider):
         provider.owned_numbers = [owned(NUMBER, 5)]
-        inventory.read_owned(ApiKey.objects.get())
+        owned_list.read(ApiKey.objects.get())
         provider.owned_numbers = []
-        inventory.read_owned(ApiKey.objects.get())  # released since, as two reads agree
-        inventory.read_owned(ApiKey.objects.get())
+        owned_list.read(ApiKey.objects.get())  # released since, as two reads agree
+        owned_list.read(ApiKey.objects.get())
         provider.answer_purchase(requests.ReadTimeout())
         doubtful = buy(approved)
         assert doubtful.state == State.UNCONFIRMED
@@ -112,7 +113,7 @@ class TestReads:
         attempt = Attempt.objects.get()
         other = people.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
         provider.owned_numbers = [owned(NUMBER, 77)]
-        inventory.read_owned(other)
+        owned_list.read(other)
         evidence.check(other.pk)
         assert factories.state_of(doubtful) == State.UNCONFIRMED
         assert evidence.findings(doubtful).seen_with == ["the key …nnnn of Support"]
@@ -371,7 +372,7 @@ class TestKeyInDoubt:
         self.three_doubts(team, sam, ana, provider)
         key = ApiKey.objects.get()
         assert key.doubts_in_a_row == 3
-        from purchasing import pauses
+        from purchasing.provider import pauses
 
         pauses.trust_key(key.pk, read_began_after=key.doubted_seq - 1)
         assert ApiKey.objects.get().doubts_in_a_row == 3

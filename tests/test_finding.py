@@ -7,13 +7,14 @@ from decimal import Decimal
 import pytest
 import requests
 
-from purchasing import clock, drafts, finding, pauses, procurement
+from purchasing import clock, drafts, finding, procurement
 from purchasing.finding import Filters, chosen, digits_pattern
 from purchasing.identitycall.resources import Offer
 from purchasing.models import ApiKey, Desk, Draft, OfferLook, PurchaseRequest
+from purchasing.provider import pauses
 from tests import factories
 from tests.access import words
-from tests.provider import offer, owned
+from tests.healthy_provider import offer, owned
 
 FIND = "/find/?country=US&number_type=local"
 A = Offer("+12125550101", "US", "local", Decimal("1.00"), Decimal("2.00"), ("voice",), ("New York",))

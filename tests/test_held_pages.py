@@ -9,7 +9,7 @@ from purchasing.models import OfferLook, Purchase, VirtualNumber
 from purchasing.states import State
 from tests import factories
 from tests.access import NUMBER, Scene, words
-from tests.provider import offer, owned
+from tests.healthy_provider import offer, owned
 
 pytestmark = pytest.mark.django_db
 STEPS = ("it-was-bought", "try-again", "give-up", "approve-again")

@@ -13,7 +13,7 @@ from purchasing.identitycall import errors, paging
 from purchasing.identitycall.client import Fence
 from purchasing.identitycall.resources import NumberDetail, Offer, OfferList, OwnedList, OwnedNumber, Project
 from tests import wire
-from tests.provider import offer, owned
+from tests.healthy_provider import offer, owned
 from tests.test_identitycall_purchase import KEY, client_of
 from tests.wire import serving
 

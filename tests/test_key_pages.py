@@ -170,7 +170,7 @@ class TestStoring:
             raise RuntimeError("the disk is full")
 
         provider.tells_of_the_key()
-        monkeypatch.setattr("purchasing.pauses.plan", break_down)
+        monkeypatch.setattr("purchasing.provider.pauses.plan", break_down)
         client.raise_request_exception = False
         client.force_login(tom)
         got_request_exception.connect(report)

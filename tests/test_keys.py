@@ -8,13 +8,14 @@ from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from purchasing import audit, clock, evidence, keys, pauses, people, problems, procurement
+from purchasing import audit, clock, evidence, keys, people, problems, procurement
 from purchasing.identitycall.errors import KeyRefused
 from purchasing.models import ApiKey, Attempt, AuditEvent, Desk, Membership, Purchase
+from purchasing.provider import pauses
 from purchasing.worker import sweep
 from tests import factories
 from tests.factories import KEY, actor
-from tests.provider import OPERATORS, OWNED, PROJECTS, PURCHASE
+from tests.healthy_provider import OPERATORS, OWNED, PROJECTS, PURCHASE
 
 pytestmark = pytest.mark.django_db
 NEW = "idc_" + "n" * 28 + "9876"

@@ -16,7 +16,7 @@ from purchasing.states import Outcome, State
 from purchasing.worker import sweep
 from tests import factories
 from tests.factories import actor
-from tests.provider import PURCHASE, owned
+from tests.healthy_provider import PURCHASE, owned
 from tests.test_procurement import (
     check,
     claim,

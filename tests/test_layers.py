@@ -48,8 +48,6 @@ MOVING = {
     "decisions": "buying",
     "price_guard": "buying",
     "aftercare": "buying",
-    "inventory": "provider",
-    "pauses": "provider",
     "people": "teams",
     "keys": "teams",
     "agreements": "teams",

@@ -7,12 +7,13 @@ import pytest
 import requests
 from django.utils import timezone
 
-from purchasing import budgets, clock, decisions, inventory, people, problems
+from purchasing import budgets, clock, decisions, people, problems
 from purchasing.models import ApiKey, Attempt, Purchase
+from purchasing.provider import owned_list
 from purchasing.states import State
 from tests import factories
 from tests.factories import actor
-from tests.provider import owned
+from tests.healthy_provider import owned
 from tests.test_decisions import NEW, NUMBER, give_up
 from tests.test_procurement import buy, open_try_again
 
@@ -58,7 +59,7 @@ class TestStopWatching:
             self.stop(given_up, ana)
         later = clock.now() + timedelta(days=31)
         monkeypatch.setattr(clock, "now", lambda: later)
-        inventory.read_owned(first)
+        owned_list.read(first)
         assert self.stop(given_up, ana).state == State.FAILED
 
     def test_after_30_days_without_a_whole_list_as_well(self, given_up, ana, monkeypatch):
@@ -83,7 +84,7 @@ class TestRelease:
     def bought(self, approved, provider):
         provider.sells(NUMBER)
         bought = buy(approved)
-        inventory.read_owned(ApiKey.objects.get())
+        owned_list.read(ApiKey.objects.get())
         Purchase.objects.update(purchased_at=clock.now() - timedelta(days=1))
         bought.refresh_from_db()
         return bought
@@ -107,7 +108,7 @@ class TestRelease:
 
     def test_it_costs_nothing_any_more_and_may_be_asked_for_again(self, bought, team, sam, tom, provider):
         provider.owned_numbers = []
-        inventory.read_owned(ApiKey.objects.get())
+        owned_list.read(ApiKey.objects.get())
         Purchase.objects.update(purchased_at=clock.now() - timedelta(days=40))
         assert budgets.of(team).committed == Decimal("2.00")
         self.release(bought, tom)
@@ -125,7 +126,7 @@ class TestRelease:
         people.set_key(team, NEW, actor=factories.SYSTEM)
         ApiKey.objects.filter(pk=bought.bought_with_id).update(refused_at=clock.now())
         provider.owned_with[NEW] = shown
-        inventory.read_owned(ApiKey.objects.get(retired_at=None))
+        owned_list.read(ApiKey.objects.get(retired_at=None))
 
     def test_the_key_of_another_account_proves_nothing(self, bought, tom, team, provider):
         self.with_another_key(bought, team, provider, [owned("+12125550177", 900)])
@@ -136,7 +137,7 @@ class TestRelease:
     def test_a_new_key_of_the_same_account_does(self, bought, tom, team, provider):
         self.with_another_key(bought, team, provider, list(provider.owned_numbers))
         provider.owned_with[NEW] = []
-        inventory.read_owned(ApiKey.objects.get(retired_at=None))
+        owned_list.read(ApiKey.objects.get(retired_at=None))
         self.release(bought, tom)
         assert Purchase.objects.get().released_at is not None
 
@@ -148,7 +149,7 @@ class TestRelease:
 
     def test_it_is_said_by_the_admin_with_a_reason_and_once(self, bought, tom, ana, provider):
         provider.owned_numbers = []
-        inventory.read_owned(ApiKey.objects.get())
+        owned_list.read(ApiKey.objects.get())
         with pytest.raises(problems.NotYours):
             self.release(bought, ana)
         with pytest.raises(problems.Problem, match="Say why"):

@@ -28,7 +28,6 @@ from purchasing import (
     costs,
     decisions,
     evidence,
-    inventory,
     people,
     problems,
     procurement,
@@ -47,11 +46,12 @@ from purchasing.models import (
     PurchaseRequest,
     User,
 )
+from purchasing.provider import turns
 from purchasing.states import OPEN, Outcome, State
 from purchasing.worker import sweep
 from tests import factories
 from tests.factories import actor
-from tests.provider import ONE, PURCHASE, Provider, offer, owned
+from tests.healthy_provider import ONE, PURCHASE, Provider, offer, owned
 from tests.test_procurement import seen_now
 
 SEQUENCES = int(os.environ.get("CHAOS_SEQUENCES", "100"))
@@ -493,9 +493,7 @@ def stage(db):
 
 @pytest.mark.timeout(120 + 5 * SEQUENCES)
 def test_the_life_of_purchases(stage, monkeypatch):
-    monkeypatch.setattr(
-        inventory.time, "sleep", lambda seconds: None
-    )  # the pace of a key is tested elsewhere
+    monkeypatch.setattr(turns.time, "sleep", lambda seconds: None)  # the pace of a key is tested elsewhere
     monkeypatch.setattr(LifeOfPurchases, "stage", stage)
     case = LifeOfPurchases.TestCase
     case.settings = hypothesis_settings(

@@ -15,7 +15,7 @@ from purchasing import approving, clock, notifications, procurement, tasks
 from purchasing.models import Desk, Mail, Purchase, User
 from purchasing.worker import sweep
 from tests import factories
-from tests.provider import Provider
+from tests.healthy_provider import Provider
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NUMBERS = [f"+121255501{n:02d}" for n in range(1, 9)]

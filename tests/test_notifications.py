@@ -53,7 +53,7 @@ from purchasing.models import (
 from purchasing.worker import sweep
 from tests import factories
 from tests.factories import actor
-from tests.provider import offer, owned
+from tests.healthy_provider import offer, owned
 
 pytestmark = pytest.mark.django_db
 NUMBERS = [f"+121255501{n:02d}" for n in range(1, 9)]

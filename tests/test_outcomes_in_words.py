@@ -15,7 +15,7 @@ from purchasing.worker import sweep
 from tests import factories
 from tests.access import words
 from tests.factories import actor
-from tests.provider import offer, owned
+from tests.healthy_provider import offer, owned
 from tests.test_procurement import check, claim, look_now, never_sent, open_try_again, overdue, seen_now
 
 pytestmark = pytest.mark.django_db

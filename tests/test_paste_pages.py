@@ -9,7 +9,7 @@ from purchasing import approving
 from purchasing.models import Paste, VirtualNumber
 from tests import factories
 from tests.access import words
-from tests.provider import offer
+from tests.healthy_provider import offer
 
 pytestmark = pytest.mark.django_db
 URL = "/paste/"

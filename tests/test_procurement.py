@@ -14,7 +14,6 @@ from purchasing import (
     costs,
     decisions,
     evidence,
-    inventory,
     people,
     problems,
     procurement,
@@ -23,10 +22,11 @@ from purchasing import (
     workflow,
 )
 from purchasing.models import ApiKey, Attempt, Desk, Membership, OfferLook, OwnedRead, Purchase, User
+from purchasing.provider import owned_list
 from purchasing.states import Cause, Outcome, State
 from purchasing.worker import sweep
 from tests import factories
-from tests.provider import offer, owned
+from tests.healthy_provider import offer, owned
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12125550101"
@@ -285,7 +285,7 @@ class TestBeforeTheClaim:
 
     def test_a_list_that_lacks_what_it_held_claims_nothing_until_the_next_agrees(self, approved, provider):
         provider.owned_numbers = [owned("+12125550188", 1), owned("+12125550189", 2)]
-        inventory.read_owned(ApiKey.objects.get())
+        owned_list.read(ApiKey.objects.get())
         OwnedRead.objects.update(began_at=clock.now() - timedelta(minutes=5))
         provider.owned_numbers = [owned("+12125550188", 1)]
         provider.sells(NUMBER)
@@ -303,7 +303,7 @@ class TestBeforeTheClaim:
 
     def test_an_old_read_is_not_used(self, approved, provider):
         provider.sells(NUMBER)
-        inventory.read_owned(ApiKey.objects.get())
+        owned_list.read(ApiKey.objects.get())
         OwnedRead.objects.update(began_at=clock.now() - timedelta(seconds=61))
         buy(approved)
         assert OwnedRead.objects.count() == 2

@@ -20,8 +20,6 @@ from purchasing import (
     clock,
     decisions,
     evidence,
-    inventory,
-    pauses,
     people,
     problems,
     procurement,
@@ -48,6 +46,7 @@ from purchasing.models import (
     PurchaseRequest,
     VirtualNumber,
 )
+from purchasing.provider import owned_list, pauses, turns
 from purchasing.states import Outcome, State
 from purchasing.worker import sweep
 from tests import factories
@@ -396,7 +395,7 @@ class TestBuying:
             settlement.settle(attempt, Outcome.UNCONFIRMED, error=Unconfirmed("Lost"))
             Purchase.objects.filter(pk=purchase.pk).update(window_ends_at=clock.now())
             sweep.run()
-            read = inventory._keep(
+            read = owned_list._keep(
                 attempt.key,
                 audit.position(),
                 clock.now(),
@@ -422,7 +421,7 @@ class TestBuying:
 
         def take():
             for _ in range(15):
-                inventory.take_turn(key, patience=20)
+                turns.take_turn(key, patience=20)
                 taken.append(time.monotonic())
 
         race(*[take] * 8)

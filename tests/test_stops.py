@@ -124,7 +124,7 @@ class TestAll:
             stops.stop_all(actor=root, reason="Now")
             return 201, {}, '{"data": {"id": 501, "phone_number": "+12125550101"}}'
 
-        from tests.provider import PURCHASE
+        from tests.healthy_provider import PURCHASE
 
         provider.http.remove("POST", PURCHASE)
         provider.http.add_callback("POST", PURCHASE, stop_and_sell)

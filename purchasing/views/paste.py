@@ -10,11 +10,12 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from purchasing import clock, drafts, finding, inventory, jobs, pasting, permissions, verdicts
+from purchasing import clock, drafts, finding, jobs, pasting, permissions, verdicts
 from purchasing.asking.submission import MOST_NUMBERS
 from purchasing.forms import PasteForm
 from purchasing.middleware import SECRET_WORDS
 from purchasing.models import Paste
+from purchasing.provider import offers
 
 PAGE = 100  # rows; each row is a field of the form
 PATIENCE = 60  # seconds after which the page stops asking whether the worker has looked up what was pasted
@@ -132,7 +133,7 @@ def _rows_of(request, pk):
     kept = get_object_or_404(Paste.objects.select_related("team", "draft"), pk=pk, user=request.user)
     if not kept.records:
         kept.records = pasting.dump(pasting.read(kept.text, default_country=kept.country_code))
-    since = kept.created_at - timedelta(seconds=inventory.FRESH)
+    since = kept.created_at - timedelta(seconds=offers.FRESH)
     read = pasting.load(kept.records)
     return kept, verdicts.rows(request.user, read, team=kept.team, since=since)
 

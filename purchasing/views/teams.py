@@ -4,9 +4,10 @@ from django.core.exceptions import PermissionDenied
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from purchasing import papers, pauses, people, permissions, stops
+from purchasing import papers, people, permissions, stops
 from purchasing.forms import ReasonForm
 from purchasing.models import Desk, Purchase, User
+from purchasing.provider import pauses
 from purchasing.states import State
 from purchasing.team_forms import TeamForm
 from purchasing.views import team_rules

@@ -6,19 +6,9 @@ from datetime import timedelta
 from django.db import DatabaseError, transaction
 from django.db.models import Q
 
-from purchasing import (
-    audit,
-    clock,
-    evidence,
-    jobs,
-    pauses,
-    procurement,
-    reminders,
-    selectors,
-    settlement,
-    workflow,
-)
+from purchasing import audit, clock, evidence, jobs, procurement, reminders, selectors, settlement, workflow
 from purchasing.models import Attempt, Desk, Purchase
+from purchasing.provider import pauses
 from purchasing.states import WATCHED, Outcome, State
 
 TOLD_AFTER = 20  # minutes that an approved purchase waits before somebody is told

@@ -4,11 +4,12 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from purchasing import approving, audit, inventory, pauses, people
+from purchasing import approving, audit, people
 from purchasing.asking import submission
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall.errors import ProviderError
 from purchasing.models import ApiKey, Desk, PurchaseRequest, Team, User
+from purchasing.provider import offers, pauses, turns
 from sandbox import keys, practice
 
 PASSWORD = "numberdesk"
@@ -48,7 +49,7 @@ class Command(BaseCommand):
         if not people_only and not PurchaseRequest.objects.exists():
             try:
                 make_requests(offers_to_ask_for())
-            except (ProviderError, inventory.Busy) as problem:
+            except (ProviderError, turns.Busy) as problem:
                 raise CommandError(
                     f"The sandbox provider could not be asked for numbers: {problem}"
                 ) from None
@@ -124,8 +125,8 @@ def offers_to_ask_for():
     found = []
     for team, _, country_code, number_type, _, names, _ in WANTED:
         key = pauses.current_key(Team.objects.get(name=team))
-        offers, _ = inventory.offers(key, country_code=country_code, number_type=number_type)
-        plain = [offer for number, offer in offers.items() if practice.rule_of(number) is None]
+        listed, _ = offers.available(key, country_code=country_code, number_type=number_type)
+        plain = [offer for number, offer in listed.items() if practice.rule_of(number) is None]
         found.append(plain[: len(names)])
     return found
 
@@ -134,14 +135,14 @@ def offers_to_ask_for():
 def make_requests(found):
     """Ask and decide as the people would; the worker buys what is approved."""
     ana = audit.Actor.person(User.objects.get(username="ana"))
-    for (team, requester, _, _, reason, names, decision), offers in zip(WANTED, found, strict=True):
-        if not offers:
+    for (team, requester, _, _, reason, names, decision), wanted in zip(WANTED, found, strict=True):
+        if not wanted:
             continue
         asked = submission.submit(
             team=Team.objects.get(name=team),
             requester=audit.Actor.person(User.objects.get(username=requester)),
             reason=reason,
-            lines=[line_for(offer, name) for offer, name in zip(offers, names, strict=False)],
+            lines=[line_for(offer, name) for offer, name in zip(wanted, names, strict=False)],
         )
         chosen = [purchase.pk for purchase in asked.purchases.all()]
         if decision == "approve":

@@ -10,24 +10,14 @@ from django.conf import settings
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import (
-    audit,
-    clock,
-    costs,
-    inventory,
-    jobs,
-    pauses,
-    procurement,
-    reminders,
-    settlement,
-    tasks,
-)
+from purchasing import audit, clock, costs, jobs, procurement, reminders, settlement, tasks
 from purchasing.identitycall.errors import NotSent
 from purchasing.models import ApiKey, Attempt, AuditEvent, Desk, OfferLook, Purchase
+from purchasing.provider import offers, owned_list, pauses, turns
 from purchasing.states import Cause, Outcome, State
 from purchasing.worker import sweep
 from tests import factories
-from tests.provider import OWNED, offer, owned
+from tests.healthy_provider import OWNED, offer, owned
 from tests.test_procurement import buy, claim, look_now, overdue
 
 pytestmark = pytest.mark.django_db
@@ -85,8 +75,8 @@ class TestOfTheProvider:
 
     def test_ends_only_when_the_provider_itself_has_answered(self, approved, provider, now):
         key = ApiKey.objects.get()
-        inventory.find_offer(key, approved)
-        inventory.read_owned(key)  # both are kept for a minute
+        offers.find_offer(key, approved)
+        owned_list.read(key)  # both are kept for a minute
         Desk.objects.update(failures=3, paused_until=clock.now() - timedelta(seconds=1))
         provider.owned_answer = requests.ReadTimeout()
         before = len(provider.calls)
@@ -136,8 +126,8 @@ class TestOfAKey:
     def test_a_paused_key_makes_no_call_whoever_asks(self, approved, provider):
         key = ApiKey.objects.get()
         pauses.pause_key(key.pk, 60)
-        for ask in (inventory.read_owned, lambda key: inventory.find_offer(key, approved)):
-            with pytest.raises(inventory.Busy, match="asked to wait"):
+        for ask in (owned_list.read, lambda key: offers.find_offer(key, approved)):
+            with pytest.raises(turns.Busy, match="asked to wait"):
                 ask(key)
         assert provider.calls == []
 
@@ -152,18 +142,18 @@ class TestOfAKey:
     def test_who_goes_behind_leaves_places_to_purchases(self, team, provider):
         key = ApiKey.objects.get()
         ApiKey.objects.update(rate_per_minute=60)  # ten at once
-        with pytest.raises(inventory.Busy):
+        with pytest.raises(turns.Busy):
             for _ in range(10):
-                inventory.take_turn(key, patience=0, behind=True)
+                turns.take_turn(key, patience=0, behind=True)
         for _ in range(5):
-            inventory.take_turn(key, patience=0)
+            turns.take_turn(key, patience=0)
 
 
 class TestTheClaim:
     def test_a_list_that_was_read_since_the_look_and_shows_the_number_stops_it(self, approved, provider):
         look = look_now(approved)
         provider.owned_numbers = [owned(NUMBER, 7)]
-        inventory.read_owned(ApiKey.objects.get())
+        owned_list.read(ApiKey.objects.get())
         with pytest.raises(procurement.NotNow, match="shows it now"):
             claim(Purchase.objects.select_related("request__team").get(), look)
         assert provider.purchases == []
@@ -192,7 +182,7 @@ class TestTheClaim:
         assert buy(purchase).state == State.PURCHASED
 
     def test_it_is_younger_than_every_list_from_before(self, approved, provider):
-        inventory.read_owned(ApiKey.objects.get())
+        owned_list.read(ApiKey.objects.get())
         attempt = claim(Purchase.objects.select_related("request__team").get(), look_now(approved))
         claimed = AuditEvent.objects.get(action="purchase.purchasing")
         assert (attempt.claimed_seq, Attempt.objects.get().claimed_seq) == (claimed.seq, claimed.seq)

@@ -6,11 +6,12 @@ from decimal import Decimal
 import pytest
 import requests
 
-from purchasing import clock, inventory, people
+from purchasing import clock, people
 from purchasing.identitycall import errors
 from purchasing.models import ApiKey, OfferLook, OwnedRead, VirtualNumber
+from purchasing.provider import offers, owned_list, turns
 from tests import factories
-from tests.provider import offer, owned
+from tests.healthy_provider import offer, owned
 
 pytestmark = pytest.mark.django_db
 FIRST, SECOND, THIRD = "+12125550188", "+12125550189", "+12125550190"
@@ -22,7 +23,7 @@ def key(team):
 
 
 def read(key):
-    return inventory.read_owned(key)
+    return owned_list.read(key)
 
 
 def shown(key):
@@ -81,7 +82,7 @@ class TestWholeness:
         read(key)
         provider.owned_numbers = [owned(SECOND, 2)]
         assert not read(key).whole
-        assert inventory.listed(key, SECOND) is None
+        assert owned_list.listed(key, SECOND) is None
 
     def test_an_older_read_that_is_taken_in_late_takes_nothing_away(self, key, provider):
         """Two workers read at once; the one that began earlier ends later."""
@@ -91,9 +92,9 @@ class TestWholeness:
         began_after, began_at = audit.position(), clock.now()
         provider.owned_numbers = [owned(FIRST, 1)]
         read(key)
-        late = inventory._keep(key, began_after, began_at, [])
+        late = owned_list._keep(key, began_after, began_at, [])
         assert not late.whole
-        assert inventory._keep(key, began_after, began_at, [OwnedNumber(1, FIRST)]).whole
+        assert owned_list._keep(key, began_after, began_at, [OwnedNumber(1, FIRST)]).whole
         assert shown(key) == {FIRST}
 
     def test_keys_do_not_see_for_each_other(self, key, provider, team):
@@ -102,8 +103,8 @@ class TestWholeness:
         other = people.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
         provider.owned_numbers = []
         assert read(other).whole
-        assert inventory.listed(other, FIRST) is None
-        assert inventory.listed(key, FIRST) is not None
+        assert owned_list.listed(other, FIRST) is None
+        assert owned_list.listed(key, FIRST) is not None
 
 
 class TestNumbersSeen:
@@ -125,7 +126,7 @@ class TestNumbersSeen:
         read(key)
         provider.owned_numbers = [owned(FIRST, 2)]
         assert read(key).whole
-        assert inventory.listed(key, FIRST).provider_id == 2
+        assert owned_list.listed(key, FIRST).provider_id == 2
         assert VirtualNumber.objects.count() == 2
 
     @pytest.mark.parametrize(
@@ -156,12 +157,12 @@ class TestNumbersSeen:
 
 class TestSharing:
     def test_a_young_whole_read_serves_again(self, key, provider):
-        assert inventory.owned_read(key) == inventory.owned_read(key)
+        assert owned_list.fresh_read(key) == owned_list.fresh_read(key)
         assert calls(provider) == ["/virtual_numbers"]
 
     @pytest.mark.parametrize("fault", ["old", "not whole", "began too early", "from the future"])
     def test_any_other_does_not(self, key, provider, fault):
-        one = inventory.owned_read(key)
+        one = owned_list.fresh_read(key)
         now = clock.now()
         changes = {
             "old": {"began_at": now - timedelta(seconds=61)},
@@ -172,50 +173,50 @@ class TestSharing:
         if changes:
             OwnedRead.objects.update(**changes)
         not_before = one.began_after + 1 if fault == "began too early" else 0
-        assert inventory.owned_read(key, not_before_seq=not_before) != one
+        assert owned_list.fresh_read(key, not_before_seq=not_before) != one
 
     def test_a_new_list_that_proves_nothing_is_not_given_out(self, key, provider):
         provider.owned_numbers = [owned(FIRST, 1)]
-        inventory.owned_read(key)
+        owned_list.fresh_read(key)
         OwnedRead.objects.update(began_at=clock.now() - timedelta(minutes=2))
         provider.owned_numbers = []
-        with pytest.raises(inventory.NotWhole, match="lacked 1"):
-            inventory.owned_read(key)
+        with pytest.raises(owned_list.NotWhole, match="lacked 1"):
+            owned_list.fresh_read(key)
 
 
 class TestOffers:
     def test_one_look_serves_a_shelf_for_a_minute(self, key, provider):
         for _ in range(3):
-            found, _ = inventory.offers(key, country_code="US", number_type="local")
+            found, _ = offers.available(key, country_code="US", number_type="local")
         assert found["+12125550101"].monthly_cost == Decimal("2.00")
-        inventory.offers(key, country_code="US", number_type="mobile")
+        offers.available(key, country_code="US", number_type="mobile")
         assert len(calls(provider)) == 2
 
     @pytest.mark.parametrize("age", [timedelta(seconds=61), -timedelta(hours=2)])
     def test_an_old_look_or_one_from_the_future_does_not(self, key, provider, age):
-        inventory.offers(key, country_code="US", number_type="local")
+        offers.available(key, country_code="US", number_type="local")
         OfferLook.objects.update(began_at=clock.now() - age)
-        _, began_at = inventory.offers(key, country_code="US", number_type="local")
+        _, began_at = offers.available(key, country_code="US", number_type="local")
         assert len(calls(provider)) == 2
         assert OfferLook.objects.get().began_at == began_at
 
     def test_a_number_of_no_known_type_is_looked_for_under_every_type(self, pending, key, provider):
         purchase = pending.purchases.get()
         purchase.number_type, provider.offers = "", []
-        assert inventory.find_offer(key, purchase)[0] is None
+        assert offers.find_offer(key, purchase)[0] is None
         assert len(calls(provider)) == 4
 
     @pytest.mark.parametrize("cost", [None, "", "NaN", "1e400", "-1", "1,00", "$1", [], True, 10**12])
     def test_an_odd_cost_is_unknown_and_never_0(self, key, provider, cost):
         provider.offers = [offer(FIRST, upfront=cost)]
-        found, _ = inventory.offers(key, country_code="US", number_type="local")
+        found, _ = offers.available(key, country_code="US", number_type="local")
         assert found[FIRST].upfront_cost is None
-        again, _ = inventory.offers(key, country_code="US", number_type="local")  # out of the database
+        again, _ = offers.available(key, country_code="US", number_type="local")  # out of the database
         assert again == found
 
     def test_odd_entries_break_nothing(self, key, provider):
         provider.offers = [None, 5, {}, {"phone_number": 5}, {"phone_number": "12"}, {"phone_number": FIRST}]
-        found, _ = inventory.offers(key, country_code="US", number_type="local")
+        found, _ = offers.available(key, country_code="US", number_type="local")
         assert set(found) == {FIRST}
 
 
@@ -223,38 +224,38 @@ class TestPace:
     def test_a_sixth_of_the_rate_at_once_then_spread(self, key, monkeypatch):
         ApiKey.objects.update(rate_per_minute=60)
         waits = []
-        monkeypatch.setattr(inventory.time, "sleep", waits.append)
+        monkeypatch.setattr(turns.time, "sleep", waits.append)
         for _ in range(14):
-            inventory.take_turn(key, patience=20)
+            turns.take_turn(key, patience=20)
         assert len(waits) == 4
         assert waits == sorted(waits)
         assert 3 < waits[-1] < 6
 
     def test_who_would_wait_too_long_is_told_until_when(self, key):
         ApiKey.objects.update(rate_per_minute=1, next_call_at=clock.now() + timedelta(seconds=50))
-        with pytest.raises(inventory.Busy) as busy:
-            inventory.take_turn(key, patience=20)
+        with pytest.raises(turns.Busy) as busy:
+            turns.take_turn(key, patience=20)
         assert timedelta(seconds=40) < busy.value.until - clock.now() < timedelta(seconds=51)
         before = ApiKey.objects.get().next_call_at
-        with pytest.raises(inventory.Busy):
-            inventory.take_turn(key, patience=20)
+        with pytest.raises(turns.Busy):
+            turns.take_turn(key, patience=20)
         assert ApiKey.objects.get().next_call_at == before  # who does not wait takes no place
 
     def test_a_place_given_by_a_clock_that_went_back_does_not_count(self, key):
         ApiKey.objects.update(rate_per_minute=60, next_call_at=clock.now() + timedelta(hours=2))
-        inventory.take_turn(key, patience=1)
+        turns.take_turn(key, patience=1)
 
     def test_every_read_takes_its_turn(self, key, provider):
         ApiKey.objects.update(rate_per_minute=1, next_call_at=clock.now() + timedelta(seconds=90))
-        with pytest.raises(inventory.Busy):
-            inventory.read_owned(key)
+        with pytest.raises(turns.Busy):
+            owned_list.read(key)
         assert provider.calls == []
 
     def test_a_turn_is_never_taken_inside_a_transaction(self, key, transactional_db):
         from django.db import transaction
 
         with pytest.raises(RuntimeError), transaction.atomic():
-            inventory.take_turn(key, patience=1)
+            turns.take_turn(key, patience=1)
 
 
 def test_a_timeout_while_reading_is_no_list(key, provider):

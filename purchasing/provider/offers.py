@@ -1,0 +1,154 @@
+"""What IdentityCall lists as available, kept for a minute for each key, country and type. Reads over HTTP, never a
+state.
+
+Nothing here runs inside a database transaction: the network is used.
+"""
+
+from datetime import timedelta
+
+from django.db import transaction
+
+from purchasing import clock
+from purchasing.identitycall import errors
+from purchasing.identitycall.resources import Offer, parse_cost
+from purchasing.models import OfferLook
+from purchasing.provider.turns import PATIENCE, client_for
+from purchasing.states import NumberType
+
+FRESH = 60  # seconds for which one list serves
+AFTER_A_FAILURE = 15  # seconds in which a list that could not be read is not asked for again by the way
+
+
+def shelf(key, *, country_code, number_type):
+    """What is kept of the searches for a country and a type with this key (an `OfferLook`), or None."""
+    return OfferLook.objects.filter(key=key, country_code=country_code, number_type=number_type).first()
+
+
+def available(
+    key, *, country_code, number_type, max_age=FRESH, patience=PATIENCE, behind=False, longest=None
+):
+    """What is on offer for a country and a type, by phone number, and when that was asked: `(offers, began_at)`.
+
+    The answer serves for `max_age` seconds for this key. Raises a `ProviderError`, after keeping that it failed, or
+    `Busy`.
+    """
+    place = {"key": key, "country_code": country_code, "number_type": number_type}
+    look = OfferLook.objects.filter(**place).first()
+    now = clock.now()
+    if look is None or not is_fresh(look, now, max_age):
+        try:
+            client = client_for(key, patience=patience, behind=behind, longest=longest)
+            found = client.available(country_code=country_code, number_type=number_type)
+        except errors.ProviderError as error:
+            _keep_look(place, failed_at=clock.now(), problem=str(error)[:500])
+            raise
+        # Of which type a number is tells the list that it stands in; what its entry says is the carrier's own word.
+        kept = {offer.phone_number: _packed(offer) | {"number_type": number_type} for offer in found.offers}
+        look = _keep_look(place, began_at=now, offers=kept, failed_at=None, problem="")
+    return offers_of(look), look.began_at
+
+
+def _keep_look(place, **fields):
+    with transaction.atomic():
+        return OfferLook.objects.update_or_create(**place, defaults=fields)[0]
+
+
+def is_fresh(look, now, max_age=FRESH):
+    """Whether an answer that is kept may still serve at the time `now`, `max_age` seconds after it was asked for."""
+    return look.began_at is not None and now - timedelta(seconds=max_age) < look.began_at <= now
+
+
+def offers_of(look):
+    """The offers that are kept of a look, by phone number."""
+    return {number: _unpacked(number, fields) for number, fields in look.offers.items()}
+
+
+def places_of(purchase):
+    """The lists in which the number of a purchase may stand: pairs of country and type, four of an unknown type."""
+    country_code = purchase.country_code or "US"
+    return [
+        (country_code, kind)
+        for kind in ([purchase.number_type] if purchase.number_type else NumberType.values)
+    ]
+
+
+class Sightings:
+    """What the kept looks of a key show of many numbers, read once; nothing is asked.
+
+    Looks from before `since` do not count. `seen` are the places whose list is known, `failed` those whose last try
+    has failed a moment ago.
+    """
+
+    def __init__(self, key, places, *, since=None):
+        looks = OfferLook.objects.filter(
+            key=key,
+            country_code__in={country for country, _ in places},
+            number_type__in={kind for _, kind in places},
+        )
+        self.looks = {(look.country_code, look.number_type): look for look in looks}
+        self.seen = {
+            place
+            for place, look in self.looks.items()
+            if look.began_at is not None and (since is None or look.began_at > since)
+        }
+        recent = clock.now() - timedelta(seconds=AFTER_A_FAILURE)
+        self.failed = {
+            place for place, look in self.looks.items() if look.failed_at and look.failed_at > recent
+        }
+
+    def of(self, number):
+        """The offer for what has a `phone_number`, a `country_code` and a `number_type`: `(offer or None, seen_at)`.
+
+        `seen_at` is None where not all the lists in which it may stand are known, and it stands in none that is.
+        """
+        places = [place for place in places_of(number) if place in self.seen]
+        for place in places:
+            look = self.looks[place]
+            if number.phone_number in look.offers:
+                return _unpacked(number.phone_number, look.offers[number.phone_number]), look.began_at
+        known = len(places) == len(places_of(number))
+        return None, min(self.looks[place].began_at for place in places) if known else None
+
+
+def last_offer(key, purchase):
+    """What the last look kept shows for this purchase's number, without asking: `(offer or None, seen_at or None)`."""
+    return Sightings(key, places_of(purchase)).of(purchase)
+
+
+def find_offer(key, purchase, *, max_age=FRESH, patience=PATIENCE):
+    """The provider's offer for this purchase's number and when it was seen: `(offer or None, began_at)`.
+
+    A purchase whose type nobody knows is looked for under every type.
+    """
+    began_at = None
+    for country_code, number_type in places_of(purchase):
+        found, asked_at = available(
+            key, country_code=country_code, number_type=number_type, max_age=max_age, patience=patience
+        )
+        began_at = min(began_at, asked_at) if began_at else asked_at
+        if purchase.phone_number in found:
+            return found[purchase.phone_number], asked_at
+    return None, began_at
+
+
+def _packed(offer):
+    return {
+        "country_code": offer.country_code,
+        "number_type": offer.number_type,
+        "upfront_cost": None if offer.upfront_cost is None else str(offer.upfront_cost),
+        "monthly_cost": None if offer.monthly_cost is None else str(offer.monthly_cost),
+        "features": list(offer.features),
+        "regions": list(offer.regions),
+    }
+
+
+def _unpacked(phone_number, fields):
+    return Offer(
+        phone_number=phone_number,
+        country_code=fields["country_code"],
+        number_type=fields["number_type"],
+        upfront_cost=parse_cost(fields["upfront_cost"]),
+        monthly_cost=parse_cost(fields["monthly_cost"]),
+        features=tuple(fields["features"]),
+        regions=tuple(fields["regions"]),
+    )
