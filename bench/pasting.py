@@ -41,12 +41,13 @@ def _measure():
     from django.core.management import call_command
     from django.test import Client
 
-    from purchasing import audit, people
+    from purchasing import audit
+    from purchasing.teams import members, teams
 
     call_command("migrate", verbosity=0)
     actor = audit.system("bench")
-    team = people.create_team("Support", actor=actor)
-    sam = people.set_member(
+    team = teams.create_team("Support", actor=actor)
+    sam = members.set_member(
         "sam", role="requester", password="a password of the benchmark", team=team, actor=actor
     )
     client = Client()

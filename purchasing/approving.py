@@ -9,11 +9,12 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from purchasing import audit, budgets, clock, jobs, permissions, words, workflow
+from purchasing import audit, clock, jobs, permissions, words, workflow
 from purchasing.asking import submission
 from purchasing.models import Approval
 from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import State
+from purchasing.teams import budgets
 
 NEITHER_OWN = "A colleague who may approve for this team has to decide; nobody decides their own request."
 

@@ -13,11 +13,12 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import Q
 
-from purchasing import approving, budgets, changes, papers, permissions, selectors
+from purchasing import approving, changes, permissions, selectors
 from purchasing.approving import Costs
 from purchasing.models import Approval, Purchase, PurchaseRequest, SeenVersion, User
 from purchasing.provider import offers, pauses
 from purchasing.states import State
+from purchasing.teams import budgets, papers
 
 EARLIER = 5  # requests of the same person that are shown
 

@@ -2,9 +2,10 @@
 
 from functools import cached_property
 
-from purchasing import papers, words
+from purchasing import words
 from purchasing.models import RequestVersion
 from purchasing.states import State
+from purchasing.teams import papers
 
 LABELS = {
     "name": "name",

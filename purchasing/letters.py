@@ -7,10 +7,11 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 
-from purchasing import approving, audit, changes, invitations, selectors, words
+from purchasing import approving, audit, changes, selectors, words
 from purchasing.models import AuditEvent, StandIn, Team
 from purchasing.redaction import redact
 from purchasing.states import NEXT, State
+from purchasing.teams import invitations
 
 TITLES = {  # every kind of mail, as it is called where it has no subject yet
     "waiting": "A request waits for approval",

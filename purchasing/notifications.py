@@ -17,10 +17,11 @@ from django.db.models import F
 from django_tasks import TaskResultStatus
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, clock, invitations, jobs, letters, permissions, selectors
+from purchasing import audit, clock, jobs, letters, permissions, selectors
 from purchasing.models import ApiKey, Approval, AuditEvent, AuditHead, Mail, MailCursor, Purchase, User
 from purchasing.problems import Problem
 from purchasing.states import State
+from purchasing.teams import invitations
 
 log = logging.getLogger(__name__)
 

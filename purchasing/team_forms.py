@@ -6,9 +6,8 @@ from django.core.validators import EmailValidator
 
 from purchasing.encryption import Secret
 from purchasing.forms import INCOMPLETE, Amount, CountryField, Line, ReasonForm
-from purchasing.keys import SCOPES
-from purchasing.people import KEY_SHAPE
 from purchasing.states import NumberType, Role
+from purchasing.teams.keys import KEY_SHAPE, SCOPES
 
 SCOPE_CHOICES = [(scope, words.capitalize()) for scope, words in SCOPES.items()]
 ROLE_CHOICES = [

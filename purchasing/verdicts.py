@@ -7,9 +7,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from purchasing import papers, pasting, permissions, selectors, words
+from purchasing import pasting, permissions, selectors, words
 from purchasing.models import VirtualNumber
 from purchasing.provider import offers, pauses
+from purchasing.teams import papers
 
 MOST_LISTS = 20  # lists of IdentityCall that are looked at for one paste, those with the most numbers first
 

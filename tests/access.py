@@ -13,19 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from purchasing import (
-    agreements,
-    approving,
-    clock,
-    decisions,
-    drafts,
-    evidence,
-    invitations,
-    pasting,
-    procurement,
-    register,
-    stops,
-)
+from purchasing import approving, clock, decisions, drafts, evidence, pasting, procurement
 from purchasing.models import (
     ApiKey,
     Desk,
@@ -40,6 +28,7 @@ from purchasing.models import (
     User,
 )
 from purchasing.provider import offers, owned_list
+from purchasing.teams import invitations, money_rules, papers, stand_ins, stop_buying
 from purchasing.worker import sweep
 from tests import factories
 from tests.healthy_provider import offer, owned
@@ -250,7 +239,7 @@ class Scene:
     def stand_in(self) -> StandIn:
         """The colleague who stands in for the approver today."""
         today, person = timezone.localdate(), factories.member("stand_in", self.team, "requester")
-        return agreements.name_stand_in(
+        return stand_ins.name_stand_in(
             self.team,
             actor=factories.actor(self.ana),
             approver=self.ana,
@@ -444,9 +433,9 @@ class Scene:
             self.provider.owned_numbers.append(owned(NUMBER, 4711))
             return {"provider_id": "4711", "reason": "I see it"}
         if name == "team-go-on":
-            stops.stop(self.team, actor=factories.actor(self.person("root")), reason="Too dear")
+            stop_buying.stop(self.team, actor=factories.actor(self.person("root")), reason="Too dear")
         if name == "go-on-all":
-            stops.stop_all(actor=factories.actor(self.person("root")), reason="Too dear")
+            stop_buying.stop_all(actor=factories.actor(self.person("root")), reason="Too dear")
         if name.startswith("team-key"):
             return self.key_fields
         if name == "person-on":
@@ -466,7 +455,7 @@ class Scene:
                 "monthly_budget": "100",
                 "budget_is_hard": "hard",
                 "second_approver_from": "50",
-                "seen": agreements.mark(self.team),
+                "seen": money_rules.mark(self.team),
             },
             "team-stand-in": {
                 "approver": self.ana.pk,
@@ -504,7 +493,7 @@ class Scene:
             "number_type": "",
             "provider_id": "13",
             "valid_until": "2999-12-31",
-            "seen": register.fingerprint(self.papers),
+            "seen": papers.fingerprint(self.papers),
         }
 
     @property

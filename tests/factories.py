@@ -3,9 +3,10 @@
 import itertools
 from decimal import Decimal
 
-from purchasing import approving, audit, drafts, people
+from purchasing import approving, audit, drafts
 from purchasing.asking import submission
 from purchasing.models import Draft, Purchase, Team, User
+from purchasing.teams import keys, members, teams
 
 SYSTEM = audit.system("test")
 KEY = "idc_" + "k" * 28 + "1234"
@@ -15,20 +16,20 @@ _count = itertools.count(1)
 
 def team(name="Support", key=KEY) -> Team:
     """A team with a key."""
-    made = people.create_team(name, actor=SYSTEM)
+    made = teams.create_team(name, actor=SYSTEM)
     if key:
-        people.set_key(made, key, actor=SYSTEM)
+        keys.set_key(made, key, actor=SYSTEM)
     return made
 
 
 def member(username, team, role) -> User:
     """A person with one role in one team."""
-    return people.set_member(username, role=role, password=PASSWORD, team=team, actor=SYSTEM)
+    return members.set_member(username, role=role, password=PASSWORD, team=team, actor=SYSTEM)
 
 
 def auditor(username="ida") -> User:
     """A person who reads every team."""
-    return people.set_member(username, role="auditor", password=PASSWORD, actor=SYSTEM)
+    return members.set_member(username, role="auditor", password=PASSWORD, actor=SYSTEM)
 
 
 def superuser(username="root") -> User:

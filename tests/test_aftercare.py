@@ -7,9 +7,10 @@ import pytest
 import requests
 from django.utils import timezone
 
-from purchasing import aftercare, clock, people
+from purchasing import aftercare, clock
 from purchasing.models import ApiKey, AuditEvent, Purchase
 from purchasing.states import State
+from purchasing.teams import keys
 from purchasing.worker import sweep
 from tests import factories
 from tests.healthy_provider import ONE, owned
@@ -155,14 +156,14 @@ def test_429_pauses_the_key_and_401_marks_it(bought, number):
 
 def test_the_key_that_bought_it_is_used_though_it_was_replaced(bought, number, team):
     """The new one may be for another project, which does not see the number."""
-    people.set_key(team, "idc_" + "n" * 28 + "9999", actor=factories.SYSTEM)
+    keys.set_key(team, "idc_" + "n" * 28 + "9999", actor=factories.SYSTEM)
     apply(bought)
     assert set(number.keys) == {"1234"}
 
 
 @pytest.mark.parametrize("gone", [{"refused_at": timezone.now()}, {"secret": None}], ids=["refused", "wiped"])
 def test_the_new_key_is_used_when_the_old_one_cannot_be(bought, number, team, gone):
-    people.set_key(team, "idc_" + "n" * 28 + "9999", actor=factories.SYSTEM)
+    keys.set_key(team, "idc_" + "n" * 28 + "9999", actor=factories.SYSTEM)
     ApiKey.objects.filter(last_four="1234").update(**gone)
     apply(bought)
     assert set(number.keys) == {"9999"}

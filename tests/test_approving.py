@@ -6,22 +6,12 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from purchasing import (
-    agreements,
-    approving,
-    budgets,
-    clock,
-    costs,
-    decisions,
-    procurement,
-    selectors,
-    versions,
-    workflow,
-)
+from purchasing import approving, clock, costs, decisions, procurement, selectors, versions, workflow
 from purchasing import permissions as permissions
 from purchasing.models import Approval, Purchase, PurchaseRequest, StandIn, Team
 from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import Cause, State
+from purchasing.teams import budgets, stand_ins
 from tests import factories
 from tests.healthy_provider import offer
 
@@ -414,7 +404,7 @@ class TestStandIn:
     def test_what_was_approved_while_it_lasted_stays_approved(self, team, sam, ana, bob, tom, provider):
         row = self.stand_in(team, ana, bob)
         [purchase] = factories.approve(ask(team, sam, NUMBERS[0]), bob)
-        agreements.end_stand_in(row, actor=actor(tom))
+        stand_ins.end_stand_in(row, actor=actor(tom))
         provider.sells(NUMBERS[0])
         procurement.buy(purchase.pk)
         assert factories.state_of(purchase) == State.PURCHASED
@@ -432,11 +422,11 @@ class TestStandIn:
         days = {"from_day": timezone.localdate(), "to_day": timezone.localdate()}
         for person in (sam, bob, eve):
             with pytest.raises(NotYours):
-                agreements.name_stand_in(team, actor=actor(person), approver=ana, stand_in=bob, **days)
-        row = agreements.name_stand_in(team, actor=actor(ana), approver=ana, stand_in=bob, **days)
+                stand_ins.name_stand_in(team, actor=actor(person), approver=ana, stand_in=bob, **days)
+        row = stand_ins.name_stand_in(team, actor=actor(ana), approver=ana, stand_in=bob, **days)
         with pytest.raises(Problem, match="already"):
-            agreements.name_stand_in(team, actor=actor(tom), approver=ana, stand_in=sam, **days)
-        agreements.end_stand_in(row, actor=actor(tom))
+            stand_ins.name_stand_in(team, actor=actor(tom), approver=ana, stand_in=sam, **days)
+        stand_ins.end_stand_in(row, actor=actor(tom))
         with pytest.raises(NotYours):
             factories.approve(ask(team, sam, NUMBERS[0]), bob)
 
@@ -444,7 +434,7 @@ class TestStandIn:
         self.stand_in(team, ana, bob)
         days = {"from_day": timezone.localdate(), "to_day": timezone.localdate()}
         with pytest.raises(Problem):
-            agreements.name_stand_in(team, actor=actor(bob), approver=bob, stand_in=sam, **days)
+            stand_ins.name_stand_in(team, actor=actor(bob), approver=bob, stand_in=sam, **days)
 
 
 def test_reminders_come_once_each_step(team, sam, ana):

@@ -7,10 +7,11 @@ from datetime import timedelta
 import pytest
 import requests
 
-from purchasing import audit, clock, decisions, jobs, people, problems, procurement, workflow
+from purchasing import audit, clock, decisions, jobs, problems, procurement, workflow
 from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase
 from purchasing.provider import owned_list, pauses, turns
 from purchasing.states import Cause, State
+from purchasing.teams import keys
 from purchasing.worker import processes
 from tests import factories
 from tests.factories import actor
@@ -209,7 +210,7 @@ class TestANumberThatTheListShows:
         assert (held.due_at is None, len(provider.purchases)) == (False, 1)
 
     def test_with_another_key_than_that_of_the_call_in_doubt_is_for_a_person(self, again, provider, team):
-        people.set_key(team, NEW, actor=factories.SYSTEM)
+        keys.set_key(team, NEW, actor=factories.SYSTEM)
         provider.owned_with[NEW], provider.owned_numbers = list(provider.owned_numbers), []
         held = buy(again)
         assert (held.state, held.held_cause) == (State.HELD, Cause.DOUBT)
@@ -219,7 +220,7 @@ class TestANumberThatTheListShows:
     def test_with_the_key_of_the_call_in_doubt_settles_it_though_that_was_replaced(
         self, again, provider, team
     ):
-        people.set_key(team, NEW, actor=factories.SYSTEM)
+        keys.set_key(team, NEW, actor=factories.SYSTEM)
         provider.owned_with[NEW] = []
         bought = buy(again)
         assert (bought.state, bought.provider_id, bought.bought_with.last_four) == (
@@ -231,7 +232,7 @@ class TestANumberThatTheListShows:
 
     def test_with_the_replaced_key_since_the_look_is_not_claimed(self, again, provider, team):
         first = ApiKey.objects.get()
-        people.set_key(team, NEW, actor=factories.SYSTEM)
+        keys.set_key(team, NEW, actor=factories.SYSTEM)
         provider.owned_with[NEW], later = [], list(provider.owned_numbers)
         provider.owned_numbers = []
         look = look_now(again)
@@ -254,7 +255,7 @@ class TestANumberThatTheListShows:
     def test_nothing_is_claimed_while_the_replaced_key_cannot_be_read(
         self, again, provider, team, answer, said
     ):
-        people.set_key(team, NEW, actor=factories.SYSTEM)
+        keys.set_key(team, NEW, actor=factories.SYSTEM)
         provider.owned_with[NEW] = []
         provider.owned_answer = answer
         waiting = buy(again)
@@ -265,7 +266,7 @@ class TestANumberThatTheListShows:
         provider.owned_numbers = [owned("+12125550150", 60)]
         owned_list.read(ApiKey.objects.get())
         OwnedRead.objects.update(began_at=clock.now() - timedelta(minutes=5))
-        people.set_key(team, NEW, actor=factories.SYSTEM)
+        keys.set_key(team, NEW, actor=factories.SYSTEM)
         provider.owned_with[NEW], provider.owned_numbers = [], []
         waiting = buy(again)
         assert (waiting.state, len(provider.purchases)) == (State.APPROVED, 1)

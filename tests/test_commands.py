@@ -10,9 +10,10 @@ import requests
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
-from purchasing import clock, people
+from purchasing import clock
 from purchasing.models import ApiKey, AuditEvent, Membership, Purchase, Team, User
 from purchasing.states import State
+from purchasing.teams import keys
 from tests import factories
 from tests.healthy_provider import ONE, owned
 from tests.test_procurement import buy
@@ -231,6 +232,6 @@ def test_what_is_missing_on_the_command_line_is_said_without_a_traceback(command
 
 
 def test_a_key_that_is_stored_again_is_a_new_row_and_the_old_one_stays_for_reads(team):
-    people.set_key(team, KEY, actor=factories.SYSTEM)
-    people.set_key(team, KEY, actor=factories.SYSTEM)
+    keys.set_key(team, KEY, actor=factories.SYSTEM)
+    keys.set_key(team, KEY, actor=factories.SYSTEM)
     assert [key.retired_at is None for key in ApiKey.objects.order_by("pk")] == [False, False, True]

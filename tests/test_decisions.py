@@ -7,7 +7,7 @@ import pytest
 import requests
 from django.utils import timezone
 
-from purchasing import clock, decisions, evidence, people, problems, procurement, stops, workflow
+from purchasing import clock, decisions, evidence, problems, procurement, workflow
 from purchasing.models import (
     ApiKey,
     Approval,
@@ -21,6 +21,7 @@ from purchasing.models import (
 )
 from purchasing.provider import offers, owned_list
 from purchasing.states import Cause, Outcome, State
+from purchasing.teams import keys, stop_buying
 from purchasing.worker import sweep
 from tests import factories
 from tests.factories import actor
@@ -302,7 +303,7 @@ class TestTryAgain:
         self, doubtful, ana, tom, team, provider
     ):
         try_again(doubtful, ana)
-        stops.stop(team, actor=actor(tom), reason="Wait")
+        stop_buying.stop(team, actor=actor(tom), reason="Wait")
         buy(doubtful)
         provider.owned_numbers = [owned(NUMBER, 77)]
         Purchase.objects.update(due_at=clock.now())
@@ -312,7 +313,7 @@ class TestTryAgain:
 
     def test_the_list_of_another_key_proves_nothing(self, doubtful, ana, team, provider):
         """The new key's account held the number all along; nobody can tell whether the lost call bought it."""
-        people.set_key(team, NEW, actor=factories.SYSTEM)
+        keys.set_key(team, NEW, actor=factories.SYSTEM)
         try_again(doubtful, ana)
         provider.owned_with[NEW] = [owned(NUMBER, 7)]
         held = buy(doubtful)
@@ -322,7 +323,7 @@ class TestTryAgain:
 
     def test_a_new_key_buys_and_the_old_one_is_still_read(self, doubtful, ana, team, provider):
         first = Attempt.objects.get()
-        people.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
+        keys.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
         try_again(doubtful, ana)
         provider.answer_purchase(requests.ReadTimeout())
         assert buy(doubtful).state == State.UNCONFIRMED
@@ -336,7 +337,7 @@ class TestTryAgain:
         self, doubtful, ana, team, provider
     ):
         first = ApiKey.objects.get()
-        people.set_key(team, NEW, actor=factories.SYSTEM)
+        keys.set_key(team, NEW, actor=factories.SYSTEM)
         try_again(doubtful, ana)
         provider.owned_numbers, provider.owned_with[NEW] = [owned(NUMBER, 77)], []
         OwnedRead.objects.update(began_at=clock.now() - timedelta(minutes=2))
@@ -351,7 +352,7 @@ class TestTryAgain:
         self, doubtful, ana, team, provider, gone
     ):
         first = ApiKey.objects.get()
-        people.set_key(team, NEW, actor=factories.SYSTEM)
+        keys.set_key(team, NEW, actor=factories.SYSTEM)
         try_again(doubtful, ana)
         provider.owned_numbers, provider.owned_with[NEW] = [owned(NUMBER, 77)], []
         owned_list.read(first)  # for another number, say
@@ -360,7 +361,7 @@ class TestTryAgain:
         assert len(provider.purchases) == 1
 
     def test_without_the_old_key_the_new_one_buys(self, doubtful, ana, team, provider):
-        people.set_key(team, NEW, actor=factories.SYSTEM)
+        keys.set_key(team, NEW, actor=factories.SYSTEM)
         try_again(doubtful, ana)
         ApiKey.objects.exclude(retired_at=None).update(secret=None)
         provider.sells(NUMBER)

@@ -13,10 +13,11 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from purchasing import agreements, audit, clock, evidence, people, price_guard, problems, procurement, stops
+from purchasing import audit, clock, evidence, price_guard, problems, procurement
 from purchasing.models import Attempt, AuditEvent, OfferLook, Purchase
 from purchasing.provider import pauses
 from purchasing.states import Cause, State
+from purchasing.teams import keys, members, stand_ins, stop_buying
 from tests import factories
 from tests.access import words
 from tests.factories import actor
@@ -188,7 +189,7 @@ class Desk:
         return self.tom, "/teams/support/stop/", {"reason": "Audit"}, done, told, "team.stopped"
 
     def go_on(self):
-        stops.stop(self.team, actor=actor(self.tom), reason="Audit")
+        stop_buying.stop(self.team, actor=actor(self.tom), reason="Audit")
         done, told = "Support buys again.", "Buying is going on already."
         return self.tom, "/teams/support/go-on/", {"reason": "Done"}, done, told, "team.goes_on"
 
@@ -198,20 +199,20 @@ class Desk:
         return self.root, "/buying/stop/", {"reason": "Audit"}, done, told, "desk.stopped"
 
     def go_on_all(self):
-        stops.stop_all(actor=actor(self.root), reason="Audit")
+        stop_buying.stop_all(actor=actor(self.root), reason="Audit")
         done, told = "Buying goes on.", "Buying is going on already."
         return self.root, "/buying/go-on/", {"reason": "Done"}, done, told, "desk.goes_on"
 
     def go_on_again(self):
         for again in (
-            lambda: stops.go_on(self.team, actor=actor(self.tom), reason="Done"),
-            lambda: stops.go_on_all(actor=actor(self.root), reason="Done"),
+            lambda: stop_buying.go_on(self.team, actor=actor(self.tom), reason="Done"),
+            lambda: stop_buying.go_on_all(actor=actor(self.root), reason="Done"),
         ):
             with suppress(problems.Problem):  # nothing was stopped
                 again()
 
     def remove_key(self):
-        key = people.set_key(self.team, f"idc_{self.number()[1:]:0>32}", actor=factories.SYSTEM)
+        key = keys.set_key(self.team, f"idc_{self.number()[1:]:0>32}", actor=factories.SYSTEM)
         fields = {"seen": key.pk, "reason": "Seen by others", "password": factories.PASSWORD}
         told = "The key was replaced or removed since you opened this page. Look again."
         return self.tom, "/teams/support/key/remove/", fields, "The key is removed.", told, "key.removed"
@@ -226,7 +227,7 @@ class Desk:
 
     def end_stand_in(self):
         day = timezone.localdate()
-        row = agreements.name_stand_in(
+        row = stand_ins.name_stand_in(
             self.team, actor=actor(self.ana), approver=self.ana, stand_in=self.sam, from_day=day, to_day=day
         )
         return (
@@ -364,7 +365,7 @@ class TestAKeyThatIsReplacedBetweenThePageAndTheClick:
         page = window.get("/teams/support/key/")
         assert "…1234" in words(page)
         self.old = pauses.current_key(desk.team)
-        self.new = people.set_key(desk.team, NEW, actor=factories.SYSTEM)
+        self.new = keys.set_key(desk.team, NEW, actor=factories.SYSTEM)
         return window
 
     def test_is_not_removed(self, tom_sees, desk):
@@ -385,7 +386,7 @@ class TestAKeyThatIsReplacedBetweenThePageAndTheClick:
         desk.provider.tells_of_the_key()
 
         def answered(request):
-            people.set_key(desk.team, NEW, actor=factories.SYSTEM)
+            keys.set_key(desk.team, NEW, actor=factories.SYSTEM)
             return 200, {}, '{"data": []}'
 
         desk.provider.http.remove("GET", OWNED)
@@ -398,7 +399,7 @@ class TestAKeyThatIsReplacedBetweenThePageAndTheClick:
         _, url, fields, done, _, purchase = desk.approve()
         window = browser(desk.ana)
         window.get(f"/requests/{purchase.request_id}/")
-        new = people.set_key(desk.team, NEW, actor=factories.SYSTEM)
+        new = keys.set_key(desk.team, NEW, actor=factories.SYSTEM)
         assert done in words(window.post(url, fields, follow=True))
         desk.provider.sells(purchase.phone_number)
         procurement.buy(purchase.pk)
@@ -410,11 +411,11 @@ class TestAnApproverWhoIsLost:
     """Between the approval and the claim; whatever comes first, nothing is claimed on a yes that no longer counts."""
 
     LOSSES = {
-        "the role": lambda team, who, root: people.change_roles(
+        "the role": lambda team, who, root: members.change_roles(
             team, who, roles=["requester"], seen=["approver"], actor=actor(root)
         ),
-        "the place in the team": lambda team, who, root: people.remove_member(team, who, actor=actor(root)),
-        "the account": lambda team, who, root: people.switch_account(who, on=False, actor=actor(root)),
+        "the place in the team": lambda team, who, root: members.remove_member(team, who, actor=actor(root)),
+        "the account": lambda team, who, root: members.switch_account(who, on=False, actor=actor(root)),
     }
     EVENTS = ("member.roles_changed", "member.removed", "member.deactivated")
 

@@ -9,11 +9,12 @@ from django.core import serializers
 from django.core.exceptions import FieldError
 from django.db import connection
 
-from purchasing import aftercare, people, selectors
+from purchasing import aftercare, selectors
 from purchasing.encryption import EncryptedField, Secret, Undecryptable
 from purchasing.models import ApiKey, Attempt, Purchase
 from purchasing.provider import turns
 from purchasing.states import State
+from purchasing.teams import keys
 from tests import factories
 from tests.factories import KEY
 
@@ -33,7 +34,7 @@ def test_the_database_holds_ciphertext(team):
 
 
 def test_the_same_secret_is_never_stored_alike(team):
-    people.set_key(team, KEY, actor=factories.SYSTEM)
+    keys.set_key(team, KEY, actor=factories.SYSTEM)
     assert len(set(stored())) == 2
 
 

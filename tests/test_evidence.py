@@ -6,11 +6,12 @@ import pytest
 import requests
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, clock, decisions, evidence, people, procurement, settlement
+from purchasing import audit, clock, decisions, evidence, procurement, settlement
 from purchasing.identitycall.errors import Declined, NotSent, Unconfirmed
 from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase, VirtualNumber
 from purchasing.provider import owned_list
 from purchasing.states import Cause, Outcome, State
+from purchasing.teams import keys
 from purchasing.worker import sweep
 from tests import factories
 from tests.healthy_provider import owned
@@ -111,7 +112,7 @@ class TestReads:
 
     def test_only_the_attempts_own_key_concludes(self, doubtful, provider, team):
         attempt = Attempt.objects.get()
-        other = people.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
+        other = keys.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
         provider.owned_numbers = [owned(NUMBER, 77)]
         owned_list.read(other)
         evidence.check(other.pk)

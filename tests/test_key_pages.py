@@ -11,11 +11,12 @@ from django.core.signals import got_request_exception
 from django.views.debug import ExceptionReporter
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import keys, people, procurement
+from purchasing import procurement
 from purchasing.models import ApiKey, AuditEvent
+from purchasing.teams import keys
 from tests import factories
 from tests.access import snapshot, words
-from tests.test_keys import NEW, REFUSED, last_event, refuse
+from tests.teams.test_keys import NEW, REFUSED, last_event, refuse
 
 pytestmark = pytest.mark.django_db
 PAGE = "/teams/support/key/"
@@ -65,7 +66,7 @@ class TestThePage:
         assert "The encryption key that it was stored with is missing" in words(browser.get(PAGE))
 
     def test_tells_of_keys_that_are_kept_for_reads(self, browser, team):
-        people.set_key(team, NEW, actor=factories.SYSTEM)
+        keys.set_key(team, NEW, actor=factories.SYSTEM)
         assert "Used before …1234 , until" in words(browser.get(PAGE))
         keys.wipe_unneeded()
         assert "Used before" not in words(browser.get(PAGE))

@@ -7,10 +7,11 @@ import pytest
 import requests
 from django.utils import timezone
 
-from purchasing import budgets, clock, decisions, people, problems
+from purchasing import clock, decisions, problems
 from purchasing.models import ApiKey, Attempt, Purchase
 from purchasing.provider import owned_list
 from purchasing.states import State
+from purchasing.teams import budgets, keys
 from tests import factories
 from tests.factories import actor
 from tests.healthy_provider import owned
@@ -123,7 +124,7 @@ class TestRelease:
 
     def with_another_key(self, bought, team, provider, shown):
         """The key it was bought with is refused; the list of the new one shows this."""
-        people.set_key(team, NEW, actor=factories.SYSTEM)
+        keys.set_key(team, NEW, actor=factories.SYSTEM)
         ApiKey.objects.filter(pk=bought.bought_with_id).update(refused_at=clock.now())
         provider.owned_with[NEW] = shown
         owned_list.read(ApiKey.objects.get(retired_at=None))

@@ -28,11 +28,9 @@ from purchasing import (
     costs,
     decisions,
     evidence,
-    people,
     problems,
     procurement,
     settlement,
-    stops,
     workflow,
 )
 from purchasing.identitycall.errors import NotSent, Unconfirmed
@@ -48,6 +46,7 @@ from purchasing.models import (
 )
 from purchasing.provider import turns
 from purchasing.states import OPEN, Outcome, State
+from purchasing.teams import keys, stop_buying
 from purchasing.worker import sweep
 from tests import factories
 from tests.factories import actor
@@ -311,12 +310,12 @@ class LifeOfPurchases(RuleBasedStateMachine):
 
     def stop_or_go_on(self, data):
         team, tom = data.draw(st.sampled_from(self.teams)), actor(self.people["tom"])
-        act = stops.go_on if type(team).objects.get(pk=team.pk).stopped_at else stops.stop
+        act = stop_buying.go_on if type(team).objects.get(pk=team.pk).stopped_at else stop_buying.stop
         self.sentence(lambda: act(team, actor=tom, reason="Because"))
 
     def new_key(self, data):
         secret = f"idc_{ApiKey.objects.count():032d}"
-        people.set_key(data.draw(st.sampled_from(self.teams)), secret, actor=factories.SYSTEM)
+        keys.set_key(data.draw(st.sampled_from(self.teams)), secret, actor=factories.SYSTEM)
 
     def approver_leaves_or_returns(self, data):
         ana = User.objects.get(username="ana")

@@ -7,10 +7,11 @@ import pytest
 import requests
 from cryptography.fernet import Fernet
 
-from purchasing import approving, clock, decisions, procurement, settlement, stops, workflow
+from purchasing import approving, clock, decisions, procurement, settlement, workflow
 from purchasing.identitycall.errors import Declined, NotSent
 from purchasing.models import ApiKey, Attempt, Membership, OwnedRead, Purchase
 from purchasing.states import State
+from purchasing.teams import stop_buying
 from purchasing.worker import sweep
 from tests import factories
 from tests.access import words
@@ -325,7 +326,9 @@ WAITING = {
     "as buying is stopped": (
         after(
             Case.approve,
-            lambda case: stops.stop(case.team, actor=actor(case.people["tom"]), reason="Audit of costs"),
+            lambda case: stop_buying.stop(
+                case.team, actor=actor(case.people["tom"]), reason="Audit of costs"
+            ),
             Case.buy,
         ),
         ["Buying is stopped for Support: Audit of costs"],
@@ -333,7 +336,7 @@ WAITING = {
     "as all buying is stopped": (
         after(
             Case.approve,
-            lambda case: stops.stop_all(actor=actor(factories.superuser()), reason="Year end"),
+            lambda case: stop_buying.stop_all(actor=actor(factories.superuser()), reason="Year end"),
             Case.buy,
         ),
         ["All buying is stopped: Year end"],

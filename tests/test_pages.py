@@ -3,9 +3,10 @@
 import pytest
 from django.views.defaults import server_error
 
-from purchasing import clock, procurement, stops
+from purchasing import clock, procurement
 from purchasing.models import Desk, Purchase, Team
 from purchasing.states import State
+from purchasing.teams import stop_buying
 from tests import factories
 from tests.access import Scene, words
 
@@ -100,7 +101,7 @@ class TestStopping:
         assert (Desk.objects.get().stopped_at, Team.objects.get().stopped_at) == (None, None)
 
     def test_twice_is_a_sentence(self, client, team, tom):
-        stops.stop(team, actor=factories.actor(tom), reason="Too dear")
+        stop_buying.stop(team, actor=factories.actor(tom), reason="Too dear")
         client.force_login(tom)
         response = client.post("/teams/support/stop/", {"reason": "Again"}, follow=True)
         assert "Buying is stopped already." in words(response)

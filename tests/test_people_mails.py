@@ -7,8 +7,9 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from purchasing import agreements, clock, letters, notifications, people, problems
+from purchasing import clock, letters, notifications, problems
 from purchasing.models import AuditEvent, Mail, MailCursor, User
+from purchasing.teams import members, stand_ins
 from tests import factories
 from tests.access import words
 from tests.factories import actor
@@ -19,7 +20,7 @@ LINK = re.compile(r"http://127\.0\.0\.1:8000(/accounts/welcome/[^\s\"]+)")
 
 def invite(team, tom, username="bea"):
     """Somebody new; returns the account."""
-    user, made = people.invite(
+    user, made = members.invite(
         team, username=username, email=f"{username}@example.com", roles=["approver"], actor=actor(tom)
     )
     assert made
@@ -96,7 +97,7 @@ class TestAnInvitation:
     def test_in_the_sandbox_no_page_shows_a_link_to_an_account_in_use(self, team, tom, sam, client, settings):
         settings.SANDBOX = True
         User.objects.filter(pk=sam.pk).update(email="sam@example.com")
-        people.send_link(team, User.objects.get(pk=sam.pk), actor=actor(tom))
+        members.send_link(team, User.objects.get(pk=sam.pk), actor=actor(tom))
         told()
         client.force_login(factories.superuser())
         assert "/accounts/welcome/" not in client.get(f"/mails/{Mail.objects.get().pk}/").content.decode()
@@ -133,7 +134,7 @@ class TestAnInvitation:
 
     def test_of_who_is_here_already_is_no_mail(self, team, tom, sam):
         User.objects.filter(pk=sam.pk).update(email="sam@example.com")
-        people.invite(team, username="sam", email="", roles=["approver"], actor=actor(tom))
+        members.invite(team, username="sam", email="", roles=["approver"], actor=actor(tom))
         assert told() == []
 
 
@@ -142,7 +143,7 @@ class TestAnotherLink:
         bea = invite(team, tom)
         first = link_in(told()[0])
         settings.TEST_CLOCK_OFFSET = 120  # seconds
-        people.send_link(team, bea, actor=actor(tom))
+        members.send_link(team, bea, actor=actor(tom))
         second = link_in(told()[0])
         for link in (first, second):
             assert "Choose a password" in words(client.get(link, follow=True))
@@ -150,24 +151,24 @@ class TestAnotherLink:
     def test_not_twice_in_a_minute(self, team, tom):
         bea = invite(team, tom)
         with pytest.raises(problems.Problem, match="less than a minute ago"):
-            people.send_link(team, bea, actor=actor(tom))
+            members.send_link(team, bea, actor=actor(tom))
 
     def test_at_once_after_a_mail_that_was_given_up(self, team, tom):
         bea = invite(team, tom)
         notifications.collect()
         Mail.objects.update(given_up_at=clock.now())
-        people.send_link(team, bea, actor=actor(tom))
+        members.send_link(team, bea, actor=actor(tom))
 
     def test_helps_who_lost_the_password(self, team, tom, sam):
         User.objects.filter(pk=sam.pk).update(email="sam@example.com")
-        people.send_link(team, User.objects.get(pk=sam.pk), actor=actor(tom))
+        members.send_link(team, User.objects.get(pk=sam.pk), actor=actor(tom))
         [sent] = told()
         assert sent.subject == "Choose a new password for Number Desk"
         assert "your password stays as it is" in sent.body
 
     def test_goes_also_to_an_admin_who_asks_for_their_own(self, team, tom):
         User.objects.filter(pk=tom.pk).update(email="tom@example.com")
-        people.send_link(team, User.objects.get(pk=tom.pk), actor=actor(tom))
+        members.send_link(team, User.objects.get(pk=tom.pk), actor=actor(tom))
         assert [message.to for message in told()] == [["tom@example.com"]]
 
     @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ class TestAnotherLink:
         User.objects.filter(pk=bea.pk).update(**change)
         bea.refresh_from_db()
         with pytest.raises(problems.Problem, match=reason):
-            people.send_link(team, bea, actor=actor(tom))
+            members.send_link(team, bea, actor=actor(tom))
 
 
 class TestStandingIn:
@@ -190,7 +191,7 @@ class TestStandingIn:
 
     def name(self, team, by, ana, bob, first=0, last=7):
         today = timezone.localdate()
-        return agreements.name_stand_in(
+        return stand_ins.name_stand_in(
             team,
             actor=actor(by),
             approver=ana,
@@ -222,11 +223,11 @@ class TestStandingIn:
     def test_that_ended_before_the_mail_went_out_is_not_told(self, team, ana, tom, bob):
         row = self.name(team, tom, ana, bob)
         notifications.collect()
-        agreements.end_stand_in(row, actor=actor(tom))
+        stand_ins.end_stand_in(row, actor=actor(tom))
         assert told() == []
 
     def test_that_was_named_and_ended_before_anybody_was_told_is_no_mail(self, team, ana, tom, bob):
-        agreements.end_stand_in(self.name(team, tom, ana, bob), actor=actor(tom))
+        stand_ins.end_stand_in(self.name(team, tom, ana, bob), actor=actor(tom))
         assert told() == []
         assert not Mail.objects.exists()
 

@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from purchasing import clock, notifications, people
+from purchasing import clock, notifications
 from purchasing.models import Mail, Membership, Team, User
+from purchasing.teams import members
 from tests import factories
 from tests.access import snapshot, words
 
@@ -117,12 +118,12 @@ class TestAMember:
         seen = page.context["form"]["seen"].value()
         page = send(browser, f"{member(sam)}roles/", roles=["approver"], seen=seen)
         assert "The roles of sam are changed." in words(page)
-        assert people.roles_in(team, sam) == ["approver"]
+        assert members.roles_in(team, sam) == ["approver"]
 
     def test_of_whom_the_page_was_old_is_left_as_is(self, browser, team, sam):
         page = send(browser, f"{member(sam)}roles/", roles=["admin"], seen="approver")
         assert "were changed since you opened this page" in words(page)
-        assert people.roles_in(team, sam) == ["requester"]
+        assert members.roles_in(team, sam) == ["requester"]
 
     def test_without_a_role_is_a_sentence_at_the_field(self, browser, team, sam):
         page = send(browser, f"{member(sam)}roles/", seen="requester")
@@ -132,7 +133,7 @@ class TestAMember:
         for step, fields in (("roles", {"roles": ["approver"], "seen": "admin"}), ("remove", {})):
             page = send(browser, f"{member(tom)}{step}/", **fields)
             assert "Nobody changes their own role as team admin" in words(page)
-        assert people.roles_in(team, tom) == ["admin"]
+        assert members.roles_in(team, tom) == ["admin"]
 
     def test_who_was_the_last_admin_is_missed(self, client, team, tom):
         client.force_login(factories.superuser())

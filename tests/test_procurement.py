@@ -8,22 +8,11 @@ import pytest
 import requests
 from django.db import OperationalError, connection
 
-from purchasing import (
-    audit,
-    clock,
-    costs,
-    decisions,
-    evidence,
-    people,
-    problems,
-    procurement,
-    settlement,
-    stops,
-    workflow,
-)
+from purchasing import audit, clock, costs, decisions, evidence, problems, procurement, settlement, workflow
 from purchasing.models import ApiKey, Attempt, Desk, Membership, OfferLook, OwnedRead, Purchase, User
 from purchasing.provider import owned_list
 from purchasing.states import Cause, Outcome, State
+from purchasing.teams import keys, stop_buying
 from purchasing.worker import sweep
 from tests import factories
 from tests.healthy_provider import offer, owned
@@ -203,7 +192,7 @@ class TestSurelyNot:
         for _ in range(3):
             buy(approved)
         assert len(provider.purchases) == 1  # nothing more is tried with it
-        people.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
+        keys.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
         provider.sells(NUMBER)
         assert buy(approved).state == State.PURCHASED
 
@@ -323,21 +312,21 @@ class TestBeforeTheClaim:
 
     def test_stopped_between_look_and_claim_is_not_claimed(self, approved, provider, team, tom):
         look = look_now(approved)
-        stops.stop(team, actor=factories.actor(tom), reason="Audit")
+        stop_buying.stop(team, actor=factories.actor(tom), reason="Audit")
         with pytest.raises(procurement.NotNow, match="Audit"):
             claim(approved, look)
 
     def test_all_stopped_buys_nothing_and_says_why(self, approved, provider):
         root = factories.superuser()
-        stops.stop_all(actor=factories.actor(root), reason="Year end")
+        stop_buying.stop_all(actor=factories.actor(root), reason="Year end")
         assert "Year end" in buy(approved).waiting_for
-        stops.go_on_all(actor=factories.actor(root), reason="Done")
+        stop_buying.go_on_all(actor=factories.actor(root), reason="Done")
         provider.sells(NUMBER)
         assert buy(approved).state == State.PURCHASED
 
     def test_a_replaced_key_is_not_claimed_with(self, approved, provider, team):
         look = look_now(approved)
-        people.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
+        keys.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
         with pytest.raises(procurement.NotNow, match="key"):
             procurement.claim(approved, key=look.read.key, look=look, worker=audit.WORKER)
 

@@ -20,11 +20,9 @@ from purchasing import (
     clock,
     decisions,
     evidence,
-    people,
     problems,
     procurement,
     settlement,
-    stops,
     versions,
     workflow,
 )
@@ -48,6 +46,7 @@ from purchasing.models import (
 )
 from purchasing.provider import owned_list, pauses, turns
 from purchasing.states import Outcome, State
+from purchasing.teams import keys, stop_buying
 from purchasing.worker import sweep
 from tests import factories
 from tests.factories import actor
@@ -276,12 +275,12 @@ class TestBuying:
             [purchase] = self.approved(team, sam, ana, 1, place)
             stop, go_on = {
                 "team": (
-                    lambda: stops.stop(team, actor=actor(tom), reason="Audit"),
-                    lambda: stops.go_on(team, actor=actor(tom), reason="Done"),
+                    lambda: stop_buying.stop(team, actor=actor(tom), reason="Audit"),
+                    lambda: stop_buying.go_on(team, actor=actor(tom), reason="Done"),
                 ),
                 "all": (
-                    lambda: stops.stop_all(actor=actor(root), reason="Audit"),
-                    lambda: stops.go_on_all(actor=actor(root), reason="Done"),
+                    lambda: stop_buying.stop_all(actor=actor(root), reason="Audit"),
+                    lambda: stop_buying.go_on_all(actor=actor(root), reason="Done"),
                 ),
             }[what]
             race(lambda: procurement.buy(purchase.pk), stop)
@@ -301,7 +300,7 @@ class TestBuying:
             secret = f"idc_{place:032d}"
             race(
                 lambda: procurement.buy(purchase.pk),
-                lambda: people.set_key(team, secret, actor=factories.SYSTEM),
+                lambda: keys.set_key(team, secret, actor=factories.SYSTEM),
             )
             if purchase.phone_number not in seller.posts:
                 Purchase.objects.filter(pk=purchase.pk).update(due_at=clock.now())
@@ -318,7 +317,7 @@ class TestBuying:
             ApiKey.objects.update(doubts_in_a_row=0)
             race(
                 *(lambda purchase=purchase: procurement.buy(purchase.pk) for purchase in purchases),
-                lambda place=place: people.set_key(team, f"idc_{place:032d}", actor=factories.SYSTEM),
+                lambda place=place: keys.set_key(team, f"idc_{place:032d}", actor=factories.SYSTEM),
             )
         assert sorted(seller.posts) == sorted(set(seller.posts))
         assert Attempt.objects.filter(outcome=Outcome.OPEN).count() == 0
@@ -333,10 +332,10 @@ class TestBuying:
                 lambda: settlement.settle(attempts[0], Outcome.UNCONFIRMED, error=Unconfirmed("Lost")),
                 lambda: settlement.settle(attempts[1], Outcome.RATE_LIMITED, error=limited),
                 lambda: settlement.settle(attempts[2], Outcome.PURCHASED, provider_id=place + 1),
-                lambda: people.set_key(team, f"idc_{place:032d}", actor=factories.SYSTEM),
-                lambda: stops.stop(team, actor=actor(factories.superuser(f"root{place}")), reason="x"),
+                lambda: keys.set_key(team, f"idc_{place:032d}", actor=factories.SYSTEM),
+                lambda: stop_buying.stop(team, actor=actor(factories.superuser(f"root{place}")), reason="x"),
             )
-            stops.go_on(team, actor=actor(factories.superuser(f"boss{place}")), reason="x")
+            stop_buying.go_on(team, actor=actor(factories.superuser(f"boss{place}")), reason="x")
         assert sorted(Purchase.objects.values_list("state", flat=True)) == sorted(
             8 * ["unconfirmed", "approved", "purchased"]
         )
@@ -353,7 +352,7 @@ class TestBuying:
             race(
                 lambda: workflow.cancel(request.pk, chosen, actor=actor(sam)),
                 pauses.provider_answered,
-                lambda place=place: people.set_key(team, f"idc_{place:032d}", actor=factories.SYSTEM),
+                lambda place=place: keys.set_key(team, f"idc_{place:032d}", actor=factories.SYSTEM),
             )
             assert set(request.purchases.values_list("state", flat=True)) == {"cancelled"}
 

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from purchasing import agreements
 from purchasing.models import AuditEvent, Team
+from purchasing.teams import money_rules
 from tests import factories
 from tests.access import words
 
@@ -31,7 +31,7 @@ def save(client, **typed):
 
 
 def set_rules(team, tom, *, budget=None, hard=True, second=None):
-    agreements.set_rules(
+    money_rules.set_rules(
         team,
         actor=factories.actor(tom),
         monthly_budget=budget,

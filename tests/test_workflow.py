@@ -8,11 +8,12 @@ import pytest
 from django.db import IntegrityError, transaction
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import approving, audit, clock, people, problems, versions, workflow
+from purchasing import approving, audit, clock, problems, versions, workflow
 from purchasing.asking import submission
 from purchasing.identitycall.resources import Offer
 from purchasing.models import Approval, AuditEvent, Membership, Purchase, PurchaseRequest, Team, User
 from purchasing.states import OPEN, State
+from purchasing.teams import keys
 from tests import factories
 from tests.factories import actor
 
@@ -352,7 +353,7 @@ class TestPrices:
 
 @pytest.mark.database
 def test_a_key_that_waits_for_nothing_is_stored_without_moving_anything(pending, team):
-    people.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
+    keys.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
     assert factories.state_of(pending.purchases.get()) == State.PENDING
 
 

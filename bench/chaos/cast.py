@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from django.contrib.auth.hashers import make_password
 
 from bench.chaos.browser import Browser
-from purchasing import audit, people
+from purchasing import audit
 from purchasing.models import Membership, Team, User
 from purchasing.states import Role
+from purchasing.teams import keys
+from purchasing.teams.teams import create_team
 
 PASSWORD = "a password of the campaign"
 ACTOR = audit.system("campaign")
@@ -64,8 +66,8 @@ def assemble(chance, provider, *, teams):
         name = f"Team{place + 1}"
         key = new_key(chance, name, 1, 101 + place if place % 2 else None)
         provider.add_key(key.name, key.secret, key.project_id)
-        team = people.create_team(name, actor=ACTOR)
-        people.set_key(team, key.secret, actor=ACTOR)
+        team = create_team(name, actor=ACTOR)
+        keys.set_key(team, key.secret, actor=ACTOR)
         desk.keys[name] = [key]
         desk.requesters[name] = [f"asks{place + 1}", *BOTH]
     _make_people(desk)

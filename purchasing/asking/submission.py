@@ -8,10 +8,11 @@ from decimal import Decimal
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from purchasing import audit, clock, jobs, papers, permissions, workflow
+from purchasing import audit, clock, jobs, permissions, workflow
 from purchasing.models import Purchase, PurchaseRequest
 from purchasing.problems import AlreadyAsked, NotYours, Problem
 from purchasing.states import OPEN, State
+from purchasing.teams import papers
 
 MOST_NUMBERS = 100
 

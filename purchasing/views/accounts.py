@@ -9,10 +9,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from purchasing import logins
 from purchasing.audit import clean
 from purchasing.forms import LoginForm
 from purchasing.middleware import begin_session
+from purchasing.teams import logins
 
 
 class LogIn(views.LoginView):

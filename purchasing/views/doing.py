@@ -4,9 +4,10 @@ from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 
-from purchasing import budgets, words
+from purchasing import words
 from purchasing.models import AuditEvent
 from purchasing.problems import NotYours, Problem
+from purchasing.teams import budgets
 
 
 def attempted(request, action, *, done):

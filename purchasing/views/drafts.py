@@ -9,10 +9,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from purchasing import drafts, naming, papers, permissions, problems, recording, selectors, words
+from purchasing import drafts, naming, permissions, problems, recording, selectors, words
 from purchasing.asking import submission
 from purchasing.forms import LineForm, RequestForm
 from purchasing.models import Draft, PurchaseRequest
+from purchasing.teams import papers
 from purchasing.views.papers import group_choices, with_choice
 from purchasing.views.paste import ONLY_REQUESTERS, too_few_or_many
 

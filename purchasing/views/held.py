@@ -6,11 +6,12 @@ from django.contrib import messages
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import approving, briefing, costs, decisions, evidence, papers, permissions, selectors, words
+from purchasing import approving, briefing, costs, decisions, evidence, permissions, selectors, words
 from purchasing.forms import BoughtForm, ReasonForm
 from purchasing.identitycall.resources import parse_cost
 from purchasing.models import OwnedRead
 from purchasing.states import State
+from purchasing.teams import papers
 from purchasing.views.doing import attempted, beyond_budget, keep_typed, rebound, submitted
 
 MOST = 100

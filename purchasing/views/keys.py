@@ -7,13 +7,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
 
-from purchasing import keys
 from purchasing.encryption import Undecryptable
 from purchasing.models import ApiKey, Purchase
 from purchasing.problems import Problem
 from purchasing.provider import pauses
 from purchasing.states import State
 from purchasing.team_forms import RemoveKeyForm, ScopeForm, StoreKeyForm
+from purchasing.teams import keys
 from purchasing.views.kept import drawn, tried
 from purchasing.views.people import managed
 

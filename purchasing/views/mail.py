@@ -11,9 +11,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_http_methods, require_safe
 
-from purchasing import invitations, letters, notifications
+from purchasing import letters, notifications
 from purchasing.models import Mail
 from purchasing.problems import Problem
+from purchasing.teams import invitations
 
 PAGE = 50
 

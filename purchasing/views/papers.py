@@ -3,9 +3,10 @@
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from purchasing import papers, permissions, register
+from purchasing import permissions
 from purchasing.models import RequirementGroup
 from purchasing.team_forms import PapersForm
+from purchasing.teams import papers
 from purchasing.views.doing import attempted
 from purchasing.views.kept import drawn, tried
 from purchasing.views.people import managed
@@ -21,7 +22,7 @@ def listing(request, slug):
             request,
             f"papers-{team.pk}",
             form,
-            lambda: register.add(team, actor=request.actor, **form.entry()),
+            lambda: papers.add(team, actor=request.actor, **form.entry()),
             done=lambda entry: f"“{entry}” is in the register.",
         )
         return redirect("purchasing:papers", slug=slug)
@@ -52,15 +53,15 @@ def entry(request, slug, pk):
             request,
             where,
             form,
-            lambda: register.change(found, actor=request.actor, seen=seen, **form.entry()),
+            lambda: papers.change(found, actor=request.actor, seen=seen, **form.entry()),
             done="Changed.",
         )
         return redirect("purchasing:papers", slug=slug) if changed else redirect(request.path)
-    initial = {name: getattr(found, name) for name in register.FIELDS}
+    initial = {name: getattr(found, name) for name in papers.FIELDS}
     context = {
         "team": team,
         "entry": found,
-        "seen": register.fingerprint(found),
+        "seen": papers.fingerprint(found),
         "form": drawn(request, where, PapersForm, initial=initial),
     }
     return render(request, "purchasing/papers_entry.html", context)
@@ -73,7 +74,7 @@ def remove(request, slug, pk):
     found = get_object_or_404(RequirementGroup, pk=pk, team=team, removed_at=None)
     attempted(
         request,
-        lambda: register.remove(found, actor=request.actor),
+        lambda: papers.remove(found, actor=request.actor),
         done=f"“{found}” is out of the register. Requests that name it cannot be approved any more.",
     )
     return redirect("purchasing:papers", slug=slug)

@@ -11,10 +11,11 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from purchasing import invitations, people, permissions
+from purchasing import permissions
 from purchasing.models import Membership, User
 from purchasing.states import Role
 from purchasing.team_forms import ChangeRolesForm, ChoosePasswordForm, InviteForm
+from purchasing.teams import invitations, members, teams
 from purchasing.views.doing import attempted
 from purchasing.views.kept import drawn, tried
 
@@ -38,7 +39,7 @@ def invite(request, slug):
         request,
         where(team),
         form,
-        lambda: people.invite(team, actor=request.actor, **form.cleaned_data),
+        lambda: members.invite(team, actor=request.actor, **form.cleaned_data),
         done=done,
     )
     if invited:
@@ -61,7 +62,7 @@ def member(request, slug, pk):
     """One member: roles, account, invitation."""
     team = managed(request, slug)
     person = _member(team, pk)
-    roles = people.roles_in(team, person)
+    roles = members.roles_in(team, person)
     asked = invitations.last_asked(person)
     others = person.memberships.exclude(team=team).values_list("team__name", flat=True)
     context = {
@@ -80,7 +81,7 @@ def member(request, slug, pk):
         "mail": invitations.mail_of(asked) if asked else None,
         "on_its_way": asked is not None and invitations.is_on_its_way(asked),
         "life": invitations.life_of_a_link(),
-        "may_switch": people.may_switch(request.user, person),
+        "may_switch": members.may_switch(request.user, person),
         "link": invitations.link_shown_for(person),
     }
     return render(request, "purchasing/member.html", context)
@@ -96,7 +97,7 @@ def change_roles(request, slug, pk):
         request,
         f"roles-{team.pk}-{person.pk}",
         form,
-        lambda: people.change_roles(
+        lambda: members.change_roles(
             team,
             person,
             roles=form.cleaned_data["roles"],
@@ -115,7 +116,7 @@ def remove(request, slug, pk):
     person = _member(team, pk)
     gone = attempted(
         request,
-        lambda: people.remove_member(team, person, actor=request.actor),
+        lambda: members.remove_member(team, person, actor=request.actor),
         done=lambda admin_left: f"{person} is no longer in {team}.{_no_admin(team)}",
     )
     if gone:
@@ -124,7 +125,7 @@ def remove(request, slug, pk):
 
 
 def _no_admin(team):
-    return "" if people.has_admin(team) else NO_ADMIN.format(team=team)
+    return "" if members.has_admin(team) else NO_ADMIN.format(team=team)
 
 
 @require_POST
@@ -134,7 +135,7 @@ def send_link(request, slug, pk):
     person = _member(team, pk)
     attempted(
         request,
-        lambda: people.send_link(team, person, actor=request.actor),
+        lambda: members.send_link(team, person, actor=request.actor),
         done=f"A mail with a link is on its way to {person.email}.",
     )
     return redirect("purchasing:member", slug=slug, pk=pk)
@@ -154,21 +155,21 @@ def switch_on(request, pk):
 
 def _switch(request, pk, *, on, done):
     person = get_object_or_404(User, pk=pk)
-    teams = permissions.teams_seen_by(request.user).filter(memberships__user=person).order_by("name")
-    if not teams and not request.user.is_superuser:
+    shared = permissions.teams_seen_by(request.user).filter(memberships__user=person).order_by("name")
+    if not shared and not request.user.is_superuser:
         raise Http404
-    if not people.may_switch(request.user, person):
+    if not members.may_switch(request.user, person):
         raise PermissionDenied(
             "Nobody switches their own account. The team admin does it for a person who is in no other team, and "
             "a superuser for everybody."
         )
     attempted(
         request,
-        lambda: people.switch_account(person, on=on, actor=request.actor),
+        lambda: members.switch_account(person, on=on, actor=request.actor),
         done=done.format(person=person),
     )
-    if teams:
-        return redirect("purchasing:member", slug=teams[0].slug, pk=pk)
+    if shared:
+        return redirect("purchasing:member", slug=shared[0].slug, pk=pk)
     return redirect("purchasing:teams")
 
 
@@ -176,7 +177,7 @@ def managed(request, slug):
     """The team, for who runs it; 404 for who does not see it, else 403."""
     team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
     if not permissions.may_manage(request.user, team):
-        raise PermissionDenied(people.NOT_ITS_ADMIN.format(team=team))
+        raise PermissionDenied(teams.NOT_ITS_ADMIN.format(team=team))
     return team
 
 

@@ -4,9 +4,10 @@ from django.contrib import messages
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
 
-from purchasing import agreements, budgets, permissions, words
+from purchasing import permissions, words
 from purchasing.models import StandIn, User
 from purchasing.team_forms import RulesForm, StandInForm
+from purchasing.teams import budgets, money_rules, stand_ins
 from purchasing.views.doing import attempted, rebound, submitted
 from purchasing.views.kept import drawn, tried
 
@@ -16,7 +17,7 @@ OTHERS_YES = "Until it has, the second yes has to come from a superuser: make so
 def context_for(request, team):
     """What the team's page shows of its rules, its money and its stand-ins."""
     may_manage = permissions.may_manage(request.user, team)
-    approvers = agreements.approvers(team)
+    approvers = money_rules.approvers(team)
     if not may_manage:
         approvers = approvers.filter(pk=request.user.pk)
     people = _people(team)
@@ -24,7 +25,7 @@ def context_for(request, team):
     for row in stand_ins:
         row.may_end = may_manage or request.user in (row.approver, row.stand_in)
     return {
-        "rules_in_words": agreements.in_words(team),
+        "rules_in_words": money_rules.in_words(team),
         "budget": budgets.of(team),
         "rules_form": _rules_form(request, team) if may_manage else None,
         "stand_ins": stand_ins,
@@ -47,7 +48,7 @@ def _rules_form(request, team):
         f"rules-{team.pk}",
         RulesForm,
         auto_id="rules_%s",
-        fresh={"seen": agreements.mark(team)},
+        fresh={"seen": money_rules.mark(team)},
         initial={
             "monthly_budget": _as_typed(team.monthly_budget),
             "budget_is_hard": "hard" if team.budget_is_hard else "soft",
@@ -71,7 +72,7 @@ def set_rules(request, slug):
     form = RulesForm(request.POST)
 
     def save():
-        return agreements.set_rules(
+        return money_rules.set_rules(
             team,
             actor=request.actor,
             seen=form.cleaned_data["seen"],
@@ -85,7 +86,7 @@ def set_rules(request, slug):
     if changed is False:
         messages.info(request, "The rules are as they were: nothing in the form was different.")
     team.refresh_from_db()
-    if changed and agreements.lacks_second_approver(team):
+    if changed and money_rules.lacks_second_approver(team):
         messages.warning(request, f"{team} has not two approvers who could say yes. {OTHERS_YES}")
     return redirect("purchasing:team", slug=slug)
 
@@ -100,7 +101,7 @@ def name_stand_in(request, slug):
         request,
         f"stand-in-{team.pk}",
         form,
-        lambda: agreements.name_stand_in(team, actor=request.actor, **form.cleaned_data),
+        lambda: stand_ins.name_stand_in(team, actor=request.actor, **form.cleaned_data),
         done="Named. Both names will stand on each decision.",
     )
     return redirect("purchasing:team", slug=slug)
@@ -111,5 +112,5 @@ def end_stand_in(request, slug, pk):
     """End a stand-in early."""
     team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
     row = get_object_or_404(StandIn.objects.select_related("approver", "stand_in"), pk=pk, team=team)
-    attempted(request, lambda: agreements.end_stand_in(row, actor=request.actor), done="Ended.")
+    attempted(request, lambda: stand_ins.end_stand_in(row, actor=request.actor), done="Ended.")
     return redirect("purchasing:team", slug=slug)

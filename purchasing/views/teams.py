@@ -4,12 +4,13 @@ from django.core.exceptions import PermissionDenied
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from purchasing import papers, people, permissions, stops
+from purchasing import permissions
 from purchasing.forms import ReasonForm
 from purchasing.models import Desk, Purchase, User
 from purchasing.provider import pauses
 from purchasing.states import State
 from purchasing.team_forms import TeamForm
+from purchasing.teams import papers, stop_buying, teams
 from purchasing.views import team_rules
 from purchasing.views.doing import attempted, keep_typed, rebound
 from purchasing.views.kept import drawn, tried
@@ -22,7 +23,7 @@ ONLY_SUPERUSERS = "Only a superuser can do this."
 @require_safe
 def listing(request):
     """The person's teams; for a superuser also the stop button of everything, and who is in no team."""
-    may_make = people.may_make_teams(request.user)
+    may_make = teams.may_make_teams(request.user)
     in_no_team = User.objects.filter(memberships=None, is_superuser=False, is_auditor=False)
     context = {
         "teams": permissions.teams_seen_by(request.user).order_by("name"),
@@ -44,7 +45,7 @@ def detail(request, slug):
         members.setdefault(membership.user, []).append(membership.get_role_display())
     key = pauses.current_key(team)
     may_manage = permissions.may_manage(request.user, team)
-    may_make = people.may_make_teams(request.user)
+    may_make = teams.may_make_teams(request.user)
     register = papers.Register(team)
     context = {
         "team": team,
@@ -73,7 +74,7 @@ def _name_form(request, team):
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request):
     """Make a team."""
-    if not people.may_make_teams(request.user):
+    if not teams.may_make_teams(request.user):
         raise PermissionDenied(ONLY_SUPERUSERS)
     if request.method != "POST":
         form = drawn(request, "team-new", TeamForm)
@@ -83,7 +84,7 @@ def new(request):
         request,
         "team-new",
         form,
-        lambda: people.create_team(form.cleaned_data["name"], actor=request.actor),
+        lambda: teams.create_team(form.cleaned_data["name"], actor=request.actor),
         done=lambda made: f"The team {made} is there. Invite its people, and store its API key.",
     )
     return redirect("purchasing:team", slug=team.slug) if team else redirect("purchasing:team-new")
@@ -98,7 +99,7 @@ def rename(request, slug):
         request,
         f"name-{team.pk}",
         form,
-        lambda: people.rename_team(team, form.cleaned_data["name"], actor=request.actor),
+        lambda: teams.rename_team(team, form.cleaned_data["name"], actor=request.actor),
         done=f"{team} has another name now.",
     )
     return redirect("purchasing:team", slug=slug)
@@ -125,7 +126,7 @@ def _switch(request, slug, *, on, done):
         request,
         f"switch-{team.pk}",
         form,
-        lambda: people.switch_team(team, on=on, reason=form.cleaned_data["reason"], actor=request.actor),
+        lambda: teams.switch_team(team, on=on, reason=form.cleaned_data["reason"], actor=request.actor),
         done=done.format(team=team),
     )
     return redirect("purchasing:team", slug=slug)
@@ -133,7 +134,7 @@ def _switch(request, slug, *, on, done):
 
 def _seen_by_superuser(request, slug):
     team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
-    if not people.may_make_teams(request.user):
+    if not teams.may_make_teams(request.user):
         raise PermissionDenied(ONLY_SUPERUSERS)
     return team
 
@@ -141,13 +142,13 @@ def _seen_by_superuser(request, slug):
 @require_POST
 def stop(request, slug):
     """Stop buying for a team."""
-    return _team(request, slug, stops.stop, "Buying is stopped for {team}.")
+    return _team(request, slug, stop_buying.stop, "Buying is stopped for {team}.")
 
 
 @require_POST
 def go_on(request, slug):
     """Let a team buy again."""
-    return _team(request, slug, stops.go_on, "{team} buys again.")
+    return _team(request, slug, stop_buying.go_on, "{team} buys again.")
 
 
 def _team(request, slug, act, done):
@@ -167,13 +168,13 @@ def _team(request, slug, act, done):
 @require_POST
 def stop_all(request):
     """Stop all buying."""
-    return _all(request, stops.stop_all, "All buying is stopped.")
+    return _all(request, stop_buying.stop_all, "All buying is stopped.")
 
 
 @require_POST
 def go_on_all(request):
     """Let everybody buy again."""
-    return _all(request, stops.go_on_all, "Buying goes on.")
+    return _all(request, stop_buying.go_on_all, "Buying goes on.")
 
 
 def _all(request, act, done):

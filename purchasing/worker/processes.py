@@ -23,8 +23,9 @@ from django_tasks import TaskResultStatus
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, jobs, keys, logins, notifications
+from purchasing import audit, jobs, notifications
 from purchasing.models import Draft, Paste
+from purchasing.teams import keys, logins
 from purchasing.worker import sweep
 
 log = logging.getLogger(__name__)

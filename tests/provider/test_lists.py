@@ -6,10 +6,11 @@ from decimal import Decimal
 import pytest
 import requests
 
-from purchasing import clock, people
+from purchasing import clock
 from purchasing.identitycall import errors
 from purchasing.models import ApiKey, OfferLook, OwnedRead, VirtualNumber
 from purchasing.provider import offers, owned_list, turns
+from purchasing.teams import keys
 from tests import factories
 from tests.healthy_provider import offer, owned
 
@@ -100,7 +101,7 @@ class TestWholeness:
     def test_keys_do_not_see_for_each_other(self, key, provider, team):
         provider.owned_numbers = [owned(FIRST, 1)]
         read(key)
-        other = people.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
+        other = keys.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
         provider.owned_numbers = []
         assert read(other).whole
         assert owned_list.listed(other, FIRST) is None

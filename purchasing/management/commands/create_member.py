@@ -6,11 +6,12 @@ from django.core.management.base import BaseCommand, CommandError
 from django.core.validators import validate_email
 from django.db import transaction
 
-from purchasing import audit, notifications, people
+from purchasing import audit, notifications
 from purchasing.management.find_team import find_team
 from purchasing.management.secret_file import read_secret
 from purchasing.problems import Problem
 from purchasing.states import Role
+from purchasing.teams import members
 
 
 class Command(BaseCommand):
@@ -37,7 +38,7 @@ class Command(BaseCommand):
             self.stderr.write(f"Warning: {' '.join(weak.messages)} It should be changed at the first log-in.")
         try:
             with transaction.atomic():
-                user = people.set_member(
+                user = members.set_member(
                     username,
                     role=role,
                     password=password,

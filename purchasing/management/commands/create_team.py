@@ -3,10 +3,11 @@
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from purchasing import audit, people
+from purchasing import audit
 from purchasing.identitycall.resources import parse_cost
 from purchasing.management.secret_file import read_secret
 from purchasing.problems import Problem
+from purchasing.teams import keys, teams
 
 
 class Command(BaseCommand):
@@ -26,8 +27,8 @@ class Command(BaseCommand):
             raise CommandError("The budget is an amount such as 250 or 99.50.")
         try:
             with transaction.atomic():
-                team = people.create_team(name, actor=actor, monthly_budget=amount)
-                key = people.set_key(team, secret, actor=actor)
+                team = teams.create_team(name, actor=actor, monthly_budget=amount)
+                key = keys.set_key(team, secret, actor=actor)
         except Problem as problem:
             raise CommandError(str(problem)) from None
         self.stdout.write(f"Made the team {team} with the API key {key}.")

@@ -2,8 +2,9 @@
 
 from django.core.management.base import BaseCommand, CommandError
 
-from purchasing import audit, keys
+from purchasing import audit
 from purchasing.problems import Problem
+from purchasing.teams import keys
 
 
 class Command(BaseCommand):

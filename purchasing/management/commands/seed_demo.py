@@ -4,16 +4,18 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from purchasing import approving, audit, people
+from purchasing import approving, audit
 from purchasing.asking import submission
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall.errors import ProviderError
 from purchasing.models import ApiKey, Desk, PurchaseRequest, Team, User
 from purchasing.provider import offers, pauses, turns
-from sandbox import keys, practice
+from purchasing.teams import keys, members, teams
+from sandbox import keys as sandbox_keys
+from sandbox import practice
 
 PASSWORD = "numberdesk"
-KEYS = {"Support": keys.SUPPORT_KEY, "Sales": keys.SALES_KEY}
+KEYS = {"Support": sandbox_keys.SUPPORT_KEY, "Sales": sandbox_keys.SALES_KEY}
 ROLES = [  # sam is not in Sales, so its records are there to try that another team's are not shown
     ("sam", "requester", "Support"),
     ("ana", "approver", "Support"),
@@ -60,13 +62,13 @@ class Command(BaseCommand):
 def make_people():
     """Teams, people and their roles; the database is marked before anybody with a known password is in it."""
     Desk.objects.filter(pk=Desk.ONLY).update(held_demo_people=True)
-    teams = {name: people.create_team(name, actor=ACTOR) for name in KEYS}
+    made = {name: teams.create_team(name, actor=ACTOR) for name in KEYS}
     for username, role, team in ROLES:
-        people.set_member(
+        members.set_member(
             username,
             role=role,
             password=PASSWORD,
-            team=teams.get(team),
+            team=made.get(team),
             email=f"{username}@example.com",
             actor=ACTOR,
         )
@@ -83,7 +85,7 @@ def keep_key(name, secret):
             return
     except Undecryptable:
         pass
-    people.set_key(team, secret, actor=ACTOR)
+    keys.set_key(team, secret, actor=ACTOR)
 
 
 # --- Requests -----------------------------------------------------------------------------------------------------

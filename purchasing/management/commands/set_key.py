@@ -2,10 +2,11 @@
 
 from django.core.management.base import BaseCommand, CommandError
 
-from purchasing import audit, people
+from purchasing import audit
 from purchasing.management.find_team import find_team
 from purchasing.management.secret_file import read_secret
 from purchasing.problems import Problem
+from purchasing.teams import keys
 
 
 class Command(BaseCommand):
@@ -20,7 +21,7 @@ class Command(BaseCommand):
     def handle(self, *, team, api_key_file, **options):
         team = find_team(team)
         try:
-            key = people.set_key(team, read_secret(api_key_file), actor=audit.system("command line"))
+            key = keys.set_key(team, read_secret(api_key_file), actor=audit.system("command line"))
         except Problem as problem:
             raise CommandError(str(problem)) from None
         self.stdout.write(f"{team} now buys with the API key {key}.")

@@ -1,14 +1,11 @@
-"""What a team has agreed on: its budget, when a second approver is needed, and who stands in for whom."""
+"""A team's money rules: its budget, and the sum from which a second approver is needed."""
 
 from django.db import transaction
-from django.utils import timezone
 
-from purchasing import audit, clock, permissions, words, workflow
-from purchasing.models import StandIn, Team, User
-from purchasing.problems import AlreadyMoved, NotYours, Problem
+from purchasing import audit, permissions, words, workflow
+from purchasing.models import Team, User
+from purchasing.problems import AlreadyMoved, NotYours
 from purchasing.states import Role
-
-LONGEST_STAND_IN = 366  # days
 
 
 @transaction.atomic
@@ -109,60 +106,3 @@ def money_in_words(team):
             f"The budget is {words.money(team.monthly_budget)} a month; what goes beyond it is approved with a warning."
         )
     return sentences
-
-
-@transaction.atomic
-def name_stand_in(team, *, actor, approver, stand_in, from_day, to_day):
-    """Let `stand_in`, a member, approve for `approver` on these days (both included).
-
-    Named by the approver, or by the team admin for one who is away; a stand-in names no other.
-    """
-    team = workflow.locked_team(team.pk)
-    if actor.user != approver and not permissions.may_manage(actor.user, team):
-        raise NotYours(
-            "An approver names who stands in for them, or the team admin does it for one who is away."
-        )
-    if (
-        Role.APPROVER not in permissions.roles(approver, team)
-        or not team.memberships.filter(user=approver).exists()
-    ):
-        raise Problem(f"{approver} is no approver of {team}, so nobody can stand in for them.")
-    if stand_in == approver:
-        raise Problem("Nobody stands in for themselves.")
-    if not stand_in.is_active or not team.memberships.filter(user=stand_in).exists():
-        raise Problem(f"{stand_in} is no member of {team}.")
-    if to_day < from_day or to_day < timezone.localdate():
-        raise Problem("The last day is before the first, or over already.")
-    if (to_day - from_day).days > LONGEST_STAND_IN:
-        raise Problem("A stand-in is named for a year at the most.")
-    overlapping = team.stand_ins.filter(
-        approver=approver, ended_at=None, from_day__lte=to_day, to_day__gte=from_day
-    )
-    if overlapping.exists():
-        raise Problem(f"Somebody stands in for {approver} on some of these days already. End that first.")
-    row = StandIn.objects.create(
-        team=team, approver=approver, stand_in=stand_in, from_day=from_day, to_day=to_day
-    )
-    audit.record("stand_in.named", actor=actor, team=team, **_in_data(row))
-    return row
-
-
-@transaction.atomic
-def end_stand_in(row, *, actor):
-    """End a stand-in before its last day."""
-    team = workflow.locked_team(row.team_id)
-    if actor.user not in (row.approver, row.stand_in) and not permissions.may_manage(actor.user, team):
-        raise NotYours("The approver, the stand-in or the team admin can end this.")
-    if not StandIn.objects.filter(pk=row.pk, ended_at=None).update(ended_at=clock.now()):
-        raise Problem("This has ended already.")
-    audit.record("stand_in.ended", actor=actor, team=team, **_in_data(row))
-
-
-def _in_data(row):
-    return {
-        "approver": row.approver.get_username(),
-        "stand_in": row.stand_in.get_username(),
-        "from_day": row.from_day.isoformat(),
-        "to_day": row.to_day.isoformat(),
-        "entry": row.pk,
-    }

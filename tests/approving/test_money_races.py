@@ -5,9 +5,10 @@ from decimal import Decimal
 
 import pytest
 
-from purchasing import agreements, approving, budgets, clock, problems, versions
+from purchasing import approving, clock, problems, versions
 from purchasing.models import AuditEvent, Purchase, Team
 from purchasing.states import State
+from purchasing.teams import budgets, money_rules
 from tests import factories
 from tests.factories import actor
 from tests.test_races import race, winners
@@ -76,7 +77,7 @@ def test_a_budget_that_shrinks_between_page_and_click_holds(team, sam, ana, tom)
         before = budgets.of(Team.objects.get()).committed
         approval, _ = race(
             lambda: approving.approve(request.pk, [purchase.pk], approver=actor(ana), version=1),
-            lambda: agreements.set_rules(
+            lambda: money_rules.set_rules(
                 Team.objects.get(),
                 actor=actor(tom),
                 monthly_budget=before + 1,

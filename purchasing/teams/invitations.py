@@ -19,7 +19,7 @@ AGAIN = timedelta(minutes=1)  # between two mails to the same person
 class LinkTokens(PasswordResetTokenGenerator):
     """Django's: a token ends with its time, with the password it was for, and when the account is switched off."""
 
-    key_salt = "purchasing.invitations.LinkTokens"
+    key_salt = "purchasing.teams.invitations.LinkTokens"
 
     def _make_hash_value(self, user, timestamp):
         return f"{super()._make_hash_value(user, timestamp)}{user.is_active}"

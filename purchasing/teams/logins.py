@@ -42,7 +42,7 @@ class Try:
         if not settings.ADDRESS_IS_OF_PROXY:  # else it is everybody's
             texts["address"] = address
         return {
-            kind: salted_hmac(f"purchasing.logins.{kind}", text, algorithm="sha256").hexdigest()
+            kind: salted_hmac(f"purchasing.teams.logins.{kind}", text, algorithm="sha256").hexdigest()
             for kind, text in texts.items()
         }
 

@@ -1,131 +1,20 @@
-"""Teams, keys and members: what the commands and pages make of them, each with its audit event.
+"""Members: their roles, their accounts and how they are invited, each change with its audit event.
 
 Who changes roles holds the lock of the team's row, which a claim takes as well: a purchase that is claimed at the same
 moment sees the roles from before or from after, and the next request of the person sees the new ones.
 """
 
-import re
-from itertools import chain, count
-
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.utils.text import slugify
 
-from purchasing import audit, clock, invitations, permissions
-from purchasing.encryption import Secret
-from purchasing.models import ApiKey, Membership, Purchase, Team, User
+from purchasing import audit, permissions
+from purchasing.models import Membership, Team, User
 from purchasing.problems import AlreadyMoved, NotYours, Problem, WrongField
-from purchasing.provider import pauses
 from purchasing.redaction import holds_secret
-from purchasing.states import Role, State
+from purchasing.states import Role
+from purchasing.teams import invitations, teams
 from purchasing.workflow import locked_team
-
-KEY_SHAPE = re.compile(r"idc_[A-Za-z0-9]{32}")
-NOT_ITS_ADMIN = "Only the admin of {team} or a superuser can do this."
-RESERVED = {"new"}  # addresses below /teams/ that are no team
-
-
-# --- Teams --------------------------------------------------------------------------------------------------------
-
-
-@transaction.atomic
-def create_team(name, *, actor, monthly_budget=None):
-    """A new team, with a monthly budget in CURRENCY or None.
-
-    Raises `Problem` for a name that is empty, too long or taken.
-    """
-    name = _free_name(name)
-    slug = slugify(name) or "team"
-    taken = set(Team.objects.filter(slug__startswith=slug).values_list("slug", flat=True)) | RESERVED
-    slug = next(s for s in chain([slug], (f"{slug}-{n}" for n in count(2))) if s not in taken)
-    try:
-        with transaction.atomic():
-            team = Team.objects.create(name=name, slug=slug, monthly_budget=monthly_budget)
-    except IntegrityError:
-        raise Problem(f"There is a team {name} already.") from None  # made at the same moment
-    audit.record("team.created", actor=actor, team=team)
-    return team
-
-
-def _free_name(name, *, besides=None):
-    name = audit.clean(name).strip()
-    if not name or len(name) > 100:
-        raise Problem("A team's name has 1 to 100 characters.")
-    if Team.objects.filter(name__iexact=name).exclude(pk=besides).exists():
-        raise Problem(f"There is a team {name} already.")
-    return name
-
-
-@transaction.atomic
-def rename_team(team, name, *, actor):
-    """Give a team another name; its address stays. Raises `Problem` for one that cannot be taken."""
-    team = _locked_by_superuser(team, actor)
-    before, name = team.name, _free_name(name, besides=team.pk)
-    if name == before:
-        raise Problem(f"The team is called {name} already.")
-    try:
-        with transaction.atomic():
-            Team.objects.filter(pk=team.pk).update(name=name)
-    except IntegrityError:
-        raise Problem(f"There is a team {name} already.") from None
-    team.name = name
-    audit.record("team.renamed", actor=actor, team=team, before=before, after=name)
-
-
-@transaction.atomic
-def switch_team(team, *, on, reason, actor):
-    """Switch a team on or off. While it is off nobody asks or approves for it and nothing is bought for it."""
-    team = _locked_by_superuser(team, actor)
-    reason = audit.clean(reason).strip()
-    if not reason:
-        raise Problem("Say why: the reason stays in the record.")
-    if team.is_active == on:
-        raise Problem(f"{team} is switched {'on' if on else 'off'} already.")
-    Team.objects.filter(pk=team.pk).update(is_active=on)
-    waiting = Purchase.objects.filter(request__in=team.requests.all(), state=State.APPROVED)
-    pauses.plan(waiting, clock.now())  # each is bought, or says at once what it waits for
-    audit.record("team.switched_on" if on else "team.switched_off", actor=actor, team=team, note=reason)
-
-
-def may_make_teams(user):
-    """Superusers make, rename and switch teams."""
-    return user.is_active and user.is_superuser
-
-
-def _locked_by_superuser(team, actor):
-    if not may_make_teams(actor.user):
-        raise NotYours("Only a superuser can do this.")
-    return locked_team(team.pk)
-
-
-def locked_by_admin(team, actor):
-    """The team's row, locked, for `actor` who runs it. Raises `NotYours`."""
-    team = locked_team(team.pk)
-    if not permissions.may_manage(actor.user, team):
-        raise NotYours(NOT_ITS_ADMIN.format(team=team))
-    return team
-
-
-@transaction.atomic
-def set_key(team, secret, *, actor):
-    """Store a key for the team in place of the current one, which is kept for reads alone.
-
-    Raises `Problem` for a text that has not a key's form (AUTH). What waited for a key is due at once.
-    """
-    secret = Secret(secret.strip())
-    if not KEY_SHAPE.fullmatch(secret):
-        raise Problem("An API key is idc_ followed by 32 letters or digits.")
-    team = Team.objects.select_for_update(no_key=True).get(pk=team.pk)
-    now = clock.now()
-    replaced = ApiKey.objects.filter(team=team, retired_at=None).update(retired_at=now)
-    key = ApiKey.objects.create(team=team, secret=secret, last_four=secret[-4:])
-    pauses.plan(Purchase.objects.filter(request__in=team.requests.all(), state=State.APPROVED), now)
-    audit.record(
-        "key.replaced" if replaced else "key.stored", actor=actor, team=team, key=key.last_four, key_id=key.pk
-    )
-    return key
-
 
 # --- Members ------------------------------------------------------------------------------------------------------
 
@@ -170,7 +59,7 @@ def invite(team, *, username, email, roles, actor):
     Who has no account gets one without a password, and is told by mail with a link to choose one (the event is what the
     mail tells of). Who has one (the same user name or address) is added. Raises `WrongField` or `Problem`.
     """
-    team = locked_by_admin(team, actor)
+    team = teams.locked_by_admin(team, actor)
     roles = _checked(roles)
     user = _known(username, email)
     made = user is None
@@ -232,7 +121,7 @@ def _new_account(username, email):
 @transaction.atomic
 def send_link(team, user, *, actor):
     """Have a mail with a new link sent to a member. One that was used, or one for an older password, opens nothing."""
-    team = locked_by_admin(team, actor)
+    team = teams.locked_by_admin(team, actor)
     if not roles_in(team, user):
         raise AlreadyMoved(f"{user} is not in {team} any more.")
     if not user.is_active:
@@ -248,7 +137,7 @@ def send_link(team, user, *, actor):
 @transaction.atomic
 def change_roles(team, user, *, roles, seen, actor):
     """Give a member exactly these roles; `seen` are those that the page showed. Returns whether an admin is left."""
-    team = locked_by_admin(team, actor)
+    team = teams.locked_by_admin(team, actor)
     before, after = roles_in(team, user), _checked(roles)
     if not before:
         raise AlreadyMoved(f"{user} is not in {team} any more.")
@@ -277,7 +166,7 @@ def change_roles(team, user, *, roles, seen, actor):
 @transaction.atomic
 def remove_member(team, user, *, actor):
     """Take a person out of the team; the account stays. Returns whether an admin is left."""
-    team = locked_by_admin(team, actor)
+    team = teams.locked_by_admin(team, actor)
     before = roles_in(team, user)
     if not before:
         raise AlreadyMoved(f"{user} is not in {team} any more.")

@@ -8,10 +8,11 @@ from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from purchasing import audit, clock, evidence, keys, people, problems, procurement
+from purchasing import audit, clock, evidence, problems, procurement
 from purchasing.identitycall.errors import KeyRefused
 from purchasing.models import ApiKey, Attempt, AuditEvent, Desk, Membership, Purchase
 from purchasing.provider import pauses
+from purchasing.teams import keys
 from purchasing.worker import sweep
 from tests import factories
 from tests.factories import KEY, actor
@@ -328,7 +329,7 @@ class TestRemoving:
 
     def test_never_takes_a_key_that_the_person_did_not_see(self, team, tom):
         seen = pauses.current_key(team).pk
-        people.set_key(team, NEW, actor=factories.SYSTEM)
+        keys.set_key(team, NEW, actor=factories.SYSTEM)
         with pytest.raises(problems.AlreadyMoved):
             keys.remove(team, seen=seen, reason="Old", actor=actor(tom))
         assert str(pauses.current_key(team)) == "…9876"
@@ -376,7 +377,7 @@ class TestWiping:
         key = pauses.current_key(team)
 
         def in_between(request):
-            people.set_key(team, NEW, actor=factories.SYSTEM)
+            keys.set_key(team, NEW, actor=factories.SYSTEM)
             keys.wipe_unneeded()
             assert not is_wiped(key)
             return 500, {}, ""
@@ -412,7 +413,7 @@ class TestReEncrypting:
 
     def test_all_keys_are_encrypted_with_the_newest(self, team, settings, capsys):
         factories.team("Sales", key="idc_" + "s" * 32)
-        people.set_key(team, NEW, actor=factories.SYSTEM)  # the old one is kept, and counts
+        keys.set_key(team, NEW, actor=factories.SYSTEM)  # the old one is kept, and counts
         [old] = settings.API_KEY_ENCRYPTION_KEYS
         new = Fernet.generate_key().decode()
         settings.API_KEY_ENCRYPTION_KEYS = [new, old]

@@ -5,9 +5,10 @@ import re
 import pytest
 from django.contrib.sessions.models import Session
 
-from purchasing import audit, invitations, people, permissions, problems, procurement
+from purchasing import audit, permissions, problems, procurement
 from purchasing.models import AuditEvent, Membership, Purchase, Team, User
 from purchasing.problems import WrongField
+from purchasing.teams import invitations, members, teams
 from tests import factories
 from tests.factories import actor
 from tests.stub import selling
@@ -17,11 +18,11 @@ pytestmark = pytest.mark.django_db
 
 
 def invite(team, person, username="bea", email="bea@example.com", roles=("requester",)):
-    return people.invite(team, username=username, email=email, roles=roles, actor=actor(person))
+    return members.invite(team, username=username, email=email, roles=roles, actor=actor(person))
 
 
 def roles(team, person):
-    return people.roles_in(team, person)
+    return members.roles_in(team, person)
 
 
 def last_event(action):
@@ -160,7 +161,7 @@ class TestTheLink:
     def test_ends_with_the_account(self, client, team, tom):
         bea, _ = invite(team, tom)
         path = path_of(invitations.link_for(bea))
-        people.switch_account(bea, on=False, actor=actor(tom))
+        members.switch_account(bea, on=False, actor=actor(tom))
         assert "does not work any more" in client.get(path, follow=True).content.decode()
 
     def test_says_the_same_for_an_account_that_is_there_and_one_that_is_not(self, client, team, tom):
@@ -186,7 +187,7 @@ class TestTheLink:
 
 def change(team, person, by, to, seen=None):
     seen = roles(team, person) if seen is None else seen
-    return people.change_roles(team, person, roles=to, seen=seen, actor=actor(by))
+    return members.change_roles(team, person, roles=to, seen=seen, actor=actor(by))
 
 
 class TestChangingRoles:
@@ -218,7 +219,7 @@ class TestChangingRoles:
             if step == "take":
                 change(team, person, person, ["approver"])
             else:
-                people.remove_member(team, person, actor=actor(person))
+                members.remove_member(team, person, actor=actor(person))
         assert roles(team, person) == ["admin"]
 
     def test_an_admin_may_change_their_other_roles(self, team, tom):
@@ -231,7 +232,7 @@ class TestChangingRoles:
     def test_another_admin_who_is_switched_off_does_not_count(self, team, tom):
         eve = factories.member("eve", team, "admin")
         User.objects.filter(pk=eve.pk).update(is_active=False)
-        assert people.has_admin(team, besides=tom) is False
+        assert members.has_admin(team, besides=tom) is False
 
     @pytest.mark.parametrize("to", [[], ["king"]])
     def test_no_role_at_all_is_a_sentence(self, team, tom, sam, to):
@@ -254,7 +255,7 @@ class TestChangingRoles:
 
 class TestTakingOut:
     def test_leaves_the_account_and_the_records(self, team, tom, sam, pending):
-        people.remove_member(team, sam, actor=actor(tom))
+        members.remove_member(team, sam, actor=actor(tom))
         assert roles(team, sam) == []
         assert User.objects.get(pk=sam.pk).is_active
         assert not permissions.teams_seen_by(sam).exists()
@@ -262,15 +263,15 @@ class TestTakingOut:
         assert last_event("member.removed").data["role"] == "requester"
 
     def test_what_they_approved_is_not_bought(self, team, tom, ana, approved, provider):
-        people.remove_member(team, ana, actor=actor(tom))
+        members.remove_member(team, ana, actor=actor(tom))
         procurement.buy(approved.pk)
         assert factories.state_of(approved) == "held"
         assert provider.purchases == []
 
     def test_twice_is_a_sentence(self, team, tom, sam):
-        people.remove_member(team, sam, actor=actor(tom))
+        members.remove_member(team, sam, actor=actor(tom))
         with pytest.raises(problems.AlreadyMoved, match="not in Support any more"):
-            people.remove_member(team, sam, actor=actor(tom))
+            members.remove_member(team, sam, actor=actor(tom))
 
 
 class TestSwitchingAccounts:
@@ -278,20 +279,20 @@ class TestSwitchingAccounts:
         client.force_login(sam)
         assert client.get("/").status_code == 200
         others = Session.objects.count()
-        people.switch_account(sam, on=False, actor=actor(tom))
+        members.switch_account(sam, on=False, actor=actor(tom))
         assert client.get("/").status_code == 302
         assert Session.objects.count() < others
-        people.switch_account(sam, on=True, actor=actor(tom))
+        members.switch_account(sam, on=True, actor=actor(tom))
         assert client.get("/").status_code == 302, "the old session does not live again"
         assert [last_event(f"member.{step}").team for step in ("deactivated", "activated")] == [team, team]
 
     def test_leaves_the_sessions_of_others(self, client, team, tom, sam):
         client.force_login(tom)
-        people.switch_account(sam, on=False, actor=actor(tom))
+        members.switch_account(sam, on=False, actor=actor(tom))
         assert client.get("/").status_code == 200
 
     def test_what_they_approved_is_not_bought(self, team, tom, ana, approved, provider):
-        people.switch_account(ana, on=False, actor=actor(tom))
+        members.switch_account(ana, on=False, actor=actor(tom))
         procurement.buy(approved.pk)
         assert factories.state_of(approved) == "held"
 
@@ -302,7 +303,7 @@ class TestSwitchingAccounts:
         factories.member("ida", team, "requester")
         Membership.objects.create(user=root, team=team, role="requester")
         may = {
-            (by.username, who.username): people.may_switch(by, who)
+            (by.username, who.username): members.may_switch(by, who)
             for by in (tom, root, sam, ida)
             for who in (tom, root, sam, ana, ida)
         }
@@ -315,20 +316,20 @@ class TestSwitchingAccounts:
         }
         for by, who in ((tom, ana), (tom, tom), (sam, tom), (tom, root)):
             with pytest.raises(problems.NotYours):
-                people.switch_account(who, on=False, actor=actor(by))
+                members.switch_account(who, on=False, actor=actor(by))
 
     def test_twice_is_a_sentence(self, team, tom, sam):
         with pytest.raises(problems.AlreadyMoved, match="switched on already"):
-            people.switch_account(sam, on=True, actor=actor(tom))
+            members.switch_account(sam, on=True, actor=actor(tom))
 
 
 class TestTeams:
     def test_get_an_address_that_no_page_has(self, db):
-        assert people.create_team("New", actor=factories.SYSTEM).slug == "new-2"
+        assert teams.create_team("New", actor=factories.SYSTEM).slug == "new-2"
 
     def test_are_renamed_and_keep_their_address(self, team):
         root = factories.superuser()
-        people.rename_team(team, " Help desk ", actor=actor(root))
+        teams.rename_team(team, " Help desk ", actor=actor(root))
         team.refresh_from_db()
         assert (team.name, team.slug) == ("Help desk", "support")
         data = last_event("team.renamed").data
@@ -338,19 +339,19 @@ class TestTeams:
     def test_names_that_cannot_be_taken_are_a_sentence(self, team, name):
         factories.team("Sales", key=None)
         with pytest.raises(problems.Problem):
-            people.rename_team(team, name, actor=actor(factories.superuser()))
+            teams.rename_team(team, name, actor=actor(factories.superuser()))
 
     def test_may_change_the_case_of_their_own_name(self, team):
-        people.rename_team(team, "SUPPORT", actor=actor(factories.superuser()))
+        teams.rename_team(team, "SUPPORT", actor=actor(factories.superuser()))
         assert Team.objects.get().name == "SUPPORT"
 
     def test_that_are_switched_off_buy_nothing_until_they_are_on_again(self, team, approved, provider):
         root = actor(factories.superuser())
-        people.switch_team(team, on=False, reason="Closed", actor=root)
+        teams.switch_team(team, on=False, reason="Closed", actor=root)
         procurement.buy(approved.pk)
         approved.refresh_from_db()
         assert (approved.state, approved.waiting_for) == ("approved", "Support is switched off.")
-        people.switch_team(team, on=True, reason="Open again", actor=root)
+        teams.switch_team(team, on=True, reason="Open again", actor=root)
         provider.sells("+12125550101")
         procurement.buy(approved.pk)
         assert factories.state_of(approved) == "purchased"
@@ -359,15 +360,15 @@ class TestTeams:
     def test_are_switched_with_a_reason_and_once(self, team):
         root = actor(factories.superuser())
         with pytest.raises(problems.Problem, match="Say why"):
-            people.switch_team(team, on=False, reason=" ", actor=root)
+            teams.switch_team(team, on=False, reason=" ", actor=root)
         with pytest.raises(problems.Problem, match="on already"):
-            people.switch_team(team, on=True, reason="Why not", actor=root)
+            teams.switch_team(team, on=True, reason="Why not", actor=root)
 
     def test_are_for_superusers(self, team, tom):
         with pytest.raises(problems.NotYours):
-            people.rename_team(team, "Mine", actor=actor(tom))
+            teams.rename_team(team, "Mine", actor=actor(tom))
         with pytest.raises(problems.NotYours):
-            people.switch_team(team, on=False, reason="Mine", actor=actor(tom))
+            teams.switch_team(team, on=False, reason="Mine", actor=actor(tom))
 
 
 @pytest.mark.database
@@ -386,11 +387,11 @@ class TestAtTheSameMoment:
         with selling(settings):
             for purchase in self.rounds(team, sam, ana):
                 take = {
-                    "roles": lambda: people.change_roles(
+                    "roles": lambda: members.change_roles(
                         team, ana, roles=["requester"], seen=["approver"], actor=actor(tom)
                     ),
-                    "remove": lambda: people.remove_member(team, ana, actor=actor(tom)),
-                    "off": lambda: people.switch_account(ana, on=False, actor=actor(tom)),
+                    "remove": lambda: members.remove_member(team, ana, actor=actor(tom)),
+                    "off": lambda: members.switch_account(ana, on=False, actor=actor(tom)),
                 }[step]
 
                 def claim(purchase=purchase):
@@ -425,7 +426,7 @@ class TestAtTheSameMoment:
                 lambda: change(team, eve, tom, ["approver"], seen=["admin"]),
             )
             assert len(winners(results)) == 1
-            assert people.has_admin(team)
+            assert members.has_admin(team)
             for person in (tom, eve):
                 Membership.objects.filter(user=person, team=team).delete()
                 Membership.objects.create(user=person, team=team, role="admin")

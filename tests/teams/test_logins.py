@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
-from purchasing import clock, logins
+from purchasing import clock
 from purchasing.models import AuditEvent, FailedLogins
+from purchasing.teams import logins
 from tests import factories
 from tests.access import words
 from tests.test_races import race

@@ -2,9 +2,10 @@
 
 import pytest
 
-from purchasing import clock, problems, procurement, stops
+from purchasing import clock, problems, procurement
 from purchasing.models import AuditEvent, Desk, Purchase, Team
 from purchasing.states import State
+from purchasing.teams import stop_buying
 from tests import factories
 from tests.factories import actor
 from tests.test_procurement import buy
@@ -21,7 +22,7 @@ class TestTeam:
     def test_a_stopped_team_buys_nothing_and_its_page_says_why_and_since_when(
         self, approved, team, tom, provider
     ):
-        stops.stop(team, actor=actor(tom), reason="Audit")
+        stop_buying.stop(team, actor=actor(tom), reason="Audit")
         waiting = buy(approved)
         assert (waiting.state, provider.purchases) == (State.APPROVED, [])
         assert "Audit" in waiting.waiting_for
@@ -29,14 +30,14 @@ class TestTeam:
         assert (last_event().action, last_event().note, last_event().actor) == ("team.stopped", "Audit", tom)
 
     def test_the_reason_and_who_did_it_stand_on_the_team(self, team, tom):
-        stops.stop(team, actor=actor(tom), reason=f"Key {factories.KEY}")
+        stop_buying.stop(team, actor=actor(tom), reason=f"Key {factories.KEY}")
         team.refresh_from_db()
         assert (team.stopped_by, team.stop_reason) == (tom, "Key idc_[removed]")
 
     def test_after_going_on_what_waited_is_due_at_once(self, approved, team, tom, provider):
-        stops.stop(team, actor=actor(tom), reason="Audit")
+        stop_buying.stop(team, actor=actor(tom), reason="Audit")
         assert buy(approved).due_at > clock.now()
-        stops.go_on(team, actor=actor(tom), reason="Done")
+        stop_buying.go_on(team, actor=actor(tom), reason="Done")
         assert Purchase.objects.get().due_at <= clock.now()
         provider.sells(NUMBER)
         procurement.buy(approved.pk)
@@ -48,7 +49,7 @@ class TestTeam:
         other = factories.team("Sales", key="idc_" + "s" * 32)
         factories.member("sam", other, "requester"), factories.member("ana", other, "approver")
         [second] = factories.approve(factories.request(other, sam, ["+12125550102"]), ana)
-        stops.stop(team, actor=actor(tom), reason="Audit")
+        stop_buying.stop(team, actor=actor(tom), reason="Audit")
         provider.sells("+12125550102")
         assert buy(second).state == State.PURCHASED
         assert buy(approved).state == State.APPROVED
@@ -62,13 +63,13 @@ class TestTeam:
             "ida": factories.auditor(),
             "eve": factories.member("eve", other, "admin"),
         }[who]
-        for act in (stops.stop, stops.go_on):
+        for act in (stop_buying.stop, stop_buying.go_on):
             with pytest.raises(problems.NotYours):
                 act(team, actor=actor(person), reason="Because")
         assert Team.objects.get(pk=team.pk).stopped_at is None
 
     def test_a_superuser_may_as_well(self, team):
-        stops.stop(team, actor=actor(factories.superuser()), reason="Because")
+        stop_buying.stop(team, actor=actor(factories.superuser()), reason="Because")
         assert Team.objects.get().stopped_at is not None
 
 
@@ -76,8 +77,8 @@ class TestTeam:
 def test_a_reason_is_required(team, tom, reason):
     root = actor(factories.superuser())
     for act in (
-        lambda: stops.stop(team, actor=actor(tom), reason=reason),
-        lambda: stops.stop_all(actor=root, reason=reason),
+        lambda: stop_buying.stop(team, actor=actor(tom), reason=reason),
+        lambda: stop_buying.stop_all(actor=root, reason=reason),
     ):
         with pytest.raises(problems.Problem, match="why"):
             act()
@@ -85,10 +86,10 @@ def test_a_reason_is_required(team, tom, reason):
 
 def test_twice_is_said_and_recorded_once(team, tom):
     with pytest.raises(problems.Problem, match="going on already"):
-        stops.go_on(team, actor=actor(tom), reason="Again")
-    stops.stop(team, actor=actor(tom), reason="First")
+        stop_buying.go_on(team, actor=actor(tom), reason="Again")
+    stop_buying.stop(team, actor=actor(tom), reason="First")
     with pytest.raises(problems.Problem, match="stopped already"):
-        stops.stop(team, actor=actor(tom), reason="Second")
+        stop_buying.stop(team, actor=actor(tom), reason="Second")
     assert Team.objects.get().stop_reason == "First"
     assert AuditEvent.objects.filter(action="team.stopped").count() == 1
 
@@ -96,22 +97,22 @@ def test_twice_is_said_and_recorded_once(team, tom):
 class TestAll:
     def test_stops_every_team_and_goes_on(self, approved, provider):
         root = actor(factories.superuser())
-        stops.stop_all(actor=root, reason="Year end")
+        stop_buying.stop_all(actor=root, reason="Year end")
         assert "Year end" in buy(approved).waiting_for
         assert last_event().action == "desk.stopped"
-        stops.go_on_all(actor=root, reason="Done")
+        stop_buying.go_on_all(actor=root, reason="Done")
         assert (last_event().action, Desk.objects.get().stopped_at) == ("desk.goes_on", None)
         assert Purchase.objects.get().due_at <= clock.now()
 
     def test_a_stopped_team_stays_stopped(self, approved, team, tom, provider):
         root = actor(factories.superuser())
-        stops.stop(team, actor=actor(tom), reason="Audit")
-        stops.stop_all(actor=root, reason="Year end")
-        stops.go_on_all(actor=root, reason="Done")
+        stop_buying.stop(team, actor=actor(tom), reason="Audit")
+        stop_buying.stop_all(actor=root, reason="Year end")
+        stop_buying.go_on_all(actor=root, reason="Done")
         assert "Audit" in buy(approved).waiting_for
 
     def test_only_a_superuser(self, team, tom):
-        for act in (stops.stop_all, stops.go_on_all):
+        for act in (stop_buying.stop_all, stop_buying.go_on_all):
             with pytest.raises(problems.NotYours):
                 act(actor=actor(tom), reason="Because")
 
@@ -121,7 +122,7 @@ class TestAll:
         provider.sells(NUMBER)
 
         def stop_and_sell(request):
-            stops.stop_all(actor=root, reason="Now")
+            stop_buying.stop_all(actor=root, reason="Now")
             return 201, {}, '{"data": {"id": 501, "phone_number": "+12125550101"}}'
 
         from tests.healthy_provider import PURCHASE

@@ -9,21 +9,23 @@ to store a key untested does it on the server (`manage.py set_key`).
 The network is used outside of transactions; what a test showed is written down after it, under the locks.
 """
 
+import re
 from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from purchasing import audit, clock, people, permissions, problems
+from purchasing import audit, clock, permissions, problems
 from purchasing.audit.search import Filter, newest_first
-from purchasing.encryption import Undecryptable
+from purchasing.encryption import Secret, Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.client import Client
-from purchasing.models import ApiKey, Attempt, Purchase
+from purchasing.models import ApiKey, Attempt, Purchase, Team
 from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.provider import pauses, turns
 from purchasing.states import OPEN, Outcome, State
+from purchasing.teams import teams
 from purchasing.workflow import locked_team
 
 PATIENCE = 5  # seconds that a page waits for a turn in the key's rate
@@ -36,6 +38,7 @@ REFUSED = {
 }
 NO_WRITE = "This key may not write, so nothing could be bought with it. Make one with read and write in IdentityCall."
 SWEEP = audit.system("sweep")
+KEY_SHAPE = re.compile(r"idc_[A-Za-z0-9]{32}")  # AUTH
 
 
 class NotTaken(problems.WrongField):
@@ -171,6 +174,26 @@ def _note_findings(team, key, findings, began_at, actor):
 # --- Storing and removing -----------------------------------------------------------------------------------------
 
 
+@transaction.atomic
+def set_key(team, secret, *, actor):
+    """Store a key for the team in place of the current one, which is kept for reads alone.
+
+    Raises `Problem` for a text that has not a key's form (AUTH). What waited for a key is due at once.
+    """
+    secret = Secret(secret.strip())
+    if not KEY_SHAPE.fullmatch(secret):
+        raise Problem("An API key is idc_ followed by 32 letters or digits.")
+    team = Team.objects.select_for_update(no_key=True).get(pk=team.pk)
+    now = clock.now()
+    replaced = ApiKey.objects.filter(team=team, retired_at=None).update(retired_at=now)
+    key = ApiKey.objects.create(team=team, secret=secret, last_four=secret[-4:])
+    pauses.plan(Purchase.objects.filter(request__in=team.requests.all(), state=State.APPROVED), now)
+    audit.record(
+        "key.replaced" if replaced else "key.stored", actor=actor, team=team, key=key.last_four, key_id=key.pk
+    )
+    return key
+
+
 def store(team, secret, *, scope, actor):
     """Test a new key and store it in place of the current one; returns `(key, sentence)`.
 
@@ -178,7 +201,7 @@ def store(team, secret, *, scope, actor):
     the second. Raises `NotTaken` for a key that is refused, cannot read or write, or could not be tested.
     """
     _require_admin(team, actor)
-    if not people.KEY_SHAPE.fullmatch(secret):
+    if not KEY_SHAPE.fullmatch(secret):
         raise NotTaken("An API key is idc_ followed by 32 letters or digits.")
     if scope not in SCOPES:
         raise Problem("Say whether the key is for one project or for the whole account.")
@@ -195,8 +218,8 @@ def store(team, secret, *, scope, actor):
     if findings.may_write is False:
         raise _not_taken(team, actor, NO_WRITE)
     with transaction.atomic():
-        team = people.locked_by_admin(team, actor)
-        key = people.set_key(team, secret, actor=actor)
+        team = teams.locked_by_admin(team, actor)
+        key = set_key(team, secret, actor=actor)
         key.tested_at, key.sees, key.may_write = clock.now(), findings.sees, findings.may_write
         proved = is_account_wide(key)
         key.said_scope = "" if proved else scope
@@ -227,7 +250,7 @@ def _is_current(team, secret):
 @transaction.atomic
 def say_scope(team, *, scope, actor):
     """Take an admin's word for what the key is for, where the projects that it sees prove nothing."""
-    team = people.locked_by_admin(team, actor)
+    team = teams.locked_by_admin(team, actor)
     key = pauses.current_key(team, lock=True)
     if key is None:
         raise Problem(f"{team} has no API key.")
@@ -250,7 +273,7 @@ def who_said(key):
 @transaction.atomic
 def remove(team, *, seen, reason, actor):
     """Take the key out of use: nothing more is bought with it. `seen` is the id of the one that the page showed."""
-    team = people.locked_by_admin(team, actor)
+    team = teams.locked_by_admin(team, actor)
     key = pauses.current_key(team, lock=True)
     if key is None or key.pk != seen:
         raise AlreadyMoved("The key was replaced or removed since you opened this page. Look again.")
@@ -266,7 +289,7 @@ def remove(team, *, seen, reason, actor):
 def _require_admin(team, actor):
     """Before the network is used; the lock's holder checks it again."""
     if not permissions.may_manage(actor.user, team):
-        raise NotYours(people.NOT_ITS_ADMIN.format(team=team))
+        raise NotYours(teams.NOT_ITS_ADMIN.format(team=team))
 
 
 def _waiting(team):

@@ -5,8 +5,9 @@ from datetime import date, timedelta
 import pytest
 from django.utils import timezone
 
-from purchasing import approving, papers, problems, register, versions
+from purchasing import approving, problems, versions
 from purchasing.models import AuditEvent, Purchase, RequirementGroup
+from purchasing.teams import papers
 from tests import factories
 from tests.access import words
 
@@ -25,7 +26,7 @@ actor = factories.actor
 @pytest.fixture
 def add(team, tom):
     """Add an entry to the team's register."""
-    return lambda **fields: register.add(team, actor=actor(tom), **ENTRY | fields)
+    return lambda **fields: papers.add(team, actor=actor(tom), **ENTRY | fields)
 
 
 def days(count):
@@ -60,9 +61,9 @@ class TestTheRegister:
 
     def test_every_change_is_an_event_with_before_and_after(self, team, tom, add):
         entry = add()
-        seen = register.fingerprint(entry)
-        register.change(entry, actor=actor(tom), seen=seen, **ENTRY | {"valid_until": date(2031, 5, 3)})
-        register.remove(RequirementGroup.objects.get(), actor=actor(tom))
+        seen = papers.fingerprint(entry)
+        papers.change(entry, actor=actor(tom), seen=seen, **ENTRY | {"valid_until": date(2031, 5, 3)})
+        papers.remove(RequirementGroup.objects.get(), actor=actor(tom))
         told = AuditEvent.objects.filter(action__startswith="papers.").order_by("seq")
         assert [event.action for event in told] == ["papers.added", "papers.changed", "papers.removed"]
         assert told[1].data["before"]["valid_until"] is None
@@ -79,21 +80,21 @@ class TestTheRegister:
 
     def test_a_change_of_what_somebody_else_has_changed_is_refused(self, tom, add):
         entry = add()
-        seen = register.fingerprint(entry)
-        register.change(entry, actor=actor(tom), seen=seen, **ENTRY | {"name": "Other"})
+        seen = papers.fingerprint(entry)
+        papers.change(entry, actor=actor(tom), seen=seen, **ENTRY | {"name": "Other"})
         with pytest.raises(problems.AlreadyMoved):
-            register.change(entry, actor=actor(tom), seen=seen, **ENTRY | {"name": "Third"})
-        register.remove(entry, actor=actor(tom))
+            papers.change(entry, actor=actor(tom), seen=seen, **ENTRY | {"name": "Third"})
+        papers.remove(entry, actor=actor(tom))
         with pytest.raises(problems.AlreadyMoved):
-            register.remove(entry, actor=actor(tom))
+            papers.remove(entry, actor=actor(tom))
 
     def test_is_kept_by_the_admin_alone(self, team, sam, ana, add):
         entry = add()
         for person in (sam, ana, factories.auditor()):
             with pytest.raises(problems.NotYours):
-                register.add(team, actor=actor(person), **ENTRY | {"provider_id": 13})
+                papers.add(team, actor=actor(person), **ENTRY | {"provider_id": 13})
             with pytest.raises(problems.NotYours):
-                register.remove(entry, actor=actor(person))
+                papers.remove(entry, actor=actor(person))
 
 
 class TestARequest:
@@ -142,7 +143,7 @@ class TestARequest:
     def test_papers_of_another_team_do_not_count(self, team, sam, tom):
         sales = factories.team("Sales", key=None)
         factories.member("tom", sales, "admin")
-        register.add(sales, actor=actor(tom), **ENTRY)
+        papers.add(sales, actor=actor(tom), **ENTRY)
         with pytest.raises(problems.Problem, match="not in the team's register"):
             ask(team, sam)
 

@@ -1,0 +1,68 @@
+"""Stand-ins: members who approve for an approver on some days."""
+
+from django.db import transaction
+from django.utils import timezone
+
+from purchasing import audit, clock, permissions, workflow
+from purchasing.models import StandIn
+from purchasing.problems import NotYours, Problem
+from purchasing.states import Role
+
+LONGEST_STAND_IN = 366  # days
+
+
+@transaction.atomic
+def name_stand_in(team, *, actor, approver, stand_in, from_day, to_day):
+    """Let `stand_in`, a member, approve for `approver` on these days (both included).
+
+    Named by the approver, or by the team admin for one who is away; a stand-in names no other.
+    """
+    team = workflow.locked_team(team.pk)
+    if actor.user != approver and not permissions.may_manage(actor.user, team):
+        raise NotYours(
+            "An approver names who stands in for them, or the team admin does it for one who is away."
+        )
+    if (
+        Role.APPROVER not in permissions.roles(approver, team)
+        or not team.memberships.filter(user=approver).exists()
+    ):
+        raise Problem(f"{approver} is no approver of {team}, so nobody can stand in for them.")
+    if stand_in == approver:
+        raise Problem("Nobody stands in for themselves.")
+    if not stand_in.is_active or not team.memberships.filter(user=stand_in).exists():
+        raise Problem(f"{stand_in} is no member of {team}.")
+    if to_day < from_day or to_day < timezone.localdate():
+        raise Problem("The last day is before the first, or over already.")
+    if (to_day - from_day).days > LONGEST_STAND_IN:
+        raise Problem("A stand-in is named for a year at the most.")
+    overlapping = team.stand_ins.filter(
+        approver=approver, ended_at=None, from_day__lte=to_day, to_day__gte=from_day
+    )
+    if overlapping.exists():
+        raise Problem(f"Somebody stands in for {approver} on some of these days already. End that first.")
+    row = StandIn.objects.create(
+        team=team, approver=approver, stand_in=stand_in, from_day=from_day, to_day=to_day
+    )
+    audit.record("stand_in.named", actor=actor, team=team, **_in_data(row))
+    return row
+
+
+@transaction.atomic
+def end_stand_in(row, *, actor):
+    """End a stand-in before its last day."""
+    team = workflow.locked_team(row.team_id)
+    if actor.user not in (row.approver, row.stand_in) and not permissions.may_manage(actor.user, team):
+        raise NotYours("The approver, the stand-in or the team admin can end this.")
+    if not StandIn.objects.filter(pk=row.pk, ended_at=None).update(ended_at=clock.now()):
+        raise Problem("This has ended already.")
+    audit.record("stand_in.ended", actor=actor, team=team, **_in_data(row))
+
+
+def _in_data(row):
+    return {
+        "approver": row.approver.get_username(),
+        "stand_in": row.stand_in.get_username(),
+        "from_day": row.from_day.isoformat(),
+        "to_day": row.to_day.isoformat(),
+        "entry": row.pk,
+    }
