@@ -13,8 +13,9 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import Q
 
-from purchasing import approving, changes, permissions, selectors
+from purchasing import approving, permissions, selectors
 from purchasing.approving import Costs
+from purchasing.asking import versions
 from purchasing.models import Approval, Purchase, PurchaseRequest, SeenVersion, User
 from purchasing.provider import offers, pauses
 from purchasing.states import State
@@ -195,7 +196,7 @@ def brief(requests, user):
             earlier=_earlier(asked),
             check=checks[asked.pk],
             seen=asked.pk in seen,
-            changes=changes.since(asked, seen.get(asked.pk, 1)),
+            changes=versions.changes_since(asked, seen.get(asked.pk, 1)),
         )
     return requests
 

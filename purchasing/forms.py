@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from django import forms
 from django.contrib.auth.forms import AuthenticationForm
 
-from purchasing import naming
+from purchasing.asking import name_patterns
+from purchasing.asking.find import SORTS
+from purchasing.asking.name_patterns import PLACEHOLDERS
 from purchasing.audit import clean
 from purchasing.countries import all_countries, country_name, country_of, flag
-from purchasing.finding import SORTS
-from purchasing.naming import PLACEHOLDERS
 from purchasing.pasting import files
 from purchasing.states import NumberType
 
@@ -266,7 +266,7 @@ class RequestForm(forms.Form):
 
     def clean_pattern(self):
         pattern = self.cleaned_data["pattern"]
-        if wrong := naming.problem(pattern):
+        if wrong := name_patterns.problem(pattern):
             raise forms.ValidationError(wrong)
         return pattern
 

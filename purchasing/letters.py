@@ -7,7 +7,8 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 
-from purchasing import approving, audit, changes, selectors, words
+from purchasing import approving, audit, selectors, words
+from purchasing.asking import versions
 from purchasing.models import AuditEvent, StandIn, Team
 from purchasing.redaction import redact
 from purchasing.states import NEXT, State
@@ -105,7 +106,7 @@ def _request(asked, events):
         "monthly": _sum(figures.monthly, figures),
         "edited": first == "request.edited",
         "repriced": first == "purchase.price_changed",
-        "changes": [one_line(change) for change in changes.since(asked, _version_before(events))]
+        "changes": [one_line(change) for change in versions.changes_since(asked, _version_before(events))]
         if first in NEW_VERSION
         else [],
         "yeses": sorted({approving.waits_for_second(purchase, asked) for purchase in pending} - {""}),

@@ -2,7 +2,8 @@
 
 from django_tasks import task
 
-from purchasing import aftercare, costs, evidence, finding, notifications, procurement
+from purchasing import aftercare, evidence, notifications, procurement
+from purchasing.asking import price_lookup, verdicts
 from purchasing.audit import verification
 
 
@@ -27,19 +28,19 @@ def apply(purchase_id):
 @task(priority=20)
 def confirm_costs(request_id):
     """Ask IdentityCall what the pending numbers of a request cost."""
-    costs.confirm(request_id)
+    price_lookup.confirm(request_id)
 
 
 @task(priority=20)
 def look_again(purchase_id):
     """Ask IdentityCall what a held purchase costs now."""
-    costs.look_again(purchase_id)
+    price_lookup.look_again(purchase_id)
 
 
 @task(priority=15)
 def look_up(paste_id):
     """Ask IdentityCall for the lists in which pasted numbers may stand."""
-    finding.look_up(paste_id)
+    verdicts.look_up(paste_id)
 
 
 @task(priority=-50)

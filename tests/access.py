@@ -13,7 +13,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from purchasing import approving, clock, decisions, drafts, evidence, pasting, procurement
+from purchasing import approving, clock, decisions, evidence, pasting, procurement
+from purchasing.asking import drafts
 from purchasing.models import (
     ApiKey,
     Desk,

@@ -3,8 +3,8 @@
 import itertools
 from decimal import Decimal
 
-from purchasing import approving, audit, drafts
-from purchasing.asking import submission
+from purchasing import approving, audit
+from purchasing.asking import drafts, submission
 from purchasing.models import Draft, Purchase, Team, User
 from purchasing.teams import keys, members, teams
 

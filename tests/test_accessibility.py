@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 from django.template.loader import render_to_string
 
-from purchasing import versions
+from purchasing.asking import versions
 from purchasing.models import Team
 from tests import factories
 from tests.access import Scene

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from purchasing import approving, costs, versions
+from purchasing import approving
+from purchasing.asking import price_lookup, versions
 from purchasing.models import Approval, OfferLook, Purchase
 from purchasing.states import State
 from tests import factories
@@ -235,7 +236,7 @@ class TestTheCheckInTheCard:
 
     def look(self, asked):
         """What the worker does when the page was opened."""
-        costs.confirm(asked.pk)
+        price_lookup.confirm(asked.pk)
 
     def line(self, page, asked):
         found = re.search(rf'id="check-{asked.pk}"[^>]*>(.*?)</div>', page.content.decode(), re.DOTALL)

@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from purchasing import approving, clock, costs, decisions, procurement, selectors, versions, workflow
+from purchasing import approving, clock, decisions, procurement, selectors, workflow
 from purchasing import permissions as permissions
+from purchasing.asking import price_lookup, versions
 from purchasing.models import Approval, Purchase, PurchaseRequest, StandIn, Team
 from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import Cause, State
@@ -232,7 +233,7 @@ class TestEdit:
 
     def test_a_changed_price_is_a_new_version_too(self, team, sam, ana, provider):
         request = factories.request(team, sam, NUMBERS[:1], monthly_cost=Decimal("1.50"))
-        costs.confirm(request.pk)
+        price_lookup.confirm(request.pk)
         with pytest.raises(AlreadyMoved):
             approving.approve(request.pk, ids(request), approver=actor(ana), version=1)
         assert request.versions.get().lines[0]["monthly_cost"] == "1.5000"

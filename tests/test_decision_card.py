@@ -8,7 +8,8 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from purchasing import approving, audit, clock, versions
+from purchasing import approving, audit, clock
+from purchasing.asking import versions
 from purchasing.identitycall.resources import Offer
 from purchasing.models import ApiKey, OfferLook, Purchase, RequirementGroup, SeenVersion, StandIn, Team
 from purchasing.states import State

@@ -33,14 +33,6 @@ FLOOR = {
 }
 MOVING = {
     "none": "none",
-    "finding": "asking",
-    "verdicts": "asking",
-    "drafts": "asking",
-    "versions": "asking",
-    "changes": "asking",
-    "costs": "asking",
-    "naming": "asking",
-    "recording": "asking",
     "briefing": "approving",
     "procurement": "buying",
     "settlement": "buying",

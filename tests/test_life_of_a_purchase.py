@@ -25,7 +25,6 @@ from purchasing import (
     approving,
     audit,
     clock,
-    costs,
     decisions,
     evidence,
     problems,
@@ -33,6 +32,7 @@ from purchasing import (
     settlement,
     workflow,
 )
+from purchasing.asking import price_lookup
 from purchasing.identitycall.errors import NotSent, Unconfirmed
 from purchasing.models import (
     ApiKey,
@@ -407,7 +407,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
 
     def look_up_costs(self, data):
         for request in PurchaseRequest.objects.order_by("pk"):
-            costs.confirm(request.pk)
+            price_lookup.confirm(request.pk)
 
     def time_passes(self, data):
         """What the provider still had to do is done before the window is over (DESIGN 4)."""

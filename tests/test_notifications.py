@@ -31,10 +31,9 @@ from purchasing import (
     notifications,
     procurement,
     reminders,
-    versions,
     workflow,
 )
-from purchasing.asking import submission
+from purchasing.asking import submission, versions
 from purchasing.identitycall.resources import Offer
 from purchasing.models import (
     AuditEvent,

@@ -8,7 +8,8 @@ import pytest
 import requests
 from django.db import OperationalError, connection
 
-from purchasing import audit, clock, costs, decisions, evidence, problems, procurement, settlement, workflow
+from purchasing import audit, clock, decisions, evidence, problems, procurement, settlement, workflow
+from purchasing.asking import price_lookup
 from purchasing.models import ApiKey, Attempt, Desk, Membership, OfferLook, OwnedRead, Purchase, User
 from purchasing.provider import owned_list
 from purchasing.states import Cause, Outcome, State
@@ -408,7 +409,7 @@ class TestPrice:
     def test_listed_without_a_cost_that_can_be_read_no_earlier_one_stands(
         self, pending, ana, provider, monthly
     ):
-        costs.confirm(pending.pk)
+        price_lookup.confirm(pending.pk)
         [purchase] = factories.approve(pending, ana)
         self.offer(provider, "1.00", monthly)
         held = buy(purchase)
@@ -439,7 +440,7 @@ class TestPrice:
         assert buy(approved).held_cause == Cause.COST_UNKNOWN
 
     def test_not_listed_but_confirmed_before_the_approval_is_bought(self, pending, ana, provider):
-        costs.confirm(pending.pk)
+        price_lookup.confirm(pending.pk)
         [purchase] = factories.approve(pending, ana)
         assert purchase.cost_confirmed_at is not None
         provider.offers = []

@@ -23,10 +23,9 @@ from purchasing import (
     problems,
     procurement,
     settlement,
-    versions,
     workflow,
 )
-from purchasing.asking import submission
+from purchasing.asking import submission, versions
 from purchasing.audit import filing
 from purchasing.identitycall.errors import RateLimited, Unconfirmed
 from purchasing.identitycall.resources import Offer, OwnedNumber

@@ -9,7 +9,8 @@ import pytest
 from django.urls import reverse
 from django.utils.html import escape
 
-from purchasing import approving, audit, clock, drafts, pasting, procurement, versions
+from purchasing import approving, audit, clock, pasting, procurement
+from purchasing.asking import drafts, versions
 from purchasing.identitycall.resources import Offer
 from purchasing.models import Draft, Paste, Purchase, PurchaseRequest, RequirementGroup
 from purchasing.states import State

@@ -313,7 +313,7 @@ def test_a_long_task_keeps_no_sweep_waiting(pending, monkeypatch):
     """Both run in the process that does all but buying."""
     let_go = threading.Event()
     monkeypatch.setattr(processes.jobs, "SWEEP_EVERY", 0.01)
-    monkeypatch.setattr(tasks.costs, "confirm", lambda pk: let_go.wait(30))
+    monkeypatch.setattr(tasks.price_lookup, "confirm", lambda pk: let_go.wait(30))
     worker = Tired(failures=0)
 
     def sweep_then_let_go():

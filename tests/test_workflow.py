@@ -8,8 +8,8 @@ import pytest
 from django.db import IntegrityError, transaction
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import approving, audit, clock, problems, versions, workflow
-from purchasing.asking import submission
+from purchasing import approving, audit, clock, problems, workflow
+from purchasing.asking import submission, versions
 from purchasing.identitycall.resources import Offer
 from purchasing.models import Approval, AuditEvent, Membership, Purchase, PurchaseRequest, Team, User
 from purchasing.states import OPEN, State

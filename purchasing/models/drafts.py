@@ -11,7 +11,7 @@ from purchasing.models.teams import Team, User
 class Draft(models.Model):
     """A request that is being put together: the numbers that somebody picked, and what they typed so far.
 
-    `lines` holds one object a number; `purchasing.drafts` says what is in it. The id becomes the form token of the
+    `lines` holds one object a number; `asking/drafts.py` says what is in it. The id becomes the form token of the
     request, so that a draft which is sent twice makes one request.
     """
 

@@ -10,7 +10,8 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import approving, briefing, costs, permissions, selectors, words
+from purchasing import approving, briefing, permissions, selectors, words
+from purchasing.asking import price_lookup
 from purchasing.forms import DecisionForm, SeenForm
 from purchasing.problems import NotYours, Problem
 from purchasing.states import State
@@ -95,7 +96,7 @@ def _drawn_mark(drawn, pk):
 def prepare(request, shown):
     """Give requests what their decision forms show: the briefing, and what was typed before."""
     for asked in shown:
-        costs.ask_again(asked)
+        price_lookup.ask_again(asked)
     for asked in briefing.brief(shown, request.user):
         _take_typed(request, asked)
 

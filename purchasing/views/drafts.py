@@ -9,8 +9,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from purchasing import drafts, naming, permissions, problems, recording, selectors, words
-from purchasing.asking import submission
+from purchasing import permissions, problems, selectors, words
+from purchasing.asking import call_recording, drafts, name_patterns, submission
 from purchasing.forms import LineForm, RequestForm
 from purchasing.models import Draft, PurchaseRequest
 from purchasing.teams import papers
@@ -182,7 +182,7 @@ def _page(request, draft, teams, form, lines=None):
             one.country_code, line["number_type"].value() or one.number_type, chosen or None
         )
         rows.append((line, one, advice))
-    hints = {one.country_code: recording.hint(one.country_code) for one in asked if one.country_code}
+    hints = {one.country_code: call_recording.hint(one.country_code) for one in asked if one.country_code}
     context = {
         "draft": draft,
         "form": form,
@@ -202,7 +202,7 @@ def names(request):
     """The names that a pattern gives the numbers of a draft, as it is typed."""
     draft = get_object_or_404(Draft, pk=_uuid(request.GET.get("draft", "")), user=request.user)
     pattern = request.GET.get("pattern", "")[:100]
-    wrong = naming.problem(pattern)
+    wrong = name_patterns.problem(pattern)
     found = [] if wrong or not pattern.strip() else drafts.names(pattern, drafts.lines_of(draft))
     context = {"draft": draft, "names": found[:5], "more": max(0, len(found) - 5), "wrong": wrong}
     return render(request, "purchasing/partials/names.html", context)

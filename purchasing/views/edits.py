@@ -6,8 +6,8 @@ from django.forms import formset_factory
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
-from purchasing import changes, selectors, versions, words, workflow
-from purchasing.asking import submission
+from purchasing import selectors, words, workflow
+from purchasing.asking import submission, versions
 from purchasing.forms import EditForm, EditLineForm
 from purchasing.states import State
 from purchasing.views.doing import attempted
@@ -85,7 +85,7 @@ def _version_of(form):
 def _news(asked, pending, form, lines):
     """What is different from what the form showed, a sentence each."""
     version = _version_of(form)
-    told = changes.since(asked, version) if version else []
+    told = versions.changes_since(asked, version) if version else []
     here = {purchase.phone_number for purchase in pending}
     missing = {line["phone_number"].value() for line in lines.forms} - here
     told += [
@@ -97,7 +97,7 @@ def _news(asked, pending, form, lines):
 
 def _brought_up_to_date(asked, pending, form, lines, groups):
     """The forms for the request as it is now, with everything in them that was typed into the old ones."""
-    before = changes.before(asked, _version_of(form))
+    before = versions.before(asked, _version_of(form))
     old_lines = {line["phone_number"]: _shown(line) for line in before.lines} if before else {}
     typed = {line["phone_number"].value(): line for line in lines.forms}
     initial = []

@@ -10,8 +10,8 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import countries, drafts, finding, permissions, problems, selectors
-from purchasing.asking import submission
+from purchasing import countries, permissions, problems, selectors
+from purchasing.asking import drafts, find, submission
 from purchasing.forms import FindForm
 from purchasing.models import VirtualNumber
 from purchasing.states import NumberType
@@ -23,13 +23,13 @@ YEAR = 365 * 24 * 60 * 60  # seconds
 
 
 @require_safe
-def find(request):
+def page(request):
     """The search and what it found. The filters narrow down what is there; IdentityCall is not asked again for them."""
     teams = _teams(request)
     form, search = _search(request, teams)
     context = {"form": form, "basket": _basket(request.user), "most": submission.MOST_NUMBERS, **search}
     if search["country"]:
-        shelf = finding.look(
+        shelf = find.look(
             search["team"],
             country_code=search["country"],
             number_type=search["number_type"],
@@ -75,14 +75,14 @@ def _search(request, teams):
 def _found(request, form, search, shelf, basket):
     """What passes the filters, a page of it, each offer with whether somebody has asked for it already."""
     clean = form.cleaned_data
-    filters = finding.Filters(
+    filters = find.Filters(
         digits=clean.get("digits", ""),
         region=clean.get("region", ""),
         feature=clean.get("feature", ""),
         highest=clean.get("highest"),
         sort=clean.get("sort") or "monthly",
     )
-    chosen = finding.chosen(shelf.offers, filters)
+    chosen = find.chosen(shelf.offers, filters)
     page = Paginator(chosen, PAGE).get_page(request.GET.get("page"))
     numbers = [offer.phone_number for offer in page]
     records = selectors.records_of(numbers)
@@ -104,8 +104,8 @@ def _found(request, form, search, shelf, basket):
         "picked": picked,
         "shown": len(chosen),
         "filtered": bool(filters),
-        "regions": finding.regions_of(shelf.offers),
-        "features": finding.features_of(shelf.offers),
+        "regions": find.regions_of(shelf.offers),
+        "features": find.features_of(shelf.offers),
         "query": urlencode(query),
         "where": f"{countries.flag(search['country'])} {countries.country_name(search['country'])}",
         "kind": NumberType(search["number_type"]).label.lower(),
@@ -143,7 +143,7 @@ def pick(request):
 
 def _pick(request, team, country, number_type):
     """Numbers and costs come from the list that is kept, never from the form."""
-    shelf = finding.kept(team, country_code=country, number_type=number_type)
+    shelf = find.kept(team, country_code=country, number_type=number_type)
     on_page = set(request.POST.getlist("shown")[:PAGE])
     shown = [(offer, shelf.seen_at) for offer in shelf.offers if offer.phone_number in on_page]
     free = {offer.phone_number for offer, _ in shown} - set(selectors.records_of(sorted(on_page)))

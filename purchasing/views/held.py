@@ -6,7 +6,8 @@ from django.contrib import messages
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import approving, briefing, costs, decisions, evidence, permissions, selectors, words
+from purchasing import approving, briefing, decisions, evidence, permissions, selectors, words
+from purchasing.asking import price_lookup
 from purchasing.forms import BoughtForm, ReasonForm
 from purchasing.identitycall.resources import parse_cost
 from purchasing.models import OwnedRead
@@ -23,7 +24,7 @@ def listing(request):
     groups = {}
     for purchase in selectors.held_for(request.user)[:MOST]:
         purchase.findings = evidence.findings(purchase)
-        costs.ask_again_for_held(purchase)
+        price_lookup.ask_again_for_held(purchase)
         purchase.offered, purchase.offered_at = decisions.offer_now(purchase)
         cause = purchase.held_cause if purchase.findings is None else "doubt"
         groups.setdefault((purchase.request.team, cause), []).append(purchase)
@@ -67,7 +68,7 @@ def detail(request, pk):
     held = purchase.state == State.HELD
     offered = offered_at = None
     if held:
-        costs.ask_again_for_held(purchase)
+        price_lookup.ask_again_for_held(purchase)
         offered, offered_at = decisions.offer_now(purchase)
     money = briefing.Money.of(purchase.request.team) if held else None
     papers.tell(purchase.request.team, [purchase])

@@ -10,7 +10,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from purchasing import clock, drafts, finding, jobs, pasting, permissions, verdicts
+from purchasing import clock, jobs, pasting, permissions
+from purchasing.asking import drafts, verdicts
 from purchasing.asking.submission import MOST_NUMBERS
 from purchasing.forms import PasteForm
 from purchasing.middleware import SECRET_WORDS
@@ -124,7 +125,7 @@ def paste_look_up(request, pk):
     kept, rows = _rows_of(request, pk)
     page = Paginator(rows, PAGE).get_page(request.POST.get("page"))
     _remember(request, kept, rows, page)
-    finding.look_up_again(kept)
+    verdicts.look_up_again(kept)
     return redirect(f"{reverse('purchasing:paste-verdicts', args=[pk])}?page={page.number}")
 
 

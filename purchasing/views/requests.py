@@ -9,7 +9,8 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import briefing, changes, drafts, evidence, permissions, selectors, words, workflow
+from purchasing import briefing, evidence, permissions, selectors, words, workflow
+from purchasing.asking import drafts, versions
 from purchasing.forms import CancelForm
 from purchasing.states import State
 from purchasing.views.approvals import prepare, say_the_rest
@@ -42,7 +43,7 @@ def detail(request, pk):
         prepare(request, [asked])
         context["drawn"] = asked.briefing.check.mark
     say_the_rest(request)
-    context["versions"] = changes.earlier(asked)
+    context["versions"] = versions.earlier(asked)
     context["cancel_form"] = rebound(
         request, f"cancel-{pk}", CancelForm, auto_id="cancel_%s", reason_required=not context["is_own"]
     )

@@ -5,7 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from purchasing import approving, clock, problems, versions
+from purchasing import approving, clock, problems
+from purchasing.asking import versions
 from purchasing.models import AuditEvent, Purchase, Team
 from purchasing.states import State
 from purchasing.teams import budgets, money_rules

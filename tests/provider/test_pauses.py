@@ -10,7 +10,8 @@ from django.conf import settings
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, clock, costs, jobs, procurement, reminders, settlement, tasks
+from purchasing import audit, clock, jobs, procurement, reminders, settlement, tasks
+from purchasing.asking import price_lookup
 from purchasing.identitycall.errors import NotSent
 from purchasing.models import ApiKey, Attempt, AuditEvent, Desk, OfferLook, Purchase
 from purchasing.provider import offers, owned_list, pauses, turns
@@ -235,12 +236,12 @@ class TestTheSweep:
 
 def test_costs_are_looked_up_one_list_a_task(team, sam, provider):
     asked, provider.offers = factories.request(team, sam, [NUMBER], number_type=""), []
-    costs.confirm(asked.pk)
+    price_lookup.confirm(asked.pk)
     assert len([path for _, path in provider.calls if "available" in path]) == 1
     waiting = DBTaskResult.objects.filter(task_path="purchasing.tasks.confirm_costs")
     before = waiting.count()
     for _ in range(3):
-        costs.confirm(asked.pk)
+        price_lookup.confirm(asked.pk)
     assert len([path for _, path in provider.calls if "available" in path]) == 4
     assert waiting.count() > before
 
@@ -250,7 +251,7 @@ def test_a_type_that_nobody_knew_makes_a_new_version(team, sam, provider):
     asked = factories.request(team, sam, [NUMBER], number_type="")
     provider.offers = [offer(NUMBER, number_type="geographic local number")]
     for _ in range(4):
-        costs.confirm(asked.pk)
+        price_lookup.confirm(asked.pk)
     asked.refresh_from_db()
     purchase = asked.purchases.get()
     assert purchase.number_type in ("local", "mobile", "national", "toll-free")

@@ -5,7 +5,8 @@ from datetime import date, timedelta
 import pytest
 from django.utils import timezone
 
-from purchasing import approving, problems, versions
+from purchasing import approving, problems
+from purchasing.asking import versions
 from purchasing.models import AuditEvent, Purchase, RequirementGroup
 from purchasing.teams import papers
 from tests import factories

@@ -5,11 +5,13 @@ Nothing is asked over the network here; what IdentityCall offers is what its kep
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from purchasing import pasting, permissions, selectors, words
-from purchasing.models import VirtualNumber
-from purchasing.provider import offers, pauses
+from purchasing import clock, jobs, pasting, permissions, selectors, words
+from purchasing.asking import price_lookup
+from purchasing.encryption import Undecryptable
+from purchasing.models import Paste, VirtualNumber
+from purchasing.provider import offers, pauses, turns
 from purchasing.teams import papers
 
 MOST_LISTS = 20  # lists of IdentityCall that are looked at for one paste, those with the most numbers first
@@ -135,3 +137,41 @@ def sightings_of(team, read, *, since=None):
     """What the kept lists of the team's key show of a text, or None without a key; older than `since` do not count."""
     key = pauses.current_key(team) if team else None
     return offers.Sightings(key, lists_for(read), since=since) if key else None
+
+
+# --- Looking up what was pasted -------------------------------------------------------------------------------------
+
+
+def look_up(paste_id):
+    """Ask for the lists in which the numbers of a paste may stand, one a task; `looked_at` says when all is asked."""
+    paste = Paste.objects.select_related("team").filter(pk=paste_id, looked_at=None).first()
+    if paste is None:
+        return
+    read = pasting.load(paste.records)
+    key = price_lookup.usable_key(paste.team) if paste.team else None
+    since = clock.now() - timedelta(seconds=offers.FRESH)
+    sightings = sightings_of(paste.team, read, since=since) if key else None
+    missing = [
+        place
+        for place in (lists_for(read) if sightings else [])
+        if place not in sightings.seen and place not in sightings.failed
+    ]
+    if missing:
+        try:
+            price_lookup.search(key, missing[0])
+        except turns.Busy as busy:
+            if jobs.enqueue_at(busy.until, "look_up", str(paste_id)):
+                return
+            missing = []
+        except Undecryptable:
+            missing = []
+    if missing[1:]:
+        jobs.enqueue("look_up", str(paste_id))
+    else:
+        Paste.objects.filter(pk=paste_id).update(looked_at=clock.now())
+
+
+def look_up_again(paste):
+    """Let the worker ask once more."""
+    Paste.objects.filter(pk=paste.pk).update(looked_at=None)
+    jobs.enqueue("look_up", str(paste.pk))

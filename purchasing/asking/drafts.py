@@ -11,8 +11,8 @@ from decimal import Decimal
 
 from django.db import IntegrityError, transaction
 
-from purchasing import clock, naming, pasting, problems, words
-from purchasing.asking import submission
+from purchasing import clock, pasting, problems, words
+from purchasing.asking import name_patterns, submission
 from purchasing.identitycall.resources import Offer, parse_cost
 from purchasing.models import Draft, Purchase
 from purchasing.provider import offers, pauses
@@ -233,7 +233,7 @@ def name_all(draft):
 
 def names(pattern, lines):
     """The names that a pattern gives these numbers, in their order."""
-    return naming.names(
+    return name_patterns.names(
         pattern,
         [
             {

@@ -7,7 +7,8 @@ import pytest
 import requests
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import clock, costs, procurement
+from purchasing import clock, procurement
+from purchasing.asking import price_lookup
 from purchasing.models import ApiKey, Desk, OfferLook, Purchase
 from purchasing.provider import offers
 from tests import factories
@@ -18,7 +19,7 @@ NUMBER = "+12125550101"
 
 
 def confirm(request):
-    costs.confirm(request.pk)
+    price_lookup.confirm(request.pk)
     request.refresh_from_db()
     return request.purchases.get()
 
@@ -91,7 +92,7 @@ def test_during_a_pause_of_the_provider_nothing_is_asked_but_after_its_end(pendi
 
 def test_what_is_decided_is_left_alone(approved, provider):
     provider.offers = [offer(NUMBER, "9.00", "9.00")]
-    costs.confirm(approved.request_id)
+    price_lookup.confirm(approved.request_id)
     approved.refresh_from_db()
     assert approved.monthly_cost == Decimal("2.00")
     assert provider.calls == []
@@ -100,8 +101,8 @@ def test_what_is_decided_is_left_alone(approved, provider):
 def test_a_team_without_a_key_and_a_request_that_is_gone_end_quietly(provider, db):
     team = factories.team(key=None)
     request = factories.request(team, factories.member("sam", team, "requester"), [NUMBER])
-    costs.confirm(request.pk)
-    costs.confirm(987654)
+    price_lookup.confirm(request.pk)
+    price_lookup.confirm(987654)
     assert provider.calls == []
 
 
@@ -111,16 +112,16 @@ class TestAskingAgain:
 
     def test_once_while_it_is_on_its_way(self, pending):
         DBTaskResult.objects.all().delete()
-        costs.ask_again(pending), costs.ask_again(pending)
+        price_lookup.ask_again(pending), price_lookup.ask_again(pending)
         assert self.tasks() == 1
 
     def test_not_within_a_minute_of_the_last_look(self, pending, provider):
         confirm(pending)
         DBTaskResult.objects.all().delete()
-        costs.ask_again(pending)
+        price_lookup.ask_again(pending)
         assert self.tasks() == 0
         Purchase.objects.update(cost_confirmed_at=clock.now() - timedelta(seconds=61))
-        costs.ask_again(pending)
+        price_lookup.ask_again(pending)
         assert self.tasks() == 1
 
 
@@ -130,11 +131,11 @@ class TestLookingAgain:
         procurement.buy(approved.pk)
         provider.offers = [offer(NUMBER, "1.75", "3.00")]
         OfferLook.objects.update(began_at=clock.now() - timedelta(minutes=2))
-        costs.look_again(approved.pk)
+        price_lookup.look_again(approved.pk)
         shown, _ = offers.last_offer(ApiKey.objects.get(), approved)
         assert shown.upfront_cost == Decimal("1.75")
 
     def test_not_for_what_is_not_held(self, pending, provider):
-        costs.look_again(pending.purchases.get().pk)
-        costs.look_again(987654)
+        price_lookup.look_again(pending.purchases.get().pk)
+        price_lookup.look_again(987654)
         assert provider.calls == []

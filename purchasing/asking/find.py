@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from purchasing import clock, costs, jobs, pasting, verdicts
+from purchasing import clock
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import Offer
-from purchasing.models import Desk, Paste
+from purchasing.models import Desk
 from purchasing.provider import offers, pauses, turns
 
 LONGEST = 8  # seconds that a search may take while somebody waits for the page
@@ -180,41 +180,3 @@ def regions_of(listed):
 def features_of(listed):
     """Every feature that the offers name, by name."""
     return sorted({feature for offer in listed for feature in offer.features}, key=str.casefold)
-
-
-# --- What was pasted ----------------------------------------------------------------------------------------------
-
-
-def look_up(paste_id):
-    """Ask for the lists in which the numbers of a paste may stand, one a task; `looked_at` says when all is asked."""
-    paste = Paste.objects.select_related("team").filter(pk=paste_id, looked_at=None).first()
-    if paste is None:
-        return
-    read = pasting.load(paste.records)
-    key = costs.usable_key(paste.team) if paste.team else None
-    since = clock.now() - timedelta(seconds=offers.FRESH)
-    sightings = verdicts.sightings_of(paste.team, read, since=since) if key else None
-    missing = [
-        place
-        for place in (verdicts.lists_for(read) if sightings else [])
-        if place not in sightings.seen and place not in sightings.failed
-    ]
-    if missing:
-        try:
-            costs.search(key, missing[0])
-        except turns.Busy as busy:
-            if jobs.enqueue_at(busy.until, "look_up", str(paste_id)):
-                return
-            missing = []
-        except Undecryptable:
-            missing = []
-    if missing[1:]:
-        jobs.enqueue("look_up", str(paste_id))
-    else:
-        Paste.objects.filter(pk=paste_id).update(looked_at=clock.now())
-
-
-def look_up_again(paste):
-    """Let the worker ask once more."""
-    Paste.objects.filter(pk=paste.pk).update(looked_at=None)
-    jobs.enqueue("look_up", str(paste.pk))

@@ -7,8 +7,9 @@ from decimal import Decimal
 import pytest
 import requests
 
-from purchasing import clock, drafts, finding, procurement
-from purchasing.finding import Filters, chosen, digits_pattern
+from purchasing import clock, procurement
+from purchasing.asking import drafts, verdicts
+from purchasing.asking.find import Filters, chosen, digits_pattern
 from purchasing.identitycall.resources import Offer
 from purchasing.models import ApiKey, Desk, Draft, OfferLook, PurchaseRequest
 from purchasing.provider import pauses
@@ -297,7 +298,7 @@ class TestWhatWasPasted:
             paste = Paste.objects.order_by("-created_at").first()
             if paste.looked_at:
                 return paste
-            finding.look_up(str(paste.pk))
+            verdicts.look_up(str(paste.pk))
         raise AssertionError("the look-up never came to its end")
 
     def said(self, client, text, number="+12125550101"):

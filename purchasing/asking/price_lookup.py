@@ -5,7 +5,8 @@ One search a task: the process that looks costs up also reads evidence, which mu
 
 from datetime import timedelta
 
-from purchasing import audit, clock, jobs, versions
+from purchasing import audit, clock, jobs
+from purchasing.asking import versions
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import Desk, Purchase, PurchaseRequest
