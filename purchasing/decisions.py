@@ -5,7 +5,8 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 
-from purchasing import approving, audit, clock, evidence, permissions, settlement, workflow
+from purchasing import audit, clock, evidence, permissions, settlement, workflow
+from purchasing.approving import approvals
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import ApiKey, OwnedRead, Purchase, VirtualNumber
@@ -97,12 +98,12 @@ def _again(purchase, reason, actor, seen, unconfirmed_cost_ok, *, in_doubt):
         raise AlreadyMoved(
             "The price has changed since you opened this page. Look at it again before you decide."
         )
-    approving.approve_again(
+    approvals.approve_again(
         purchase,
         actor,
         reason=reason,
         unconfirmed_cost_ok=unconfirmed_cost_ok,
-        costs=approving.Costs(offer.upfront_cost, offer.monthly_cost, seen_at) if offer else None,
+        costs=approvals.Costs(offer.upfront_cost, offer.monthly_cost, seen_at) if offer else None,
     )
     return purchase
 

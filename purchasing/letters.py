@@ -7,7 +7,8 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 
-from purchasing import approving, audit, selectors, words
+from purchasing import audit, selectors, words
+from purchasing.approving import approvals
 from purchasing.asking import versions
 from purchasing.models import AuditEvent, StandIn, Team
 from purchasing.redaction import redact
@@ -109,7 +110,7 @@ def _request(asked, events):
         "changes": [one_line(change) for change in versions.changes_since(asked, _version_before(events))]
         if first in NEW_VERSION
         else [],
-        "yeses": sorted({approving.waits_for_second(purchase, asked) for purchase in pending} - {""}),
+        "yeses": sorted({approvals.waits_for_second(purchase, asked) for purchase in pending} - {""}),
         "goes_on": [pair for pair in selectors.summary(asked) if pair[0] in NEXT],
         "url": _url("purchasing:request", asked.pk),
     }

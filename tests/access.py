@@ -13,7 +13,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from purchasing import approving, clock, decisions, evidence, pasting, procurement
+from purchasing import clock, decisions, evidence, pasting, procurement
+from purchasing.approving import approvals
 from purchasing.asking import drafts
 from purchasing.models import (
     ApiKey,
@@ -347,7 +348,7 @@ class Scene:
     @cached_property
     def ended(self) -> PurchaseRequest:
         """A request that was rejected."""
-        approving.reject(
+        approvals.reject(
             self.request.pk, [self.purchase.pk], approver=factories.actor(self.ana), version=1, reason="No"
         )
         return self.request

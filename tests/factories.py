@@ -3,7 +3,8 @@
 import itertools
 from decimal import Decimal
 
-from purchasing import approving, audit
+from purchasing import audit
+from purchasing.approving import approvals
 from purchasing.asking import drafts, submission
 from purchasing.models import Draft, Purchase, Team, User
 from purchasing.teams import keys, members, teams
@@ -78,7 +79,7 @@ def approve(request, approver, **options):
     """Every pending purchase of a request, approved."""
     request.refresh_from_db()
     ids = list(request.purchases.filter(state="pending").values_list("pk", flat=True))
-    return approving.approve(request.pk, ids, approver=actor(approver), version=request.version, **options)
+    return approvals.approve(request.pk, ids, approver=actor(approver), version=request.version, **options)
 
 
 def state_of(purchase) -> str:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from purchasing import approving
+from purchasing.approving import approvals
 from purchasing.asking import price_lookup, versions
 from purchasing.models import Approval, OfferLook, Purchase
 from purchasing.states import State
@@ -168,7 +168,7 @@ class TestWhatIsDecidedAlready:
 
     def test_one_of_several_stops_all_of_them(self, client, asked, ana):
         first, *_ = asked.purchases.order_by("pk")
-        approving.reject(asked.pk, [first.pk], approver=factories.actor(ana), version=1, reason="No")
+        approvals.reject(asked.pk, [first.pk], approver=factories.actor(ana), version=1, reason="No")
         assert "ana rejected +12125550101." in words(decide(client, asked, "approve"))
         assert states(asked) == [State.REJECTED, State.PENDING, State.PENDING]
 
@@ -201,7 +201,7 @@ class TestNews:
     def test_tells_when_one_number_was_decided_elsewhere(self, client, asked, ana):
         page = client.get("/approvals/")
         first, *_ = asked.purchases.order_by("pk")
-        approving.approve(asked.pk, [first.pk], approver=factories.actor(ana), version=1)
+        approvals.approve(asked.pk, [first.pk], approver=factories.actor(ana), version=1)
         said = words(self.poll(client, page))
         assert "The queue has changed: 1 request waits now." in said
         assert "Numbers of it were decided." in said

@@ -33,7 +33,6 @@ FLOOR = {
 }
 MOVING = {
     "none": "none",
-    "briefing": "approving",
     "procurement": "buying",
     "settlement": "buying",
     "evidence": "buying",

@@ -21,17 +21,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from purchasing import (
-    approving,
-    audit,
-    clock,
-    decisions,
-    evidence,
-    problems,
-    procurement,
-    settlement,
-    workflow,
-)
+from purchasing import audit, clock, decisions, evidence, problems, procurement, settlement, workflow
+from purchasing.approving import approvals
 from purchasing.asking import price_lookup
 from purchasing.identitycall.errors import NotSent, Unconfirmed
 from purchasing.models import (
@@ -289,7 +280,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
         pks = [row.pk for row in request.purchases.filter(state=State.PENDING)]
         at_any_price = data.draw(st.booleans())
         self.sentence(
-            lambda: approving.approve(
+            lambda: approvals.approve(
                 request.pk, pks, approver=actor(who), version=version, unconfirmed_cost_ok=at_any_price
             )
         )
@@ -303,7 +294,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
             self.sentence(lambda: workflow.cancel(purchase.request_id, [purchase.pk], actor=who))
         else:
             self.sentence(
-                lambda: approving.reject(
+                lambda: approvals.reject(
                     purchase.request_id, [purchase.pk], approver=who, version=purchase.version, reason="No"
                 )
             )

@@ -11,7 +11,8 @@ import pytest
 from aiosmtpd.controller import Controller
 from django.db import connections
 
-from purchasing import approving, clock, notifications, procurement, tasks
+from purchasing import clock, notifications, procurement, tasks
+from purchasing.approving import approvals
 from purchasing.models import Desk, Mail, Purchase, User
 from purchasing.worker import sweep
 from tests import factories
@@ -313,7 +314,7 @@ class TestTwoSenders:
         for sender in senders:
             sender.start()
         for pk in ids:
-            approving.reject(
+            approvals.reject(
                 request.pk, [pk], approver=factories.actor(ana), version=1, reason=f"Too dear {pk}"
             )
         stop.set()

@@ -22,7 +22,6 @@ from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
 from purchasing import (
-    approving,
     audit,
     clock,
     decisions,
@@ -33,6 +32,7 @@ from purchasing import (
     reminders,
     workflow,
 )
+from purchasing.approving import approvals
 from purchasing.asking import submission, versions
 from purchasing.identitycall.resources import Offer
 from purchasing.models import (
@@ -116,7 +116,7 @@ def ids(request):
 
 def reject(request, approver, purchase_ids, reason="Too dear"):
     request.refresh_from_db()
-    return approving.reject(
+    return approvals.reject(
         request.pk, purchase_ids, approver=actor(approver), version=request.version, reason=reason
     )
 
@@ -195,7 +195,7 @@ class TestSomethingWaits:
         told()
         self.cost_more(request, NUMBERS[:2])
         assert told() == []  # nobody has said yes yet
-        approving.approve(request.pk, ids(request)[:1], approver=actor(ana), version=2)
+        approvals.approve(request.pk, ids(request)[:1], approver=actor(ana), version=2)
         self.cost_more(request, NUMBERS[1:4], "4.00")
         subject = f"Another price in request {request.pk}: 8 numbers for Support"
         assert told() == [("ana", subject), ("ida", subject)]

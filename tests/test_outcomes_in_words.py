@@ -7,7 +7,8 @@ import pytest
 import requests
 from cryptography.fernet import Fernet
 
-from purchasing import approving, clock, decisions, procurement, settlement, workflow
+from purchasing import clock, decisions, procurement, settlement, workflow
+from purchasing.approving import approvals
 from purchasing.identitycall.errors import Declined, NotSent
 from purchasing.models import ApiKey, Attempt, Membership, OwnedRead, Purchase
 from purchasing.states import State
@@ -411,7 +412,7 @@ ENDED = {
         ["Could not be bought The number already belongs to your IdentityCall account. Nothing was bought."],
     ),
     "rejected": (
-        lambda case: approving.reject(
+        lambda case: approvals.reject(
             case.request.pk,
             [case.purchase.pk],
             approver=actor(case.people["ana"]),

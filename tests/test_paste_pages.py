@@ -5,7 +5,7 @@ import json
 import pytest
 from django.urls import reverse
 
-from purchasing import approving
+from purchasing.approving import approvals
 from purchasing.models import Paste, VirtualNumber
 from tests import factories
 from tests.access import words
@@ -179,7 +179,7 @@ class TestVerdicts:
 
     def test_may_be_asked_for_again_after_it_was_rejected(self, client, pending, ana):
         purchase = pending.purchases.get()
-        approving.reject(pending.pk, [purchase.pk], approver=factories.actor(ana), version=1, reason="No")
+        approvals.reject(pending.pk, [purchase.pk], approver=factories.actor(ana), version=1, reason="No")
         assert verdicts(paste(client, "+12125550101", follow=True)) == [("Can be asked for", True, True)]
 
 

@@ -14,17 +14,8 @@ from decimal import Decimal
 import pytest
 from django.db import connections
 
-from purchasing import (
-    approving,
-    audit,
-    clock,
-    decisions,
-    evidence,
-    problems,
-    procurement,
-    settlement,
-    workflow,
-)
+from purchasing import audit, clock, decisions, evidence, problems, procurement, settlement, workflow
+from purchasing.approving import approvals
 from purchasing.asking import submission, versions
 from purchasing.audit import filing
 from purchasing.identitycall.errors import RateLimited, Unconfirmed
@@ -121,7 +112,7 @@ class TestDecisions:
         for request in self.rounds(team, sam, ana):
             results = race(
                 *(
-                    lambda who=who: approving.approve(
+                    lambda who=who: approvals.approve(
                         request.pk, ids(request), approver=actor(who), version=1
                     )
                     for who in (ana, eve)
@@ -139,7 +130,7 @@ class TestDecisions:
             if against == "expire":
                 Purchase.objects.filter(pk=purchase.pk).update(expires_at=clock.now())
             other = {
-                "reject": lambda: approving.reject(
+                "reject": lambda: approvals.reject(
                     request.pk, [purchase.pk], approver=actor(eve), version=1, reason="No"
                 ),
                 "cancel": lambda: workflow.cancel(request.pk, [purchase.pk], actor=actor(sam)),
@@ -152,7 +143,8 @@ class TestDecisions:
                 ),
             }[against]
             approval, _ = race(
-                lambda: approving.approve(request.pk, [purchase.pk], approver=actor(ana), version=1), other
+                lambda: approvals.approve(request.pk, [purchase.pk], approver=actor(ana), version=1),
+                other,
             )
             purchase.refresh_from_db()
             moves = [action for action in factories.actions(purchase) if action != "purchase.pending"]
@@ -207,8 +199,8 @@ class TestDecisions:
             request = factories.request(team, sam, numbers(8, start=place * 8))
             chosen = ids(request)
             results = race(
-                lambda: approving.approve(request.pk, chosen, approver=actor(ana), version=1),
-                lambda: approving.approve(request.pk, chosen[::-1][:5], approver=actor(eve), version=1),
+                lambda: approvals.approve(request.pk, chosen, approver=actor(ana), version=1),
+                lambda: approvals.approve(request.pk, chosen[::-1][:5], approver=actor(eve), version=1),
                 lambda: workflow.cancel(request.pk, chosen[2:], actor=actor(sam)),
             )
             assert winners(results)
@@ -477,7 +469,7 @@ class TestManyWriters:
 
         def approve_twice():
             for _ in range(5):
-                approving.approve(request.pk, ids(request), approver=actor(ana), version=1)
+                approvals.approve(request.pk, ids(request), approver=actor(ana), version=1)
 
         race(*[approve_twice] * 6)
         assert Approval.objects.count() == 1

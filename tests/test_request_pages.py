@@ -9,7 +9,8 @@ import pytest
 from django.urls import reverse
 from django.utils.html import escape
 
-from purchasing import approving, audit, clock, pasting, procurement
+from purchasing import audit, clock, pasting, procurement
+from purchasing.approving import approvals
 from purchasing.asking import drafts, versions
 from purchasing.identitycall.resources import Offer
 from purchasing.models import Draft, Paste, Purchase, PurchaseRequest, RequirementGroup
@@ -262,7 +263,7 @@ class TestPapers:
 class TestAskingAgain:
     def test_copies_what_was_not_bought(self, client, pending, ana, team):
         purchase = pending.purchases.get()
-        approving.reject(
+        approvals.reject(
             pending.pk, [purchase.pk], approver=factories.actor(ana), version=1, reason="Not now"
         )
         assert "Ask again" in words(client.get(f"/requests/{pending.pk}/"))
@@ -274,7 +275,7 @@ class TestAskingAgain:
 
     def test_of_what_somebody_has_asked_for_meanwhile_copies_nothing(self, client, pending, ana, sam, team):
         purchase = pending.purchases.get()
-        approving.reject(
+        approvals.reject(
             pending.pk, [purchase.pk], approver=factories.actor(ana), version=1, reason="Not now"
         )
         factories.request(team, sam, ["+12125550101"])
@@ -500,7 +501,7 @@ class TestCancelling:
 
     def test_takes_back_what_is_not_claimed(self, client, team, sam, ana):
         asked = factories.request(team, sam, NUMBERS)
-        approving.approve(asked.pk, [asked.purchases.first().pk], approver=factories.actor(ana), version=1)
+        approvals.approve(asked.pk, [asked.purchases.first().pk], approver=factories.actor(ana), version=1)
         response = client.post(self.url(asked), {"reason": ""}, follow=True)
         assert "2 numbers cancelled." in words(response)
         assert set(asked.purchases.values_list("state", flat=True)) == {State.CANCELLED}
@@ -575,7 +576,7 @@ class TestChanging:
     def test_of_numbers_that_were_decided_meanwhile_keeps_the_others(self, client, team, sam, ana):
         asked = factories.request(team, sam, NUMBERS)
         first, second = asked.purchases.order_by("pk")
-        approving.reject(asked.pk, [first.pk], approver=factories.actor(ana), version=1, reason="No")
+        approvals.reject(asked.pk, [first.pk], approver=factories.actor(ana), version=1, reason="No")
         fields = {"n-TOTAL_FORMS": 2, "n-INITIAL_FORMS": 2, "n-1-phone_number": NUMBERS[1]}
         fields |= {"n-1-name": "Back door", "n-1-record_calls": "yes", "n-1-take_out": "on"}
         response = self.change(client, asked, **fields)

@@ -8,7 +8,8 @@ import pytest
 from django.template import Context, Template
 from django.utils import timezone
 
-from purchasing import approving, audit, words, workflow
+from purchasing import audit, words, workflow
+from purchasing.approving import approvals
 from purchasing.models import AuditEvent
 from purchasing.selectors import figures
 from purchasing.states import NEXT, Outcome, State
@@ -172,7 +173,7 @@ class TestSentences:
     def test_two_clicks_are_two_lines(self, team, sam, ana):
         asked = factories.request(team, sam, ["+12125550101", "+12125550102"])
         for purchase in asked.purchases.all():
-            approving.approve(asked.pk, [purchase.pk], approver=factories.actor(ana), version=1)
+            approvals.approve(asked.pk, [purchase.pk], approver=factories.actor(ana), version=1)
         said = [entry.sentence for entry in words.grouped(asked.events.order_by("-seq"))]
         assert said[:2] == ["approved +1 212-555-0102", "approved +1 212-555-0101"]
 

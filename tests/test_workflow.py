@@ -8,7 +8,8 @@ import pytest
 from django.db import IntegrityError, transaction
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import approving, audit, clock, problems, workflow
+from purchasing import audit, clock, problems, workflow
+from purchasing.approving import approvals
 from purchasing.asking import submission, versions
 from purchasing.identitycall.resources import Offer
 from purchasing.models import Approval, AuditEvent, Membership, Purchase, PurchaseRequest, Team, User
@@ -168,8 +169,8 @@ class TestApproving:
     def test_some_can_be_approved_and_the_rest_rejected(self, team, sam, ana):
         request = factories.request(team, sam, [NUMBER, SECOND])
         first, second = ids(request)
-        approving.approve(request.pk, [first], approver=actor(ana), version=1)
-        approving.reject(request.pk, [second], approver=actor(ana), version=1, reason="One is enough")
+        approvals.approve(request.pk, [first], approver=actor(ana), version=1)
+        approvals.reject(request.pk, [second], approver=actor(ana), version=1, reason="One is enough")
         assert list(request.purchases.order_by("pk").values_list("state", flat=True)) == [
             "approved",
             "rejected",
@@ -209,32 +210,32 @@ class TestApproving:
     def test_a_click_on_an_older_page_finds_nothing(self, pending, ana):
         see(pending, "1.00", "2.50")
         with pytest.raises(problems.AlreadyMoved, match="changed since"):
-            approving.approve(pending.pk, ids(pending), approver=actor(ana), version=1)
+            approvals.approve(pending.pk, ids(pending), approver=actor(ana), version=1)
         assert factories.state_of(pending.purchases.get()) == State.PENDING
-        approving.approve(pending.pk, ids(pending), approver=actor(ana), version=2)
+        approvals.approve(pending.pk, ids(pending), approver=actor(ana), version=2)
         assert Approval.objects.get().monthly_cost == Decimal("2.50")
 
     @pytest.mark.parametrize("version", [0, 2, 99])
     def test_a_forged_version_finds_nothing(self, pending, ana, version):
         with pytest.raises(problems.AlreadyMoved):
-            approving.approve(pending.pk, ids(pending), approver=actor(ana), version=version)
+            approvals.approve(pending.pk, ids(pending), approver=actor(ana), version=version)
 
     def test_a_purchase_of_another_request_cannot_be_slipped_in(self, team, sam, ana):
         first, second = factories.request(team, sam, [NUMBER]), factories.request(team, sam, [SECOND])
         with pytest.raises(problems.Problem):
-            approving.approve(first.pk, ids(first) + ids(second), approver=actor(ana), version=1)
+            approvals.approve(first.pk, ids(first) + ids(second), approver=actor(ana), version=1)
         assert set(Purchase.objects.values_list("state", flat=True)) == {"pending"}
 
     def test_nothing_chosen_is_nothing_approved(self, pending, ana):
         with pytest.raises(problems.Problem):
-            approving.approve(pending.pk, [], approver=actor(ana), version=1)
+            approvals.approve(pending.pk, [], approver=actor(ana), version=1)
 
     def test_all_or_none(self, team, sam, ana):
         request = factories.request(team, sam, [NUMBER, SECOND])
         workflow.cancel(request.pk, ids(request)[1:], actor=actor(sam))
         before = audit.position()
         with pytest.raises(problems.AlreadyMoved, match="cancelled"):
-            approving.approve(request.pk, ids(request), approver=actor(ana), version=1)
+            approvals.approve(request.pk, ids(request), approver=actor(ana), version=1)
         assert factories.state_of(request.purchases.first()) == State.PENDING
         assert (audit.position(), Approval.objects.count()) == (before, 0)
 
@@ -242,17 +243,17 @@ class TestApproving:
         factories.approve(pending, ana)
         eve = factories.member("eve", team, "approver")
         with pytest.raises(problems.AlreadyMoved, match="ana approved"):
-            approving.approve(pending.pk, ids(pending), approver=actor(eve), version=1)
+            approvals.approve(pending.pk, ids(pending), approver=actor(eve), version=1)
 
 
 class TestRejectingAndCancelling:
     @pytest.mark.parametrize("reason", ["", "  "])
     def test_a_rejection_needs_a_reason(self, pending, ana, reason):
         with pytest.raises(problems.Problem, match="why"):
-            approving.reject(pending.pk, ids(pending), approver=actor(ana), version=1, reason=reason)
+            approvals.reject(pending.pk, ids(pending), approver=actor(ana), version=1, reason=reason)
 
     def test_the_requester_reads_the_reason(self, pending, ana):
-        [purchase] = approving.reject(
+        [purchase] = approvals.reject(
             pending.pk, ids(pending), approver=actor(ana), version=1, reason="Too dear"
         )
         assert (purchase.state, purchase.last_words) == (State.REJECTED, "Too dear")
@@ -261,7 +262,7 @@ class TestRejectingAndCancelling:
         request = factories.request(team, sam, [NUMBER])
         factories.member("sam", team, "approver")
         with pytest.raises(problems.NotYours):
-            approving.reject(request.pk, ids(request), approver=actor(sam), version=1, reason="No")
+            approvals.reject(request.pk, ids(request), approver=actor(sam), version=1, reason="No")
 
     @pytest.mark.parametrize("who", ["sam", "ana", "tom"])
     def test_requester_approver_and_admin_may_cancel(self, request, pending, approved, who):

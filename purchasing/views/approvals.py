@@ -10,7 +10,8 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import approving, briefing, permissions, selectors, words
+from purchasing import permissions, selectors, words
+from purchasing.approving import approvals, decision_card
 from purchasing.asking import price_lookup
 from purchasing.forms import DecisionForm, SeenForm
 from purchasing.problems import NotYours, Problem
@@ -46,7 +47,7 @@ def news(request):
     waiting = list(selectors.requests_to_decide(request.user))
     drawn = request.GET.get("drawn", "")
     cards = [asked for asked in waiting if _drawn_mark(drawn, asked.pk)]
-    context = _news(waiting, briefing.checks(cards[:SHOWN]), drawn=drawn)
+    context = _news(waiting, decision_card.checks(cards[:SHOWN]), drawn=drawn)
     if request.GET.get("seen") == context["seen"]:
         return HttpResponse(status=204)
     return render(request, "purchasing/partials/approval_news.html", context | {"polled": True})
@@ -73,7 +74,7 @@ def _news(waiting, checks, *, drawn):
 
 def _marks(waiting, checks):
     """One text that tells the queue from any other: '12:1.3-13:2.1', and more of the requests that are shown."""
-    waiting = briefing.with_what_waits(waiting[:MOST_MARKS])
+    waiting = decision_card.with_what_waits(waiting[:MOST_MARKS])
     return "-".join(
         f"{asked.pk}:{checks[asked.pk].mark if asked.pk in checks else f'{asked.version}.{asked.waits.count}'}"
         for asked in waiting
@@ -97,7 +98,7 @@ def prepare(request, shown):
     """Give requests what their decision forms show: the briefing, and what was typed before."""
     for asked in shown:
         price_lookup.ask_again(asked)
-    for asked in briefing.brief(shown, request.user):
+    for asked in decision_card.brief(shown, request.user):
         _take_typed(request, asked)
 
 
@@ -141,7 +142,7 @@ def approve(request, pk):
     """Approve the ticked numbers as the page showed them."""
 
     def decide(form):
-        return approving.approve(
+        return approvals.approve(
             pk,
             form.cleaned_data["purchase"],
             approver=request.actor,
@@ -157,7 +158,7 @@ def reject(request, pk):
     """Reject the ticked numbers, with a reason that the requester reads."""
 
     def decide(form):
-        return approving.reject(
+        return approvals.reject(
             pk,
             form.cleaned_data["purchase"],
             approver=request.actor,
@@ -174,7 +175,7 @@ def seen(request, pk):
     asked = _asked_for_decision(request, pk)
     form = SeenForm(request.POST)
     if form.is_valid():
-        briefing.note_seen(asked, request.user, form.cleaned_data["version"])
+        decision_card.note_seen(asked, request.user, form.cleaned_data["version"])
     return redirect(f"{_back(request, pk)}#request-{pk}")
 
 
@@ -182,7 +183,7 @@ def _say_approved(request, asked, purchases):
     count = words.numbers(len(purchases))
     first = [purchase for purchase in purchases if purchase.state == State.PENDING]
     if first:
-        missing = approving.waits_for_second(first[0], asked)
+        missing = approvals.waits_for_second(first[0], asked)
         messages.success(request, f"Your yes to {count} is kept. {missing}")
     else:
         messages.success(request, f"{count.capitalize()} approved.")
@@ -207,7 +208,7 @@ def _decide(request, pk, decide, say, *, reason_required=False):
         except Problem as refusal:
             problem = str(refusal)
         else:
-            briefing.note_seen(asked, request.user, form.cleaned_data["version"])
+            decision_card.note_seen(asked, request.user, form.cleaned_data["version"])
             say(request, asked, purchases)
             return redirect(_back(request, pk))
     keep(request, where, form, problem)

@@ -6,7 +6,8 @@ from django.contrib import messages
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import approving, briefing, decisions, evidence, permissions, selectors, words
+from purchasing import decisions, evidence, permissions, selectors, words
+from purchasing.approving import approvals, decision_card
 from purchasing.asking import price_lookup
 from purchasing.forms import BoughtForm, ReasonForm
 from purchasing.identitycall.resources import parse_cost
@@ -34,9 +35,9 @@ def listing(request):
 
 def _group(request, team, cause, purchases):
     """Held purchases of one team and one cause, with what can be done about them and what that costs."""
-    money, name = briefing.Money.of(team), f"{cause}-{team.pk}"
+    money, name = decision_card.Money.of(team), f"{cause}-{team.pk}"
     for purchase in purchases:
-        purchase.again = briefing.again(purchase, purchase.offered, purchase.offered_at, money)
+        purchase.again = decision_card.again(purchase, purchase.offered, purchase.offered_at, money)
         purchase.may_approve = permissions.may_approve(request.user, purchase.request)
     return {
         "name": name,
@@ -70,10 +71,10 @@ def detail(request, pk):
     if held:
         price_lookup.ask_again_for_held(purchase)
         offered, offered_at = decisions.offer_now(purchase)
-    money = briefing.Money.of(purchase.request.team) if held else None
+    money = decision_card.Money.of(purchase.request.team) if held else None
     papers.tell(purchase.request.team, [purchase])
     context = {
-        "again": briefing.again(purchase, offered, offered_at, money) if held else None,
+        "again": decision_card.again(purchase, offered, offered_at, money) if held else None,
         "offered": offered,
         "offered_at": offered_at,
         "purchase": purchase,
@@ -145,7 +146,7 @@ def give_up(request, pk):
 def _approved_again(purchase):
     purchase.refresh_from_db()
     if purchase.state == State.HELD:
-        return f"Your yes is kept. {approving.waits_for_second(purchase, purchase.request)}"
+        return f"Your yes is kept. {approvals.waits_for_second(purchase, purchase.request)}"
     return "Approved again: it is in line."
 
 
@@ -223,5 +224,5 @@ def _decide_several(request, decide, word):
 def _came_of(purchase, word):
     purchase.refresh_from_db()
     if purchase.state == State.HELD:
-        return f"your yes is kept. {approving.waits_for_second(purchase, purchase.request)}"
+        return f"your yes is kept. {approvals.waits_for_second(purchase, purchase.request)}"
     return f"{word}."

@@ -7,7 +7,8 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from purchasing import briefing, clock, permissions, selectors
+from purchasing import clock, permissions, selectors
+from purchasing.approving import decision_card
 from purchasing.models import Desk
 from purchasing.states import State
 from purchasing.views.health import SILENT
@@ -21,7 +22,7 @@ def home(request):
     desk = Desk.objects.get(pk=Desk.ONLY)
     silent = not desk.swept_at or desk.swept_at < clock.now() - timedelta(seconds=SILENT)
     context = {
-        "to_decide": briefing.with_what_waits(selectors.requests_to_decide(request.user)[:MINE]),
+        "to_decide": decision_card.with_what_waits(selectors.requests_to_decide(request.user)[:MINE]),
         "held": selectors.held_for(request.user)[:MINE],
         "waiting_long": selectors.waiting_long(request.user)[:MINE],
         "refused_keys": selectors.refused_keys_of(request.user),

@@ -9,7 +9,8 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import briefing, evidence, permissions, selectors, words, workflow
+from purchasing import evidence, permissions, selectors, words, workflow
+from purchasing.approving import decision_card
 from purchasing.asking import drafts, versions
 from purchasing.forms import CancelForm
 from purchasing.states import State
@@ -79,7 +80,7 @@ def _live_context(request, asked):
     if any(purchase.state == State.PURCHASED and purchase.applied_at is None for purchase in purchases):
         seconds = seconds or 5
     pending = [purchase for purchase in purchases if purchase.state == State.PENDING]
-    check = briefing.checks([asked])[asked.pk] if pending else None
+    check = decision_card.checks([asked])[asked.pk] if pending else None
     marks = [events[0].seq if events else 0, check]
     marks += [f"{p.waiting_for}{p.checks}{p.applied_words}{p.cost_confirmed_at}" for p in purchases]
     own = request.user.pk == asked.requester_id
@@ -92,7 +93,7 @@ def _live_context(request, asked):
         "is_own": own,
         "may_edit": bool(pending) and own and permissions.may_ask(request.user, asked.team),
         "may_approve": may_approve,
-        "approvers": briefing.tell_yeses(asked, pending) if pending else [],
+        "approvers": decision_card.tell_yeses(asked, pending) if pending else [],
         "cancellable": _cancellable(request.user, asked, purchases),
         "purchases": purchases,
         "listed": [p for p in purchases if p.state != State.PENDING] if may_approve else purchases,

@@ -5,7 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from purchasing import approving, clock, problems
+from purchasing import clock, problems
+from purchasing.approving import approvals
 from purchasing.asking import versions
 from purchasing.models import AuditEvent, Purchase, Team
 from purchasing.states import State
@@ -34,7 +35,7 @@ def test_of_200_approvals_20_fit_to_the_cent(team, sam, ana):
         for request in mine:
             try:
                 pk = request.purchases.get().pk
-                approving.approve(request.pk, [pk], approver=actor(who), version=1)
+                approvals.approve(request.pk, [pk], approver=actor(who), version=1)
             except problems.Problem:
                 pass
 
@@ -57,7 +58,7 @@ def test_the_edited_number_is_never_approved_unseen(team, sam, ana):
             name="Edited", number_type="local", requirement_group_id=None, record_calls=True
         )
         approval, edit = race(
-            lambda: approving.approve(request.pk, [purchase.pk], approver=actor(ana), version=1),
+            lambda: approvals.approve(request.pk, [purchase.pk], approver=actor(ana), version=1),
             lambda: versions.edit(
                 request.pk, actor=actor(sam), version=1, reason="Other", changes={purchase.pk: change}
             ),
@@ -77,7 +78,7 @@ def test_a_budget_that_shrinks_between_page_and_click_holds(team, sam, ana, tom)
         purchase = request.purchases.get()
         before = budgets.of(Team.objects.get()).committed
         approval, _ = race(
-            lambda: approving.approve(request.pk, [purchase.pk], approver=actor(ana), version=1),
+            lambda: approvals.approve(request.pk, [purchase.pk], approver=actor(ana), version=1),
             lambda: money_rules.set_rules(
                 Team.objects.get(),
                 actor=actor(tom),
@@ -102,7 +103,7 @@ def test_two_first_yeses_at_once_are_two_yeses(team, sam, ana):
         purchase = request.purchases.get()
         results = race(
             *(
-                lambda who=who: approving.approve(request.pk, [purchase.pk], approver=actor(who), version=1)
+                lambda who=who: approvals.approve(request.pk, [purchase.pk], approver=actor(who), version=1)
                 for who in (ana, eve)
             )
         )

@@ -5,7 +5,8 @@ from datetime import date, timedelta
 import pytest
 from django.utils import timezone
 
-from purchasing import approving, problems
+from purchasing import problems
+from purchasing.approving import approvals
 from purchasing.asking import versions
 from purchasing.models import AuditEvent, Purchase, RequirementGroup
 from purchasing.teams import papers
@@ -137,7 +138,7 @@ class TestARequest:
         asked = ask(team, sam)
         RequirementGroup.objects.filter(pk=entry.pk).update(valid_until=days(-1))
         with pytest.raises(problems.Problem, match="were valid until"):
-            approving.approve(
+            approvals.approve(
                 asked.pk, [asked.purchases.get().pk], approver=actor(ana), version=1, unconfirmed_cost_ok=True
             )
 

@@ -4,7 +4,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from purchasing import approving, audit
+from purchasing import audit
+from purchasing.approving import approvals
 from purchasing.asking import submission
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall.errors import ProviderError
@@ -148,9 +149,9 @@ def make_requests(found):
         )
         chosen = [purchase.pk for purchase in asked.purchases.all()]
         if decision == "approve":
-            approving.approve(asked.pk, chosen, approver=ana, version=asked.version)
+            approvals.approve(asked.pk, chosen, approver=ana, version=asked.version)
         elif decision:
-            approving.reject(asked.pk, chosen, approver=ana, version=asked.version, reason=decision)
+            approvals.reject(asked.pk, chosen, approver=ana, version=asked.version, reason=decision)
 
 
 def line_for(offer, name):

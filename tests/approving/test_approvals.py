@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from purchasing import approving, clock, decisions, procurement, selectors, workflow
+from purchasing import clock, decisions, procurement, selectors, workflow
 from purchasing import permissions as permissions
+from purchasing.approving import approvals
 from purchasing.asking import price_lookup, versions
 from purchasing.models import Approval, Purchase, PurchaseRequest, StandIn, Team
 from purchasing.problems import AlreadyMoved, NotYours, Problem
@@ -63,7 +64,7 @@ class TestSecondApprover:
         request = ask(team, sam, NUMBERS[0])
         [purchase] = factories.approve(request, ana)
         assert factories.state_of(purchase) == State.PENDING
-        assert approving.waits_for_second(purchase, request) == "ana said yes; eve has to say it too."
+        assert approvals.waits_for_second(purchase, request) == "ana said yes; eve has to say it too."
         factories.approve(request, eve)
         assert factories.state_of(purchase) == State.APPROVED
         assert factories.actions(purchase) == [
@@ -113,7 +114,7 @@ class TestSecondApprover:
         rules(team, second_approver_from=None)
         assert list(selectors.requests_to_decide(ana)) == [request]
         [purchase] = Purchase.objects.all()
-        assert "enough by now" in approving.waits_for_second(purchase, PurchaseRequest.objects.get())
+        assert "enough by now" in approvals.waits_for_second(purchase, PurchaseRequest.objects.get())
         factories.approve(request, ana)
         assert factories.state_of(purchase) == State.APPROVED
         assert Approval.objects.count() == 1
@@ -198,7 +199,7 @@ class TestEdit:
         request = ask(team, sam, NUMBERS[0])
         edit(request, sam, name="Other")
         with pytest.raises(AlreadyMoved, match="changed since you opened"):
-            approving.approve(request.pk, ids(request), approver=actor(ana), version=1)
+            approvals.approve(request.pk, ids(request), approver=actor(ana), version=1)
         assert Approval.objects.count() == 0
 
     def test_numbers_taken_out_are_cancelled(self, team, sam):
@@ -217,7 +218,7 @@ class TestEdit:
 
     def test_what_was_decided_meanwhile_is_not_changed(self, team, sam, ana):
         request = ask(team, sam, *NUMBERS[:2])
-        approving.approve(request.pk, ids(request)[:1], approver=actor(ana), version=1)
+        approvals.approve(request.pk, ids(request)[:1], approver=actor(ana), version=1)
         with pytest.raises(AlreadyMoved):
             edit(request, sam, name="Late")
 
@@ -235,7 +236,7 @@ class TestEdit:
         request = factories.request(team, sam, NUMBERS[:1], monthly_cost=Decimal("1.50"))
         price_lookup.confirm(request.pk)
         with pytest.raises(AlreadyMoved):
-            approving.approve(request.pk, ids(request), approver=actor(ana), version=1)
+            approvals.approve(request.pk, ids(request), approver=actor(ana), version=1)
         assert request.versions.get().lines[0]["monthly_cost"] == "1.5000"
 
 
@@ -382,7 +383,7 @@ class TestStandIn:
             [],
             [request],
         ]
-        assert approving.waits_for_second(purchase, request) == "ana said yes; eve has to say it too."
+        assert approvals.waits_for_second(purchase, request) == "ana said yes; eve has to say it too."
 
     def test_when_the_absent_one_is_no_approver_any_more_the_stand_in_is_asked_nothing(
         self, team, sam, ana, eve, bob
@@ -467,7 +468,7 @@ class TestTwoYesesToAHeldOne:
         purchase.refresh_from_db()
         assert (purchase.state, purchase.monthly_cost) == (State.HELD, Decimal("2.00"))
         assert (
-            approving.waits_for_second(purchase, purchase.request) == "ana said yes; eve has to say it too."
+            approvals.waits_for_second(purchase, purchase.request) == "ana said yes; eve has to say it too."
         )
         decisions.approve_again(purchase, reason="Fine", actor=actor(eve), seen=seen)
         purchase.refresh_from_db()

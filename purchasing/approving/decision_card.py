@@ -13,8 +13,9 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import Q
 
-from purchasing import approving, permissions, selectors
-from purchasing.approving import Costs
+from purchasing import permissions, selectors
+from purchasing.approving import approvals
+from purchasing.approving.approvals import Costs
 from purchasing.asking import versions
 from purchasing.models import Approval, Purchase, PurchaseRequest, SeenVersion, User
 from purchasing.provider import offers, pauses
@@ -257,7 +258,7 @@ def _tell_yeses(asked, pending, given):
     for purchase in pending:
         who = tuple((yes.approver_id, yes.on_behalf_of_id) for yes in given[purchase.pk])
         if who and who not in told:
-            told[who] = approving.waits_for_second(purchase, asked)
+            told[who] = approvals.waits_for_second(purchase, asked)
         purchase.second_words = told.get(who, "")
 
 

@@ -8,7 +8,8 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from purchasing import approving, audit, clock
+from purchasing import audit, clock
+from purchasing.approving import approvals
 from purchasing.asking import versions
 from purchasing.identitycall.resources import Offer
 from purchasing.models import ApiKey, OfferLook, Purchase, RequirementGroup, SeenVersion, StandIn, Team
@@ -206,9 +207,9 @@ class TestWhatOneSaidYesTo:
         client.force_login(sam)
         notice = "so a colleague has to approve it: "
         assert f"{notice}ana, eve." in words(client.get(f"/requests/{asked.pk}/"))
-        approving.approve(asked.pk, ids(asked)[:1], approver=actor(ana), version=1)
+        approvals.approve(asked.pk, ids(asked)[:1], approver=actor(ana), version=1)
         assert f"{notice}ana, eve." in words(client.get(f"/requests/{asked.pk}/"))
-        approving.approve(asked.pk, ids(asked)[1:], approver=actor(ana), version=1)
+        approvals.approve(asked.pk, ids(asked)[1:], approver=actor(ana), version=1)
         assert f"{notice}eve." in words(client.get(f"/requests/{asked.pk}/"))
 
 
@@ -420,7 +421,7 @@ class TestTakingBack:
         client.force_login(factories.member("bob", team, role))
         assert self.cancel_form(client, asked) == ""
         first, *_ = ids(asked)
-        approving.approve(asked.pk, [first], approver=actor(eve), version=1)
+        approvals.approve(asked.pk, [first], approver=actor(eve), version=1)
         shown = text(self.cancel_form(client, asked))
         assert "1 number is approved and not being bought yet." in shown
         assert "Reason (optional)" not in shown
@@ -442,7 +443,7 @@ class TestTakingBack:
         assert set(asked.purchases.values_list("state", flat=True)) == {State.PENDING}
 
     def test_who_asked_takes_all_of_it_back_without_a_reason(self, client, asked, sam, ana):
-        approving.approve(asked.pk, ids(asked)[:1], approver=actor(ana), version=1)
+        approvals.approve(asked.pk, ids(asked)[:1], approver=actor(ana), version=1)
         client.force_login(sam)
         assert "Reason (optional)" in text(self.cancel_form(client, asked))
         page = client.post(f"/requests/{asked.pk}/cancel/", {"reason": ""}, follow=True)
@@ -479,7 +480,7 @@ class TestHowOftenTheDatabaseIsAsked:
             numbers = [f"+1212555{n}{m:03d}" for m in range(100)]
             asked = factories.request(team, sam, numbers)
             asked.purchases.update(cost_confirmed_at=clock.now())
-            approving.approve(asked.pk, ids(asked)[:50], approver=actor(eve), version=1)
+            approvals.approve(asked.pk, ids(asked)[:50], approver=actor(eve), version=1)
             requests.append(asked)
         OfferLook.objects.create(
             key=ApiKey.objects.get(), country_code="US", number_type="local", began_at=clock.now(), offers={}
