@@ -2,9 +2,10 @@
 
 from django_tasks import task
 
-from purchasing import aftercare, evidence, notifications, procurement
+from purchasing import notifications
 from purchasing.asking import price_lookup, verdicts
 from purchasing.audit import verification
+from purchasing.buying import aftercare, evidence, procurement
 
 
 @task(queue_name="purchases", priority=50)

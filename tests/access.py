@@ -13,9 +13,10 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from purchasing import clock, decisions, evidence, pasting, procurement
+from purchasing import clock, pasting
 from purchasing.approving import approvals
 from purchasing.asking import drafts
+from purchasing.buying import evidence, held_purchases, procurement
 from purchasing.models import (
     ApiKey,
     Desk,
@@ -309,7 +310,7 @@ class Scene:
     @cached_property
     def unwatchable(self) -> Purchase:
         """One that was given up, and whose key IdentityCall refuses by now."""
-        decisions.give_up(self.doubtful, reason="Because", actor=factories.actor(self.ana))
+        held_purchases.give_up(self.doubtful, reason="Because", actor=factories.actor(self.ana))
         ApiKey.objects.update(refused_at=clock.now())
         return self.purchase
 

@@ -15,8 +15,8 @@ from purchasing.models import ApiKey, AuditEvent, Membership, Purchase, Team, Us
 from purchasing.states import State
 from purchasing.teams import keys
 from tests import factories
+from tests.buying.test_procurement import buy
 from tests.healthy_provider import ONE, owned
-from tests.test_procurement import buy
 
 pytestmark = pytest.mark.django_db
 KEY = "idc_" + "Ab1" * 10 + "9z"

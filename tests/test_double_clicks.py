@@ -13,7 +13,8 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from purchasing import audit, clock, evidence, price_guard, problems, procurement
+from purchasing import audit, clock, problems
+from purchasing.buying import evidence, price_guard, procurement
 from purchasing.models import Attempt, AuditEvent, OfferLook, Purchase
 from purchasing.provider import pauses
 from purchasing.states import Cause, State

@@ -9,7 +9,8 @@ from django.core import serializers
 from django.core.exceptions import FieldError
 from django.db import connection
 
-from purchasing import aftercare, selectors
+from purchasing import selectors
+from purchasing.buying import aftercare
 from purchasing.encryption import EncryptedField, Secret, Undecryptable
 from purchasing.models import ApiKey, Attempt, Purchase
 from purchasing.provider import turns

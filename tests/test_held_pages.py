@@ -4,7 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from purchasing import clock, decisions, procurement
+from purchasing import clock
+from purchasing.buying import held_purchases, procurement
 from purchasing.models import OfferLook, Purchase, VirtualNumber
 from purchasing.states import State
 from tests import factories
@@ -28,7 +29,7 @@ def approver(scene):
 
 def prices(purchase, **costs):
     """The hidden fields with the price that the page shows from IdentityCall's list."""
-    offer, _ = decisions.offer_now(purchase)
+    offer, _ = held_purchases.offer_now(purchase)
     shown = {"upfront": offer and offer.upfront_cost, "monthly": offer and offer.monthly_cost} | costs
     return {f"{name}-{purchase.pk}": cost for name, cost in shown.items() if cost is not None}
 

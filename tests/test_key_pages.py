@@ -11,7 +11,7 @@ from django.core.signals import got_request_exception
 from django.views.debug import ExceptionReporter
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import procurement
+from purchasing.buying import procurement
 from purchasing.models import ApiKey, AuditEvent
 from purchasing.teams import keys
 from tests import factories

@@ -33,12 +33,6 @@ FLOOR = {
 }
 MOVING = {
     "none": "none",
-    "procurement": "buying",
-    "settlement": "buying",
-    "evidence": "buying",
-    "decisions": "buying",
-    "price_guard": "buying",
-    "aftercare": "buying",
     "notifications": "mail",
     "letters": "mail",
     "reminders": "mail",

@@ -11,8 +11,9 @@ import pytest
 from aiosmtpd.controller import Controller
 from django.db import connections
 
-from purchasing import clock, notifications, procurement, tasks
+from purchasing import clock, notifications, tasks
 from purchasing.approving import approvals
+from purchasing.buying import procurement
 from purchasing.models import Desk, Mail, Purchase, User
 from purchasing.worker import sweep
 from tests import factories

@@ -21,19 +21,10 @@ from django.urls import reverse
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import (
-    audit,
-    clock,
-    decisions,
-    evidence,
-    letters,
-    notifications,
-    procurement,
-    reminders,
-    workflow,
-)
+from purchasing import audit, clock, letters, notifications, reminders, workflow
 from purchasing.approving import approvals
 from purchasing.asking import submission, versions
+from purchasing.buying import evidence, held_purchases, procurement
 from purchasing.identitycall.resources import Offer
 from purchasing.models import (
     AuditEvent,
@@ -420,7 +411,7 @@ class TestWhatWentWrong:
         self.held(asked, ana, provider)
         notifications.collect()
         for purchase in asked.purchases.all():
-            decisions.give_up(purchase, reason="Too dear", actor=actor(ana))
+            held_purchases.give_up(purchase, reason="Too dear", actor=actor(ana))
         notifications.collect()
         assert told() == [("sam", f"Request {asked.pk} for Support: 8 could not be bought")]
         dropped = Mail.objects.exclude(given_up_at=None)
@@ -493,7 +484,7 @@ class TestWhatWentWrong:
             ("sam", f"Request {asked.pk} for Support: 7 rejected"),
             ("tom", "1 number of Support needs a decision"),
         ]
-        decisions.give_up(asked.purchases.get(pk=purchase.pk), reason="Nobody knows", actor=actor(ana))
+        held_purchases.give_up(asked.purchases.get(pk=purchase.pk), reason="Nobody knows", actor=actor(ana))
         assert told() == [("sam", f"Request {asked.pk} for Support: 1 given up, still watched")]
         provider.owned_numbers.append(owned(NUMBER))
         Purchase.objects.update(due_at=clock.now())

@@ -3,7 +3,8 @@
 import pytest
 from django.views.defaults import server_error
 
-from purchasing import clock, procurement
+from purchasing import clock
+from purchasing.buying import procurement
 from purchasing.models import Desk, Purchase, Team
 from purchasing.states import State
 from purchasing.teams import stop_buying

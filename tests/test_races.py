@@ -14,10 +14,11 @@ from decimal import Decimal
 import pytest
 from django.db import connections
 
-from purchasing import audit, clock, decisions, evidence, problems, procurement, settlement, workflow
+from purchasing import audit, clock, problems, workflow
 from purchasing.approving import approvals
 from purchasing.asking import submission, versions
 from purchasing.audit import filing
+from purchasing.buying import evidence, held_purchases, look, outcomes, procurement
 from purchasing.identitycall.errors import RateLimited, Unconfirmed
 from purchasing.identitycall.resources import Offer, OwnedNumber
 from purchasing.models import (
@@ -77,7 +78,7 @@ def race(*actions):
         thread.join(60)
         assert not thread.is_alive(), "a thread hangs"
     for result in results:
-        if result.problem and not isinstance(result.problem, problems.Problem | procurement.NotNow):
+        if result.problem and not isinstance(result.problem, problems.Problem | look.NotNow):
             raise result.problem
     return results
 
@@ -320,9 +321,9 @@ class TestBuying:
             attempts = [claimed(purchase) for purchase in purchases[place : place + 3]]
             limited = RateLimited("Wait", retry_after=0, status=429)
             race(
-                lambda: settlement.settle(attempts[0], Outcome.UNCONFIRMED, error=Unconfirmed("Lost")),
-                lambda: settlement.settle(attempts[1], Outcome.RATE_LIMITED, error=limited),
-                lambda: settlement.settle(attempts[2], Outcome.PURCHASED, provider_id=place + 1),
+                lambda: outcomes.settle(attempts[0], Outcome.UNCONFIRMED, error=Unconfirmed("Lost")),
+                lambda: outcomes.settle(attempts[1], Outcome.RATE_LIMITED, error=limited),
+                lambda: outcomes.settle(attempts[2], Outcome.PURCHASED, provider_id=place + 1),
                 lambda: keys.set_key(team, f"idc_{place:032d}", actor=factories.SYSTEM),
                 lambda: stop_buying.stop(team, actor=actor(factories.superuser(f"root{place}")), reason="x"),
             )
@@ -352,7 +353,7 @@ class TestBuying:
             [purchase] = self.approved(team, sam, ana, 1, place)
             attempt = claimed(purchase)
             Purchase.objects.filter(pk=purchase.pk).update(due_at=clock.now())
-            race(lambda: settlement.settle(attempt, Outcome.PURCHASED, provider_id=place + 1), sweep.run)
+            race(lambda: outcomes.settle(attempt, Outcome.PURCHASED, provider_id=place + 1), sweep.run)
             purchase.refresh_from_db()
             assert (purchase.state, purchase.provider_id) == (State.PURCHASED, place + 1)
             assert Attempt.objects.get(purchase=purchase).outcome == Outcome.PURCHASED
@@ -367,7 +368,7 @@ class TestBuying:
             Purchase.objects.filter(pk=purchase.pk).update(due_at=clock.now())
             error = Declined("No longer available", status=422)
             race(
-                lambda: settlement.settle(attempt, Outcome.DECLINED, error=error),
+                lambda: outcomes.settle(attempt, Outcome.DECLINED, error=error),
                 sweep.run,
                 sweep.run,
             )
@@ -382,7 +383,7 @@ class TestBuying:
         for place in range(ROUNDS):
             [purchase] = self.approved(team, sam, ana, 1, place)
             attempt = claimed(purchase)
-            settlement.settle(attempt, Outcome.UNCONFIRMED, error=Unconfirmed("Lost"))
+            outcomes.settle(attempt, Outcome.UNCONFIRMED, error=Unconfirmed("Lost"))
             Purchase.objects.filter(pk=purchase.pk).update(window_ends_at=clock.now())
             sweep.run()
             read = owned_list._keep(
@@ -398,7 +399,7 @@ class TestBuying:
             held = Purchase.objects.get(pk=purchase.pk)
             race(
                 lambda: evidence.conclude(purchase.pk, purchase.request_id, attempt.key, read),
-                lambda: decisions.give_up(held, reason="Enough", actor=actor(ana)),
+                lambda: held_purchases.give_up(held, reason="Enough", actor=actor(ana)),
             )
             evidence.conclude(purchase.pk, purchase.request_id, attempt.key, read)
             purchase.refresh_from_db()
@@ -430,8 +431,8 @@ def claimed(purchase):
         key=key, began_after=audit.position(), began_at=now, ended_at=now, whole=True, well_formed=True
     )
     shown = Offer(purchase.phone_number, upfront_cost=Decimal("1.00"), monthly_cost=Decimal("2.00"))
-    look = procurement.Look(read, shown, now)
-    return procurement.claim(purchase, key=key, look=look, worker=audit.WORKER)
+    seen = look.Look(read, shown, now)
+    return procurement.claim(purchase, key=key, look=seen, worker=audit.WORKER)
 
 
 class TestManyWriters:

@@ -9,9 +9,10 @@ import pytest
 from django.urls import reverse
 from django.utils.html import escape
 
-from purchasing import audit, clock, pasting, procurement
+from purchasing import audit, clock, pasting
 from purchasing.approving import approvals
 from purchasing.asking import drafts, versions
+from purchasing.buying import procurement
 from purchasing.identitycall.resources import Offer
 from purchasing.models import Draft, Paste, Purchase, PurchaseRequest, RequirementGroup
 from purchasing.states import State

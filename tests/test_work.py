@@ -17,7 +17,8 @@ from django.conf import settings as project
 from django.db import OperationalError, connection
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import clock, evidence, jobs, tasks
+from purchasing import clock, jobs, tasks
+from purchasing.buying import evidence
 from purchasing.models import Attempt, Desk, Draft, Paste, Purchase
 from purchasing.states import Outcome, State
 from purchasing.worker import processes, sweep

@@ -9,13 +9,14 @@ from decimal import Decimal
 from bench.chaos.cast import TWO_YESES
 from bench.chaos.leaks import Search, crawl
 from bench.chaos.stage import FENCE
-from purchasing import audit, procurement
+from purchasing import audit
+from purchasing.buying import look
 from purchasing.models import Approval, Attempt, AuditEvent, Purchase
 from purchasing.states import NEXT, Cause, Outcome, State
 
 MAY_BE_BOUGHT = (State.UNCONFIRMED, State.HELD, State.GIVEN_UP)
 SETTLED = (State.PURCHASED, State.FAILED, State.REJECTED, State.CANCELLED, State.EXPIRED, State.GIVEN_UP)
-LOOK_AGE = timedelta(seconds=procurement.LOOK_AGE + FENCE)  # how old a price may be when the call is made
+LOOK_AGE = timedelta(seconds=look.LOOK_AGE + FENCE)  # how old a price may be when the call is made
 
 
 @dataclass

@@ -6,9 +6,10 @@ from django.contrib import messages
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import decisions, evidence, permissions, selectors, words
+from purchasing import permissions, selectors, words
 from purchasing.approving import approvals, decision_card
 from purchasing.asking import price_lookup
+from purchasing.buying import evidence, held_purchases
 from purchasing.forms import BoughtForm, ReasonForm
 from purchasing.identitycall.resources import parse_cost
 from purchasing.models import OwnedRead
@@ -26,7 +27,7 @@ def listing(request):
     for purchase in selectors.held_for(request.user)[:MOST]:
         purchase.findings = evidence.findings(purchase)
         price_lookup.ask_again_for_held(purchase)
-        purchase.offered, purchase.offered_at = decisions.offer_now(purchase)
+        purchase.offered, purchase.offered_at = held_purchases.offer_now(purchase)
         cause = purchase.held_cause if purchase.findings is None else "doubt"
         groups.setdefault((purchase.request.team, cause), []).append(purchase)
     context = {"groups": [_group(request, *about, purchases) for about, purchases in groups.items()]}
@@ -70,7 +71,7 @@ def detail(request, pk):
     offered = offered_at = None
     if held:
         price_lookup.ask_again_for_held(purchase)
-        offered, offered_at = decisions.offer_now(purchase)
+        offered, offered_at = held_purchases.offer_now(purchase)
     money = decision_card.Money.of(purchase.request.team) if held else None
     papers.tell(purchase.request.team, [purchase])
     context = {
@@ -90,7 +91,7 @@ def detail(request, pk):
         "may_approve": held and permissions.may_approve(request.user, purchase.request),
         "bought_form": rebound(request, f"bought-{pk}", BoughtForm, auto_id="bought_%s"),
         "again_form": rebound(request, f"again-{pk}", ReasonForm, auto_id="again_%s"),
-        "may_stop_watching": decisions.may_stop_watching(purchase)
+        "may_stop_watching": held_purchases.may_stop_watching(purchase)
         and permissions.may_decide_doubt(request.user, purchase.request),
         "may_release": purchase.state == State.PURCHASED
         and purchase.released_at is None
@@ -105,20 +106,22 @@ def detail(request, pk):
 @require_POST
 def it_was_bought(request, pk):
     """Settle a doubt: it was bought, under this id."""
-    return _decide(request, pk, "bought", BoughtForm, decisions.it_was_bought, "Kept as bought.")
+    return _decide(request, pk, "bought", BoughtForm, held_purchases.it_was_bought, "Kept as bought.")
 
 
 @require_POST
 def try_again(request, pk):
     """Settle a doubt: it was not bought, one more try."""
-    return _decide(request, pk, "again", ReasonForm, _as_shown(request, decisions.try_again), _approved_again)
+    return _decide(
+        request, pk, "again", ReasonForm, _as_shown(request, held_purchases.try_again), _approved_again
+    )
 
 
 @require_POST
 def approve_again(request, pk):
     """Approve what is held for its price, its approver or its age."""
     return _decide(
-        request, pk, "again", ReasonForm, _as_shown(request, decisions.approve_again), _approved_again
+        request, pk, "again", ReasonForm, _as_shown(request, held_purchases.approve_again), _approved_again
     )
 
 
@@ -140,7 +143,7 @@ def _as_shown(request, decide):
 @require_POST
 def give_up(request, pk):
     """Stop here."""
-    return _decide(request, pk, "give_up", ReasonForm, decisions.give_up, "Given up.")
+    return _decide(request, pk, "give_up", ReasonForm, held_purchases.give_up, "Given up.")
 
 
 def _approved_again(purchase):
@@ -168,26 +171,26 @@ def _decide(request, pk, name, form_class, decide, done):
 @require_POST
 def give_up_several(request):
     """Give up all ticked purchases of one cause, for one reason."""
-    return _decide_several(request, decisions.give_up, "given up")
+    return _decide_several(request, held_purchases.give_up, "given up")
 
 
 @require_POST
 def try_again_several(request):
     """Order another try of all ticked purchases, for one reason."""
-    return _decide_several(request, _as_shown(request, decisions.try_again), "approved again")
+    return _decide_several(request, _as_shown(request, held_purchases.try_again), "approved again")
 
 
 @require_POST
 def approve_again_several(request):
     """Approve all ticked purchases of one cause again, for one reason."""
-    return _decide_several(request, _as_shown(request, decisions.approve_again), "approved again")
+    return _decide_several(request, _as_shown(request, held_purchases.approve_again), "approved again")
 
 
 @require_POST
 def stop_watching(request, pk):
     """End what was given up and can never be settled by a read."""
     return _decide(
-        request, pk, "stop_watching", ReasonForm, decisions.stop_watching, "It is not watched any more."
+        request, pk, "stop_watching", ReasonForm, held_purchases.stop_watching, "It is not watched any more."
     )
 
 
@@ -195,7 +198,7 @@ def stop_watching(request, pk):
 def release(request, pk):
     """A bought number is no longer rented."""
     done = "It is no longer rented: it costs nothing any more and may be asked for again."
-    return _decide(request, pk, "release", ReasonForm, decisions.release, done)
+    return _decide(request, pk, "release", ReasonForm, held_purchases.release, done)
 
 
 def _decide_several(request, decide, word):

@@ -9,9 +9,10 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from purchasing import evidence, permissions, selectors, words, workflow
+from purchasing import permissions, selectors, words, workflow
 from purchasing.approving import decision_card
 from purchasing.asking import drafts, versions
+from purchasing.buying import evidence
 from purchasing.forms import CancelForm
 from purchasing.states import State
 from purchasing.views.approvals import prepare, say_the_rest

@@ -6,7 +6,8 @@ from datetime import timedelta
 from django.db import DatabaseError, transaction
 from django.db.models import Q
 
-from purchasing import audit, clock, evidence, jobs, procurement, reminders, selectors, settlement, workflow
+from purchasing import audit, clock, jobs, reminders, selectors, workflow
+from purchasing.buying import evidence, outcomes, procurement
 from purchasing.models import Attempt, Desk, Purchase
 from purchasing.provider import pauses
 from purchasing.states import WATCHED, Outcome, State
@@ -123,7 +124,7 @@ def _give_up_waiting_for_the_answer(attempt):
         )
         attempt.refresh_from_db()
         if purchase.state == State.PURCHASING:
-            settlement.doubt(purchase, attempt, NO_ANSWER)
+            outcomes.doubt(purchase, attempt, NO_ANSWER)
         else:
             audit.record("attempt.given_up", actor=SWEEP, purchase=purchase, attempt=attempt, note=NO_ANSWER)
 

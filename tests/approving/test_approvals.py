@@ -6,10 +6,11 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from purchasing import clock, decisions, procurement, selectors, workflow
+from purchasing import clock, selectors, workflow
 from purchasing import permissions as permissions
 from purchasing.approving import approvals
 from purchasing.asking import price_lookup, versions
+from purchasing.buying import held_purchases, procurement
 from purchasing.models import Approval, Purchase, PurchaseRequest, StandIn, Team
 from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import Cause, State
@@ -279,10 +280,12 @@ class TestBudget:
         hold(purchase, Cause.COST_UNKNOWN)
         rules(team, monthly_budget=Decimal("1000"))
         with pytest.raises(Problem, match="not confirmed"):
-            decisions.approve_again(purchase, reason="Fine", actor=actor(ana), unconfirmed_cost_ok=True)
+            held_purchases.approve_again(purchase, reason="Fine", actor=actor(ana), unconfirmed_cost_ok=True)
         Purchase.objects.update(cost_confirmed_at=clock.now(), held_cause=Cause.APPROVER)
         rules(team, monthly_budget=Decimal("3.00"))
-        decisions.approve_again(purchase, reason="Fine", actor=actor(ana))  # its cost is reserved already
+        held_purchases.approve_again(
+            purchase, reason="Fine", actor=actor(ana)
+        )  # its cost is reserved already
         assert factories.state_of(purchase) == State.APPROVED
 
     def test_the_refusal_says_by_how_much_it_is_too_much(self, team, sam, ana):
@@ -464,13 +467,13 @@ class TestTwoYesesToAHeldOne:
         procurement.buy(purchase.pk)
         rules(team, second_approver_from=Decimal("1.00"))
         seen = (Decimal("1.00"), Decimal("9.00"))
-        decisions.approve_again(purchase, reason="Fine", actor=actor(ana), seen=seen)
+        held_purchases.approve_again(purchase, reason="Fine", actor=actor(ana), seen=seen)
         purchase.refresh_from_db()
         assert (purchase.state, purchase.monthly_cost) == (State.HELD, Decimal("2.00"))
         assert (
             approvals.waits_for_second(purchase, purchase.request) == "ana said yes; eve has to say it too."
         )
-        decisions.approve_again(purchase, reason="Fine", actor=actor(eve), seen=seen)
+        held_purchases.approve_again(purchase, reason="Fine", actor=actor(eve), seen=seen)
         purchase.refresh_from_db()
         assert (purchase.state, purchase.monthly_cost) == (State.APPROVED, Decimal("9.00"))
 
@@ -478,5 +481,5 @@ class TestTwoYesesToAHeldOne:
         [purchase] = factories.approve(ask(team, sam, NUMBERS[0]), ana)
         Approval.objects.update(created_at=clock.now() + timedelta(hours=2))
         hold(purchase, Cause.APPROVER)
-        decisions.approve_again(purchase, reason="Fine", actor=actor(ana))
+        held_purchases.approve_again(purchase, reason="Fine", actor=actor(ana))
         assert factories.state_of(purchase) == State.APPROVED

@@ -7,9 +7,10 @@ from decimal import Decimal
 import pytest
 import requests
 
-from purchasing import clock, procurement
+from purchasing import clock
 from purchasing.asking import drafts, verdicts
 from purchasing.asking.find import Filters, chosen, digits_pattern
+from purchasing.buying import procurement
 from purchasing.identitycall.resources import Offer
 from purchasing.models import ApiKey, Desk, Draft, OfferLook, PurchaseRequest
 from purchasing.provider import pauses

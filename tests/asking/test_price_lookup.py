@@ -7,8 +7,9 @@ import pytest
 import requests
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import clock, procurement
+from purchasing import clock
 from purchasing.asking import price_lookup
+from purchasing.buying import procurement
 from purchasing.models import ApiKey, Desk, OfferLook, Purchase
 from purchasing.provider import offers
 from tests import factories

@@ -9,9 +9,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils.html import escape
 
-from purchasing import audit, clock, procurement
+from purchasing import audit, clock
 from purchasing import words as texts
 from purchasing.audit import filing, search, search_places
+from purchasing.buying import procurement
 from purchasing.models import AuditEvent, Purchase
 from purchasing.views import audit as desk
 from tests import factories

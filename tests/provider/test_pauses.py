@@ -10,16 +10,17 @@ from django.conf import settings
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, clock, jobs, procurement, reminders, settlement, tasks
+from purchasing import audit, clock, jobs, reminders, tasks
 from purchasing.asking import price_lookup
+from purchasing.buying import outcomes
 from purchasing.identitycall.errors import NotSent
 from purchasing.models import ApiKey, Attempt, AuditEvent, Desk, OfferLook, Purchase
 from purchasing.provider import offers, owned_list, pauses, turns
 from purchasing.states import Cause, Outcome, State
 from purchasing.worker import sweep
 from tests import factories
+from tests.buying.test_procurement import buy, claim, look_now, overdue
 from tests.healthy_provider import OWNED, offer, owned
-from tests.test_procurement import buy, claim, look_now, overdue
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12125550101"
@@ -155,7 +156,7 @@ class TestTheClaim:
         look = look_now(approved)
         provider.owned_numbers = [owned(NUMBER, 7)]
         owned_list.read(ApiKey.objects.get())
-        with pytest.raises(procurement.NotNow, match="shows it now"):
+        with pytest.raises(look.NotNow, match="shows it now"):
             claim(Purchase.objects.select_related("request__team").get(), look)
         assert provider.purchases == []
 
@@ -197,7 +198,7 @@ def test_an_attempt_that_never_got_its_answer_is_closed_in_every_state(approved,
     Purchase.objects.update(state=State.APPROVED, due_at=clock.now())
     factories_approve_again(approved)
     second = claim(Purchase.objects.select_related("request__team").get(), look_now(approved))
-    settlement.settle(first, Outcome.PURCHASED, provider_id=9)
+    outcomes.settle(first, Outcome.PURCHASED, provider_id=9)
     overdue(second)
     sweep.run()
     second.refresh_from_db()
@@ -269,6 +270,6 @@ def test_a_redirect_is_an_alert(approved, provider):
 def test_an_error_of_the_fence_says_what_it_was(approved, provider):
     fence = NotSent("Nothing was sent: too much time had passed since the claim.", fenced=True)
     attempt = claim(Purchase.objects.select_related("request__team").get(), look_now(approved))
-    settlement.settle(attempt, Outcome.NOT_SENT, error=fence)
+    outcomes.settle(attempt, Outcome.NOT_SENT, error=fence)
     assert Desk.objects.get().pause_reason == str(fence)
     assert Purchase.objects.get().held_cause != Cause.DOUBT

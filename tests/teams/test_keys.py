@@ -8,7 +8,8 @@ from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from purchasing import audit, clock, evidence, problems, procurement
+from purchasing import audit, clock, problems
+from purchasing.buying import evidence, procurement
 from purchasing.identitycall.errors import KeyRefused
 from purchasing.models import ApiKey, Attempt, AuditEvent, Desk, Membership, Purchase
 from purchasing.provider import pauses

@@ -5,7 +5,8 @@ import re
 import pytest
 from django.contrib.sessions.models import Session
 
-from purchasing import audit, permissions, problems, procurement
+from purchasing import audit, permissions, problems
+from purchasing.buying import procurement
 from purchasing.models import AuditEvent, Membership, Purchase, Team, User
 from purchasing.problems import WrongField
 from purchasing.teams import invitations, members, teams

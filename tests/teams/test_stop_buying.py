@@ -2,13 +2,14 @@
 
 import pytest
 
-from purchasing import clock, problems, procurement
+from purchasing import clock, problems
+from purchasing.buying import procurement
 from purchasing.models import AuditEvent, Desk, Purchase, Team
 from purchasing.states import State
 from purchasing.teams import stop_buying
 from tests import factories
+from tests.buying.test_procurement import buy
 from tests.factories import actor
-from tests.test_procurement import buy
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12125550101"

@@ -2,7 +2,8 @@
 
 from django.core.management.base import BaseCommand
 
-from purchasing import aftercare, audit, clock, evidence, notifications, startup
+from purchasing import audit, clock, notifications, startup
+from purchasing.buying import aftercare, evidence
 from purchasing.models import ApiKey, Purchase
 from purchasing.states import State
 from purchasing.worker import sweep

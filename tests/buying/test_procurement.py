@@ -8,8 +8,9 @@ import pytest
 import requests
 from django.db import OperationalError, connection
 
-from purchasing import audit, clock, decisions, evidence, problems, procurement, settlement, workflow
+from purchasing import audit, clock, problems, workflow
 from purchasing.asking import price_lookup
+from purchasing.buying import evidence, held_purchases, look, outcomes, procurement
 from purchasing.models import ApiKey, Attempt, Desk, Membership, OfferLook, OwnedRead, Purchase, User
 from purchasing.provider import owned_list
 from purchasing.states import Cause, Outcome, State
@@ -215,7 +216,7 @@ class TestSurelyNot:
         provider.answer_purchase(requests.ReadTimeout())
         doubtful = buy(approved)
         open_try_again(doubtful)
-        decisions.try_again(
+        held_purchases.try_again(
             doubtful, reason="Not in the list", actor=factories.actor(ana), seen=seen_now(doubtful)
         )
         provider.answer_purchase({"error": "No longer available"}, status=422)
@@ -302,7 +303,7 @@ class TestBeforeTheClaim:
         look = look_now(approved)
         OwnedRead.objects.update(began_at=clock.now() - timedelta(seconds=61))
         look.read.refresh_from_db()
-        with pytest.raises(procurement.NotNow):
+        with pytest.raises(look.NotNow):
             claim(approved, look)
 
     def test_cancelled_between_look_and_claim_is_not_claimed(self, approved, provider, sam):
@@ -314,7 +315,7 @@ class TestBeforeTheClaim:
     def test_stopped_between_look_and_claim_is_not_claimed(self, approved, provider, team, tom):
         look = look_now(approved)
         stop_buying.stop(team, actor=factories.actor(tom), reason="Audit")
-        with pytest.raises(procurement.NotNow, match="Audit"):
+        with pytest.raises(look.NotNow, match="Audit"):
             claim(approved, look)
 
     def test_all_stopped_buys_nothing_and_says_why(self, approved, provider):
@@ -328,7 +329,7 @@ class TestBeforeTheClaim:
     def test_a_replaced_key_is_not_claimed_with(self, approved, provider, team):
         look = look_now(approved)
         keys.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
-        with pytest.raises(procurement.NotNow, match="key"):
+        with pytest.raises(look.NotNow, match="key"):
             procurement.claim(approved, key=look.read.key, look=look, worker=audit.WORKER)
 
     @pytest.mark.parametrize("loss", ["role", "account"])
@@ -370,7 +371,7 @@ class TestBeforeTheClaim:
 def look_now(purchase):
     """What the worker sees just before a claim."""
     purchase = Purchase.objects.select_related("request__team").get(pk=purchase.pk)
-    return procurement._look(purchase, ApiKey.objects.get(retired_at=None))
+    return look.look_at(purchase, ApiKey.objects.get(retired_at=None))
 
 
 def claim(purchase, look):
@@ -415,7 +416,7 @@ class TestPrice:
         held = buy(purchase)
         assert (held.state, held.held_cause) == (State.HELD, Cause.COST_UNKNOWN)
         assert "no cost that can be read" in held.held_words
-        decisions.approve_again(
+        held_purchases.approve_again(
             held, reason="Fine", actor=factories.actor(ana), seen=None, unconfirmed_cost_ok=True
         )
         provider.sells(NUMBER)
@@ -464,7 +465,7 @@ class TestPrice:
     def test_approve_again_at_the_new_price(self, approved, provider, ana):
         self.offer(provider, "1.50", "3.00")
         held = buy(approved)
-        decisions.approve_again(
+        held_purchases.approve_again(
             held,
             reason="Fine",
             actor=factories.actor(ana),
@@ -479,15 +480,15 @@ class TestSettling:
     def test_a_database_that_fails_after_the_answer_still_gets_it(self, approved, provider, monkeypatch):
         provider.sells(NUMBER)
         failures = iter([OperationalError("database is locked"), OperationalError("gone")])
-        real = settlement._settle
+        real = outcomes._settle
 
         def failing(*arguments):
             for failure in failures:
                 raise failure
             return real(*arguments)
 
-        monkeypatch.setattr(settlement, "_settle", failing)
-        monkeypatch.setattr(settlement.time, "sleep", lambda seconds: None)
+        monkeypatch.setattr(outcomes, "_settle", failing)
+        monkeypatch.setattr(outcomes.time, "sleep", lambda seconds: None)
         monkeypatch.setattr(connection, "close", lambda: None)
         assert buy(approved).state == State.PURCHASED
 
@@ -496,7 +497,7 @@ class TestSettling:
         overdue(attempt)
         sweep.run()
         assert factories.state_of(approved) == State.UNCONFIRMED
-        settlement.settle(attempt, Outcome.PURCHASED, provider_id=9)
+        outcomes.settle(attempt, Outcome.PURCHASED, provider_id=9)
         bought = Purchase.objects.get()
         assert (bought.state, bought.provider_id) == (State.PURCHASED, 9)
 
@@ -506,7 +507,7 @@ class TestSettling:
         attempt = open_attempt(approved)
         overdue(attempt)
         sweep.run()
-        settlement.settle(attempt, Outcome.DECLINED, error=Declined("IdentityCall says no.", status=422))
+        outcomes.settle(attempt, Outcome.DECLINED, error=Declined("IdentityCall says no.", status=422))
         assert factories.state_of(approved) == State.UNCONFIRMED
         assert factories.actions(approved)[-1] == "attempt.late_answer"
         attempt.refresh_from_db()
@@ -529,7 +530,7 @@ class TestSettling:
 
 def seen_now(purchase):
     """The costs that a page shows for a held purchase, None where IdentityCall shows none."""
-    offer, _ = decisions.offer_now(purchase)
+    offer, _ = held_purchases.offer_now(purchase)
     return (offer.upfront_cost, offer.monthly_cost) if offer else None
 
 

@@ -7,16 +7,17 @@ import pytest
 import requests
 from django.utils import timezone
 
-from purchasing import clock, decisions, problems
+from purchasing import clock, problems
+from purchasing.buying import held_purchases
 from purchasing.models import ApiKey, Attempt, Purchase
 from purchasing.provider import owned_list
 from purchasing.states import State
 from purchasing.teams import budgets, keys
 from tests import factories
+from tests.buying.test_held_purchases import NEW, NUMBER, give_up
+from tests.buying.test_procurement import buy, open_try_again
 from tests.factories import actor
 from tests.healthy_provider import owned
-from tests.test_decisions import NEW, NUMBER, give_up
-from tests.test_procurement import buy, open_try_again
 
 pytestmark = pytest.mark.django_db
 
@@ -33,7 +34,7 @@ class TestStopWatching:
         return give_up(doubtful, ana)
 
     def stop(self, purchase, person, reason="It is not in IdentityCall"):
-        return decisions.stop_watching(purchase, reason=reason, actor=actor(person))
+        return held_purchases.stop_watching(purchase, reason=reason, actor=actor(person))
 
     def test_while_it_can_be_read_it_is_watched(self, given_up, ana):
         with pytest.raises(problems.Problem, match="still being watched"):
@@ -91,7 +92,7 @@ class TestRelease:
         return bought
 
     def release(self, purchase, person, reason="Given back"):
-        return decisions.release(purchase, reason=reason, actor=actor(person))
+        return held_purchases.release(purchase, reason=reason, actor=actor(person))
 
     def test_a_number_that_the_list_shows_is_still_rented(self, bought, tom):
         with pytest.raises(problems.Problem, match="still shows it"):

@@ -15,7 +15,8 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, clock, decisions, procurement
+from purchasing import audit, clock
+from purchasing.buying import held_purchases, procurement
 from purchasing.identitycall.errors import RateLimited
 from purchasing.models import ApiKey, Desk, Purchase
 from purchasing.provider import pauses, turns
@@ -24,9 +25,9 @@ from purchasing.worker import sweep
 from sandbox import keys, server
 from tests import factories
 from tests.audit.test_events import database_url
+from tests.buying.test_procurement import claim, look_now, never_sent, open_try_again, seen_now
 from tests.factories import actor
 from tests.healthy_provider import ONE, PURCHASE, offer, owned
-from tests.test_procurement import claim, look_now, never_sent, open_try_again, seen_now
 from tests.test_work import PATIENCE, running
 from tests.wire import wait_until
 
@@ -152,7 +153,7 @@ class World:
 
     def in_line_for_a_second_try(self):
         self.held_in_doubt()
-        decisions.try_again(
+        held_purchases.try_again(
             self.now, reason="Not there", actor=actor(self.people["ana"]), seen=seen_now(self.now)
         )
         self.posts.clear()
@@ -188,7 +189,7 @@ class World:
 
     def given_up(self):
         self.held_in_doubt()
-        decisions.give_up(self.now, reason="Enough", actor=actor(self.people["ana"]))
+        held_purchases.give_up(self.now, reason="Enough", actor=actor(self.people["ana"]))
 
     def given_up_and_bought(self):
         self.given_up()
@@ -318,9 +319,9 @@ def test_what_is_held_can_be_decided_by_whatever_clock(world, jump):
     world.held_for_its_price()
     world.wrong += JUMPS[jump]
     world.half_an_hour()
-    shown, _ = decisions.offer_now(world.now)
+    shown, _ = held_purchases.offer_now(world.now)
     seen = (shown.upfront_cost, shown.monthly_cost)
-    decisions.approve_again(world.now, reason="Fine", actor=actor(world.people["ana"]), seen=seen)
+    held_purchases.approve_again(world.now, reason="Fine", actor=actor(world.people["ana"]), seen=seen)
     world.half_an_hour()
     assert (end(world.now), len(world.posts)) == ("purchased", 1)
 

@@ -7,8 +7,9 @@ import pytest
 import requests
 from cryptography.fernet import Fernet
 
-from purchasing import clock, decisions, procurement, settlement, workflow
+from purchasing import clock, workflow
 from purchasing.approving import approvals
+from purchasing.buying import held_purchases, outcomes, procurement
 from purchasing.identitycall.errors import Declined, NotSent
 from purchasing.models import ApiKey, Attempt, Membership, OwnedRead, Purchase
 from purchasing.states import State
@@ -16,9 +17,17 @@ from purchasing.teams import stop_buying
 from purchasing.worker import sweep
 from tests import factories
 from tests.access import words
+from tests.buying.test_procurement import (
+    check,
+    claim,
+    look_now,
+    never_sent,
+    open_try_again,
+    overdue,
+    seen_now,
+)
 from tests.factories import actor
 from tests.healthy_provider import offer, owned
-from tests.test_procurement import check, claim, look_now, never_sent, open_try_again, overdue, seen_now
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12125550101"
@@ -63,13 +72,13 @@ class Case:
 
     def again(self):
         self.held()
-        decisions.try_again(
+        held_purchases.try_again(
             self.purchase, reason="Not there", actor=actor(self.people["ana"]), seen=seen_now(self.purchase)
         )
 
     def given_up(self):
         self.held()
-        decisions.give_up(self.purchase, reason="Not needed any more", actor=actor(self.people["ana"]))
+        held_purchases.give_up(self.purchase, reason="Not needed any more", actor=actor(self.people["ana"]))
 
     def claimed(self):
         self.approve()
@@ -118,7 +127,7 @@ ANSWERS = {
     "not sent, as it woke up late": (
         after(
             Case.claimed,
-            lambda case: settlement.settle(
+            lambda case: outcomes.settle(
                 Attempt.objects.get(),
                 "not_sent",
                 error=NotSent(
@@ -185,7 +194,7 @@ ANSWERS = {
     "answered late": (
         after(
             Case.again,
-            lambda case: settlement.settle(
+            lambda case: outcomes.settle(
                 Attempt.objects.get(), "declined", error=Declined("IdentityCall declined: No", status=422)
             ),
         ),
@@ -435,7 +444,7 @@ ENDED = {
         after(
             Case.held,
             lambda case: case.provider.owned_numbers.append(owned(NUMBER, 7)),
-            lambda case: decisions.it_was_bought(
+            lambda case: held_purchases.it_was_bought(
                 case.purchase, provider_id=7, reason="I see it there", actor=actor(case.people["ana"])
             ),
         ),

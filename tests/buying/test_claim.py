@@ -7,16 +7,17 @@ from datetime import timedelta
 import pytest
 import requests
 
-from purchasing import audit, clock, decisions, jobs, problems, procurement, workflow
+from purchasing import audit, clock, jobs, problems, workflow
+from purchasing.buying import held_purchases, procurement
 from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase
 from purchasing.provider import owned_list, pauses, turns
 from purchasing.states import Cause, State
 from purchasing.teams import keys
 from purchasing.worker import processes
 from tests import factories
+from tests.buying.test_procurement import buy, claim, look_now, never_sent, open_try_again, seen_now
 from tests.factories import actor
 from tests.healthy_provider import AVAILABLE, OWNED, owned
-from tests.test_procurement import buy, claim, look_now, never_sent, open_try_again, seen_now
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12125550101"
@@ -100,7 +101,7 @@ class TestALookFromTheFuture:
         look = look_now(approved)
         OwnedRead.objects.update(began_at=clock.now() + timedelta(minutes=5))
         look.read.refresh_from_db()
-        with pytest.raises(procurement.NotNow, match="once more"):
+        with pytest.raises(look.NotNow, match="once more"):
             claim(stored(approved), look)
         nothing_was_claimed(approved, provider)
 
@@ -182,7 +183,7 @@ class TestANumberThatTheListShows:
         look = look_now(approved)
         provider.owned_numbers.append(owned(NUMBER))
         owned_list.read(ApiKey.objects.get())
-        with pytest.raises(procurement.NotNow, match="shows it now"):
+        with pytest.raises(look.NotNow, match="shows it now"):
             claim(stored(approved), look)
         nothing_was_claimed(approved, provider)
         assert buy(approved).state == State.FAILED
@@ -192,7 +193,7 @@ class TestANumberThatTheListShows:
         """In line for a second try, as a person ordered it after a lost answer."""
         provider.answer_purchase(requests.ReadTimeout())
         held = open_try_again(buy(approved))
-        decisions.try_again(held, reason="Not there", actor=actor(ana), seen=seen_now(held))
+        held_purchases.try_again(held, reason="Not there", actor=actor(ana), seen=seen_now(held))
         OwnedRead.objects.update(began_at=clock.now() - timedelta(minutes=5))
         provider.owned_numbers.append(owned(NUMBER, 77))
         return stored(approved)
@@ -238,7 +239,7 @@ class TestANumberThatTheListShows:
         look = look_now(again)
         provider.owned_numbers = later
         owned_list.read(first)
-        with pytest.raises(procurement.NotNow, match="shows it now"):
+        with pytest.raises(look.NotNow, match="shows it now"):
             claim(stored(again), look)
         assert len(provider.purchases) == 1
 

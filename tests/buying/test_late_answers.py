@@ -9,15 +9,14 @@ from datetime import timedelta
 import pytest
 import requests
 
-from purchasing import clock, decisions, evidence, procurement, settlement
+from purchasing import clock
+from purchasing.buying import evidence, held_purchases, outcomes, procurement
 from purchasing.identitycall.errors import Declined, NotSent
 from purchasing.models import ApiKey, Attempt, Desk, Purchase
 from purchasing.states import Outcome, State
 from purchasing.worker import sweep
 from tests import factories
-from tests.factories import actor
-from tests.healthy_provider import PURCHASE, owned
-from tests.test_procurement import (
+from tests.buying.test_procurement import (
     check,
     claim,
     look_now,
@@ -26,6 +25,8 @@ from tests.test_procurement import (
     overdue,
     seen_now,
 )
+from tests.factories import actor
+from tests.healthy_provider import PURCHASE, owned
 from tests.test_races import race
 
 NUMBER = "+12125550101"
@@ -109,7 +110,7 @@ class Story:
 
     def approved_again(self):
         self.held()
-        decisions.try_again(
+        held_purchases.try_again(
             self.now, reason="Not in the list", actor=actor(self.ana), seen=seen_now(self.now)
         )
         assert self.now.state == State.APPROVED
@@ -135,7 +136,7 @@ class Story:
 
     def given_up(self):
         self.held()
-        decisions.give_up(self.now, reason="Enough", actor=actor(self.ana))
+        held_purchases.give_up(self.now, reason="Enough", actor=actor(self.ana))
 
     def failed(self):
         """Given up, and watched in vain for as long as it is watched."""
@@ -151,7 +152,7 @@ class Story:
         assert check(self.purchase).state == State.PURCHASED
 
     def settle_second(self, outcome, **details):
-        settlement.settle(Attempt.objects.order_by("pk").last(), outcome, **details)
+        outcomes.settle(Attempt.objects.order_by("pk").last(), outcome, **details)
 
 
 GOING_ON = {
@@ -336,8 +337,8 @@ class TestAtOnce:
                 details = {"provider_id": SECOND_ID + place}
             late = {"error": Declined("No longer available", status=422)}
             race(
-                lambda first=first, late=late: settlement.settle(first, Outcome.DECLINED, **late),
-                lambda second=second, details=details: settlement.settle(second, own, **details),
+                lambda first=first, late=late: outcomes.settle(first, Outcome.DECLINED, **late),
+                lambda second=second, details=details: outcomes.settle(second, own, **details),
             )
             assert factories.state_of(purchase) == state[own]
             assert [a.outcome for a in purchase.attempts.order_by("pk")] == [Outcome.UNCONFIRMED, own]
@@ -346,10 +347,10 @@ class TestAtOnce:
     def test_a_late_yes_and_the_answer_of_the_second_call(self, team, sam, ana, provider):
         for place, (purchase, (first, second)) in enumerate(self.two_in_flight(team, sam, ana)):
             race(
-                lambda first=first, place=place: settlement.settle(
+                lambda first=first, place=place: outcomes.settle(
                     first, Outcome.PURCHASED, provider_id=FIRST_ID + 10 * place
                 ),
-                lambda second=second: settlement.settle(
+                lambda second=second: outcomes.settle(
                     second, Outcome.DECLINED, error=Declined("No", status=422)
                 ),
             )

@@ -7,7 +7,8 @@ import pytest
 import requests
 from django.utils import timezone
 
-from purchasing import clock, decisions, evidence, problems, procurement, workflow
+from purchasing import clock, problems, workflow
+from purchasing.buying import evidence, held_purchases, procurement
 from purchasing.models import (
     ApiKey,
     Approval,
@@ -24,9 +25,9 @@ from purchasing.states import Cause, Outcome, State
 from purchasing.teams import keys, stop_buying
 from purchasing.worker import sweep
 from tests import factories
+from tests.buying.test_procurement import buy, check, open_try_again
 from tests.factories import actor
 from tests.healthy_provider import offer, owned
-from tests.test_procurement import buy, check, open_try_again
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12125550101"
@@ -48,21 +49,21 @@ def dearer(approved, provider):
 
 
 def was_bought(purchase, person, provider_id=77, reason="Seen in the dashboard"):
-    return decisions.it_was_bought(purchase, provider_id=provider_id, reason=reason, actor=actor(person))
+    return held_purchases.it_was_bought(purchase, provider_id=provider_id, reason=reason, actor=actor(person))
 
 
 def try_again(purchase, person, reason="It is not there", **options):
-    offer, _ = decisions.offer_now(purchase)
+    offer, _ = held_purchases.offer_now(purchase)
     seen = {"seen": (offer.upfront_cost, offer.monthly_cost) if offer else None}
-    return decisions.try_again(purchase, reason=reason, actor=actor(person), **seen | options)
+    return held_purchases.try_again(purchase, reason=reason, actor=actor(person), **seen | options)
 
 
 def approve_again(purchase, person, reason="Fine", seen=(Decimal("1.50"), Decimal("3.00")), **options):
-    return decisions.approve_again(purchase, reason=reason, actor=actor(person), seen=seen, **options)
+    return held_purchases.approve_again(purchase, reason=reason, actor=actor(person), seen=seen, **options)
 
 
 def give_up(purchase, person, reason="Enough"):
-    return decisions.give_up(purchase, reason=reason, actor=actor(person))
+    return held_purchases.give_up(purchase, reason=reason, actor=actor(person))
 
 
 DOUBT = {"it was bought": was_bought, "try again": try_again, "give up": give_up}

@@ -6,7 +6,8 @@ import pytest
 import requests
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, clock, decisions, evidence, procurement, settlement
+from purchasing import audit, clock
+from purchasing.buying import evidence, held_purchases, outcomes, procurement
 from purchasing.identitycall.errors import Declined, NotSent, Unconfirmed
 from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase, VirtualNumber
 from purchasing.provider import owned_list
@@ -14,8 +15,8 @@ from purchasing.states import Cause, Outcome, State
 from purchasing.teams import keys
 from purchasing.worker import sweep
 from tests import factories
+from tests.buying.test_procurement import buy, check, claim, look_now, open_try_again, overdue, seen_now
 from tests.healthy_provider import owned
-from tests.test_procurement import buy, check, claim, look_now, open_try_again, overdue, seen_now
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12125550101"
@@ -204,13 +205,13 @@ class TestWindow:
         assert (bought.state, bought.held_cause, bought.held_words) == (State.PURCHASED, "", "")
 
     def test_a_given_up_one_is_still_purchased_by_evidence(self, held, provider, ana):
-        decisions.give_up(held, reason="Enough", actor=factories.actor(ana))
+        held_purchases.give_up(held, reason="Enough", actor=factories.actor(ana))
         provider.owned_numbers = [owned(NUMBER, 77)]
         assert check(held).state == State.PURCHASED
 
     def test_held_and_given_up_ones_are_read_every_15_minutes(self, held, ana):
         first = check(held)
-        decisions.give_up(held, reason="Enough", actor=factories.actor(ana))
+        held_purchases.give_up(held, reason="Enough", actor=factories.actor(ana))
         second = check(held)
         for purchase in (first, second):
             assert round((purchase.due_at - clock.now()).total_seconds(), -1) == 900
@@ -219,7 +220,7 @@ class TestWindow:
 class TestGivenUp:
     @pytest.fixture
     def given_up(self, held, ana):
-        return decisions.give_up(held, reason="Enough", actor=factories.actor(ana))
+        return held_purchases.give_up(held, reason="Enough", actor=factories.actor(ana))
 
     def test_it_fails_after_30_days_with_a_clean_read_after_them(self, given_up):
         wait(given_up, state_changed_at=29 * 86400)
@@ -302,7 +303,7 @@ class TestSweep:
         """The sweep saw the first attempt past its deadline; when it has the lock the second one is under way."""
         first = self.open_attempt(approved)
         error = NotSent("IdentityCall could not be reached; nothing was sent.")
-        settlement.settle(first, Outcome.NOT_SENT, error=error)
+        outcomes.settle(first, Outcome.NOT_SENT, error=error)
         Desk.objects.update(paused_until=None, failures=0)
         wait(approved, due_at=0)
         second = self.open_attempt(approved)
@@ -387,7 +388,7 @@ class TestKeyInDoubt:
         Purchase.objects.filter(state=State.UNCONFIRMED).update(window_ends_at=clock.now())
         sweep.run()
         for number, purchase in enumerate(purchases[:3], start=1):
-            decisions.it_was_bought(
+            held_purchases.it_was_bought(
                 Purchase.objects.get(pk=purchase.pk),
                 provider_id=number,
                 reason="Seen in the dashboard",
@@ -411,7 +412,9 @@ class TestLateAnswers:
     def second_in_flight(self, held, provider, ana):
         """A second try that a person ordered is under way; the first answer is still out."""
         first = Attempt.objects.get()
-        decisions.try_again(held, reason="Not in the list", actor=factories.actor(ana), seen=seen_now(held))
+        held_purchases.try_again(
+            held, reason="Not in the list", actor=factories.actor(ana), seen=seen_now(held)
+        )
         Purchase.objects.update(due_at=clock.now())
         purchase = Purchase.objects.select_related("request__team").get()
         return first, claim(purchase, look_now(purchase))
@@ -428,10 +431,10 @@ class TestLateAnswers:
         self, second_in_flight, outcome, details
     ):
         first, second = second_in_flight
-        settlement.settle(first, Outcome.PURCHASED, provider_id=5)
+        outcomes.settle(first, Outcome.PURCHASED, provider_id=5)
         bought = Purchase.objects.get()
         assert (bought.state, bought.provider_id) == (State.PURCHASED, 5)
-        settlement.settle(second, outcome, **details)
+        outcomes.settle(second, outcome, **details)
         second.refresh_from_db()
         bought.refresh_from_db()
         assert (bought.state, bought.provider_id) == (State.PURCHASED, 5)
@@ -443,14 +446,14 @@ class TestLateAnswers:
         attempt = Attempt.objects.get()
         for state in (State.APPROVED, State.UNCONFIRMED, State.HELD, State.GIVEN_UP, State.PURCHASING):
             Purchase.objects.update(state=state, provider_id=None)
-            settlement.settle(attempt, Outcome.PURCHASED, provider_id=9)
+            outcomes.settle(attempt, Outcome.PURCHASED, provider_id=9)
             bought = Purchase.objects.get()
             assert (bought.state, bought.provider_id) == (State.PURCHASED, 9), state
 
     def test_purchased_late_after_the_end_is_written_down(self, doubtful):
         attempt = Attempt.objects.get()
         Purchase.objects.update(state=State.FAILED)
-        settlement.settle(attempt, Outcome.PURCHASED, provider_id=9)
+        outcomes.settle(attempt, Outcome.PURCHASED, provider_id=9)
         assert factories.state_of(doubtful) == State.FAILED
         event = doubtful.events.order_by("-seq").first()
         assert (event.action, event.data["provider_id"]) == ("attempt.late_answer", 9)

@@ -12,7 +12,8 @@ from decimal import Decimal
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 
-from purchasing import audit, clock, jobs, price_guard, workflow
+from purchasing import audit, clock, jobs, workflow
+from purchasing.buying import price_guard
 from purchasing.models import Attempt
 from purchasing.provider import pauses
 from purchasing.states import Outcome, State

@@ -21,9 +21,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from purchasing import audit, clock, decisions, evidence, problems, procurement, settlement, workflow
+from purchasing import audit, clock, problems, workflow
 from purchasing.approving import approvals
 from purchasing.asking import price_lookup
+from purchasing.buying import evidence, held_purchases, look, outcomes, procurement
 from purchasing.identitycall.errors import NotSent, Unconfirmed
 from purchasing.models import (
     ApiKey,
@@ -40,9 +41,9 @@ from purchasing.states import OPEN, Outcome, State
 from purchasing.teams import keys, stop_buying
 from purchasing.worker import sweep
 from tests import factories
+from tests.buying.test_procurement import seen_now
 from tests.factories import actor
 from tests.healthy_provider import ONE, PURCHASE, Provider, offer, owned
-from tests.test_procurement import seen_now
 
 SEQUENCES = int(os.environ.get("CHAOS_SEQUENCES", "100"))
 NUMBERS = [f"+121255501{n:02d}" for n in range(1, 6)]
@@ -153,12 +154,12 @@ class LifeOfPurchases(RuleBasedStateMachine):
                 self.read_evidence(None)
         if begins == "again":
             for purchase in Purchase.objects.filter(state=State.HELD):
-                decisions.try_again(
+                held_purchases.try_again(
                     purchase, reason="Not there", actor=actor(self.people["ana"]), seen=seen_now(purchase)
                 )
         if begins == "given up":
             for purchase in Purchase.objects.filter(state=State.HELD):
-                decisions.give_up(purchase, reason="Enough", actor=actor(self.people["ana"]))
+                held_purchases.give_up(purchase, reason="Enough", actor=actor(self.people["ana"]))
         self.answer = answer
 
     @rule(data=st.data(), what=st.sampled_from(sorted(WHAT)))
@@ -321,21 +322,25 @@ class LifeOfPurchases(RuleBasedStateMachine):
         who, ids = actor(self.somebody(data)), dict(self.ledger)
         says = data.draw(st.sampled_from(["again", "bought", "give up"]))
         if says == "give up":
-            self.sentence(lambda: decisions.give_up(purchase, reason="Enough", actor=who))
+            self.sentence(lambda: held_purchases.give_up(purchase, reason="Enough", actor=who))
         elif says == "bought" and purchase.phone_number in ids:
             number_id = ids[purchase.phone_number]
             self.sentence(
-                lambda: decisions.it_was_bought(purchase, provider_id=number_id, reason="Seen", actor=who)
+                lambda: held_purchases.it_was_bought(
+                    purchase, provider_id=number_id, reason="Seen", actor=who
+                )
             )
         elif purchase.is_in_doubt and purchase.phone_number not in self.coming:
             self.sentence(
-                lambda: decisions.try_again(purchase, reason="Not there", actor=who, seen=seen_now(purchase))
+                lambda: held_purchases.try_again(
+                    purchase, reason="Not there", actor=who, seen=seen_now(purchase)
+                )
             )
         else:
-            shown, _ = decisions.offer_now(purchase)
+            shown, _ = held_purchases.offer_now(purchase)
             seen = shown and (shown.upfront_cost, shown.monthly_cost)
             self.sentence(
-                lambda: decisions.approve_again(
+                lambda: held_purchases.approve_again(
                     purchase, reason="Fine", actor=who, seen=seen, unconfirmed_cost_ok=True
                 )
             )
@@ -369,9 +374,9 @@ class LifeOfPurchases(RuleBasedStateMachine):
         """What `procurement.buy` does up to the call."""
         try:
             key = procurement._free_key(purchase)
-            look = procurement._look(purchase, key)
-            return look and procurement.claim(purchase, key=key, look=look, worker=audit.WORKER)
-        except (procurement.NotNow, procurement.Hold, problems.Problem) as reason:
+            seen = look.look_at(purchase, key)
+            return seen and procurement.claim(purchase, key=key, look=seen, worker=audit.WORKER)
+        except (look.NotNow, procurement.Hold, problems.Problem) as reason:
             note(f"not claimed: {reason}")
             return None
 
@@ -383,11 +388,11 @@ class LifeOfPurchases(RuleBasedStateMachine):
         self.in_flight.remove(attempt.pk)
         number, ids = attempt.purchase.phone_number, dict(self.ledger)
         if attempt.pk not in [pk for pk, _ in self.posts]:
-            settlement.settle(attempt, Outcome.NOT_SENT, error=NotSent("It woke up behind the fence."))
+            outcomes.settle(attempt, Outcome.NOT_SENT, error=NotSent("It woke up behind the fence."))
         elif number in ids and data.draw(st.booleans()):
-            settlement.settle(attempt, Outcome.PURCHASED, provider_id=ids[number])
+            outcomes.settle(attempt, Outcome.PURCHASED, provider_id=ids[number])
         else:
-            settlement.settle(attempt, Outcome.UNCONFIRMED, error=Unconfirmed("No answer in time."))
+            outcomes.settle(attempt, Outcome.UNCONFIRMED, error=Unconfirmed("No answer in time."))
 
     def sweep(self, data):
         sweep.run()

@@ -11,7 +11,8 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Min
 
-from purchasing import audit, clock, jobs, selectors, settlement, workflow
+from purchasing import audit, clock, jobs, selectors, workflow
+from purchasing.buying import outcomes
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import ApiKey, Attempt, OwnedRead, Purchase
@@ -75,7 +76,7 @@ def conclude(purchase_id, request_id, key, read):
     attempt = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED, key=key).order_by("pk").first()
     owned = owned_list.listed(key, purchase.phone_number) if read and read.whole else None
     if owned and owned.first_seen_seq >= attempt.claimed_seq:
-        settlement.record_purchased(
+        outcomes.record_purchased(
             purchase, attempt, owned.provider_id, "The list of owned numbers shows it.", actor=audit.WORKER
         )
         return

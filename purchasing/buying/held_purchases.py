@@ -5,8 +5,9 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 
-from purchasing import audit, clock, evidence, permissions, settlement, workflow
+from purchasing import audit, clock, permissions, workflow
 from purchasing.approving import approvals
+from purchasing.buying import evidence, outcomes
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.models import ApiKey, OwnedRead, Purchase, VirtualNumber
@@ -33,7 +34,7 @@ def it_was_bought(purchase, *, provider_id, reason, actor):
         purchase = _held(purchase, actor, in_doubt=True)
         if Purchase.objects.filter(provider_id=provider_id).exclude(pk=purchase.pk).exists():
             raise Problem(f"IdentityCall's id {provider_id} already belongs to another number here.")
-        settlement.record_purchased(purchase, attempt, provider_id, f"{reason.strip()} ({seen})", actor=actor)
+        outcomes.record_purchased(purchase, attempt, provider_id, f"{reason.strip()} ({seen})", actor=actor)
     return purchase
 
 

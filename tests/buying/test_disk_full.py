@@ -16,15 +16,16 @@ import pytest
 from django.conf import settings as project
 from django.db import OperationalError, connection
 
-from purchasing import audit, clock, evidence, procurement, settlement
+from purchasing import audit, clock
+from purchasing.buying import evidence, outcomes, procurement
 from purchasing.models import Attempt, OfferLook, OwnedRead, Purchase
 from purchasing.states import Outcome, State
 from purchasing.worker import sweep
 from sandbox import keys, server
 from tests import factories
 from tests.audit.test_events import database_url
+from tests.buying.test_procurement import look_now, overdue
 from tests.healthy_provider import PURCHASE, owned
-from tests.test_procurement import look_now, overdue
 from tests.test_work import PATIENCE, all_are, posted
 from tests.wire import wait_until
 
@@ -157,7 +158,7 @@ class Pauses(list):
 @pytest.fixture
 def pauses(monkeypatch):
     pauses = Pauses()
-    monkeypatch.setattr(settlement.time, "sleep", pauses)
+    monkeypatch.setattr(outcomes.time, "sleep", pauses)
     return pauses
 
 

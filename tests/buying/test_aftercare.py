@@ -7,14 +7,15 @@ import pytest
 import requests
 from django.utils import timezone
 
-from purchasing import aftercare, clock
+from purchasing import clock
+from purchasing.buying import aftercare
 from purchasing.models import ApiKey, AuditEvent, Purchase
 from purchasing.states import State
 from purchasing.teams import keys
 from purchasing.worker import sweep
 from tests import factories
+from tests.buying.test_procurement import buy
 from tests.healthy_provider import ONE, owned
-from tests.test_procurement import buy
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12125550101"

@@ -1,0 +1,153 @@
+"""The look before a claim: the offer, and the list of owned numbers, as IdentityCall shows them just now.
+
+No transaction is open while the network is used.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from purchasing import audit, clock, workflow
+from purchasing.buying import outcomes
+from purchasing.identitycall import errors
+from purchasing.identitycall.resources import Offer
+from purchasing.models import ApiKey, Desk, OwnedRead
+from purchasing.provider import offers, owned_list, pauses
+from purchasing.states import Cause, Outcome, State
+
+LOOK_AGE = 60  # seconds that a look may be old at the claim
+
+
+class NotNow(Exception):
+    """Nothing is bought now: `wait` says why and until when."""
+
+    def __init__(self, words, until):
+        super().__init__(words)
+        self.words, self.until = words, until
+
+
+@dataclass(frozen=True)
+class Look:
+    """What IdentityCall showed just before the claim: a whole owned list without the number, and its offer."""
+
+    read: OwnedRead
+    offer: Offer | None
+    seen_at: datetime
+
+
+def _in(seconds):
+    return clock.now() + timedelta(seconds=seconds)
+
+
+def look_at(purchase, key):
+    """Look before the claim; None when the look itself settled the purchase."""
+    may = pauses.may_look()
+    if may is pauses.May.WAIT:
+        desk = Desk.objects.get(pk=Desk.ONLY)
+        raise NotNow(desk.pause_reason, desk.probing_until or _in(15))
+    max_age = 0 if may is pauses.May.PROBE else LOOK_AGE - 15
+    offer, seen_at = _offer(purchase, key, max_age)
+    last = purchase.attempts.order_by("-pk").first()
+    since = last.ended_seq if last and last.ended_seq else 0
+    try:
+        read = owned_list.fresh_read(key, not_before_seq=since, max_age=max_age)
+    except owned_list.NotWhole as problem:
+        raise NotNow(f"Before buying, the list of owned numbers is read again. {problem}", _in(5)) from None
+    except errors.ProviderError as error:
+        raise _put_behind(pauses.after_failed_read(key, error)) from None
+    if may is pauses.May.PROBE:
+        pauses.provider_answered()
+    pauses.trust_key(key.pk, read_began_after=read.began_after)
+    replaced = keys_in_doubt(purchase, but=key)
+    for old in replaced.filter(refused_at=None, secret__isnull=False):
+        _read_for_doubt(old, since, max_age)
+    for one in (*replaced, key):
+        owned = owned_list.listed(one, purchase.phone_number)
+        if owned:
+            _already_owned(purchase, owned, one)
+            return None
+    return Look(read, offer, seen_at)
+
+
+def keys_in_doubt(purchase, *, but):
+    """The replaced keys of earlier attempts in doubt: only their lists tell what became of those."""
+    keys = ApiKey.objects.filter(attempts__purchase=purchase, attempts__outcome=Outcome.UNCONFIRMED)
+    return keys.exclude(pk=but.pk).distinct().order_by("pk")
+
+
+def _read_for_doubt(key, since, max_age):
+    """A whole owned list of this key, from after the last attempt, before another call is made with a new one."""
+    try:
+        owned_list.fresh_read(key, not_before_seq=since, max_age=max_age)
+    except owned_list.NotWhole as problem:
+        raise NotNow(
+            f"Before buying, the list of the replaced key is read again. {problem}", _in(5)
+        ) from None
+    except errors.ProviderError as error:
+        raise _put_behind(pauses.after_failed_read(key, error)) from None
+
+
+def _offer(purchase, key, max_age):
+    """The offer for this purchase's number, and when it was seen."""
+    try:
+        return offers.find_offer(key, purchase, max_age=max_age)
+    except errors.Unreadable as error:
+        if pauses.is_of_the_provider(error):
+            raise _put_behind(pauses.after_failed_read(key, error)) from None
+        # One list of numbers on sale: whoever wants a number of another country or type goes on.
+        raise NotNow(f"The number could not be looked up: {error}", _in(pauses.LOOK_AGAIN)) from None
+    except errors.Declined as error:
+        raise NotNow(f"IdentityCall could not look this number up: {error}", _in(pauses.LOOK_AGAIN)) from None
+    except errors.ProviderError as error:
+        raise _put_behind(pauses.after_failed_read(key, error)) from None
+
+
+def _put_behind(wait):
+    """Wait, and a little longer than all others: whatever failed here must not be the probe each time."""
+    return NotNow(wait.words, wait.until + timedelta(seconds=pauses.BEHIND))
+
+
+def _already_owned(purchase, owned, key):
+    """The number is in the owned list: bought by an earlier attempt in doubt, or ours before any.
+
+    Only the key of an attempt tells what became of it: another one may show a number that was never looked for.
+    """
+    with transaction.atomic():
+        _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
+        if purchase.state != State.APPROVED:
+            return
+        doubts = list(purchase.attempts.filter(outcome=Outcome.UNCONFIRMED).order_by("pk"))
+        own = [doubt for doubt in doubts if doubt.key_id == key.pk]
+        if own and owned.first_seen_seq >= own[0].claimed_seq:
+            outcomes.record_purchased(
+                purchase,
+                own[-1],
+                owned.provider_id,
+                "The list of owned numbers shows it: an earlier call bought it.",
+            )
+        elif doubts:
+            words = (
+                "The list of owned numbers showed it already before the call that is in doubt."
+                if own
+                else f"The list of another key (…{key.last_four}) shows it. The key of the call that is in doubt was "
+                "replaced since, so nobody can tell from this whether that call bought it."
+            )
+            workflow.move(
+                purchase,
+                State.HELD,
+                actor=audit.WORKER,
+                note=words,
+                held_cause=Cause.DOUBT,
+                held_words=words,
+                due_at=_in(settings.EVIDENCE_CHECK_DELAYS[0]),
+            )
+        else:
+            workflow.move(
+                purchase,
+                State.FAILED,
+                actor=audit.WORKER,
+                note="The number already belongs to your IdentityCall account. Nothing was bought.",
+                data={"provider_id": owned.provider_id, "key": key.last_four},
+            )
