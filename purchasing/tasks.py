@@ -2,10 +2,10 @@
 
 from django_tasks import task
 
-from purchasing import notifications
 from purchasing.asking import price_lookup, verdicts
 from purchasing.audit import verification
 from purchasing.buying import aftercare, evidence, procurement
+from purchasing.mail import notices, sending
 
 
 @task(queue_name="purchases", priority=50)
@@ -47,9 +47,9 @@ def look_up(paste_id):
 @task(priority=-50)
 def send_mails():
     """Tell by mail what is new in the record, and send what is due."""
-    notifications.collect()
-    notifications.send()
-    notifications.forget_old()
+    notices.collect()
+    sending.send()
+    sending.forget_old()
 
 
 @task(priority=-60)

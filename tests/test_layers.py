@@ -33,9 +33,6 @@ FLOOR = {
 }
 MOVING = {
     "none": "none",
-    "notifications": "mail",
-    "letters": "mail",
-    "reminders": "mail",
     "forms": "views",
     "team_forms": "views",
     "audit_forms": "views",

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from purchasing import clock, notifications
+from purchasing import clock
+from purchasing.mail import notices, sending
 from purchasing.models import Mail, Membership, Team, User
 from purchasing.teams import members
 from tests import factories
@@ -174,7 +175,7 @@ class TestAMember:
         bea = User.objects.get(username="bea")
         said = lambda: words(browser.get(member(bea))).partition("Last link")[2]  # noqa: E731
         assert re.match(r" asked for by tom, .*? \. The mail is on its way\.", said())
-        notifications.collect()
+        notices.collect()
         assert "The mail is on its way." in said()
         assert "less than a minute ago" in words(send(browser, f"{member(bea)}link/"))
         Mail.objects.update(tries=1, problem="The mail server said: 450 Busy", due_at=clock.now())
@@ -183,8 +184,8 @@ class TestAMember:
         assert "The mail could not be sent. The mail server said: 550" in said()
         page = send(browser, f"{member(bea)}link/")
         assert "A mail with a link is on its way to bea@example.com." in words(page)
-        notifications.collect()
-        notifications.send()
+        notices.collect()
+        sending.send()
         assert "The mail was sent at" in said()
 
     def test_of_whose_link_nothing_is_known_any_more_it_says_only_who_asked_for_it(

@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_http_methods, require_safe
 
-from purchasing import letters, notifications
+from purchasing.mail import content, preferences
 from purchasing.models import Mail
 from purchasing.problems import Problem
 from purchasing.teams import invitations
@@ -49,7 +49,7 @@ def listing(request):
     pages = Paginator(_mails_shown_to(request.user), PAGE)
     page = pages.get_page(request.GET.get("page"))
     for mail in page.object_list:
-        mail.title = mail.subject or letters.TITLES[mail.kind]
+        mail.title = mail.subject or content.TITLES[mail.kind]
     return render(request, "purchasing/mails.html", {"page": page})
 
 
@@ -81,10 +81,10 @@ def as_html(request, pk):
 def _shown(request, pk):
     """The mail as this person may see it: with the link of an invitation only where no mailbox is read."""
     mail = get_object_or_404(_mails_shown_to(request.user), pk=pk)
-    mail.title = mail.subject or letters.TITLES[mail.kind]
+    mail.title = mail.subject or content.TITLES[mail.kind]
     if mail.kind == "invitation":
         link = invitations.link_shown_for(mail.user)
-        mail.text, mail.html = letters.with_link(mail.text, link), letters.with_link(mail.html, link)
+        mail.text, mail.html = content.with_link(mail.text, link), content.with_link(mail.html, link)
     return mail
 
 
@@ -96,7 +96,7 @@ def choose(request):
     form = MailForm(request.POST if request.method == "POST" else None, initial=start)
     if form.is_valid():
         try:
-            notifications.choose(user, actor=request.actor, **form.cleaned_data)
+            preferences.choose(user, actor=request.actor, **form.cleaned_data)
         except Problem as problem:
             form.add_error("address", str(problem))
     if not form.is_valid():

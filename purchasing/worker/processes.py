@@ -23,7 +23,8 @@ from django_tasks import TaskResultStatus
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, jobs, notifications
+from purchasing import audit, jobs
+from purchasing.mail import sending
 from purchasing.models import Draft, Paste
 from purchasing.teams import keys, logins
 from purchasing.worker import sweep
@@ -112,7 +113,7 @@ class Sweeper(threading.Thread):
         pruned = None
         while not self._over.is_set():
             self._undisturbed(sweep.run)
-            self._undisturbed(notifications.wake_if_due)
+            self._undisturbed(sending.wake_if_due)
             if pruned is None or time.monotonic() - pruned >= PRUNE_EVERY:
                 self._undisturbed(prune)
                 self._undisturbed(keys.wipe_unneeded)

@@ -6,8 +6,9 @@ from datetime import timedelta
 from django.db import DatabaseError, transaction
 from django.db.models import Q
 
-from purchasing import audit, clock, jobs, reminders, selectors, workflow
+from purchasing import audit, clock, jobs, selectors, workflow
 from purchasing.buying import evidence, outcomes, procurement
+from purchasing.mail import reminders
 from purchasing.models import Attempt, Desk, Purchase
 from purchasing.provider import pauses
 from purchasing.states import WATCHED, Outcome, State

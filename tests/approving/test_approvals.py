@@ -443,7 +443,7 @@ class TestStandIn:
 
 
 def test_reminders_come_once_each_step(team, sam, ana):
-    from purchasing import reminders
+    from purchasing.mail import reminders
 
     request = ask(team, sam, NUMBERS[0])
     Purchase.objects.update(state_changed_at=clock.now() - timedelta(hours=25))

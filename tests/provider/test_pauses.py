@@ -10,10 +10,11 @@ from django.conf import settings
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, clock, jobs, reminders, tasks
+from purchasing import audit, clock, jobs, tasks
 from purchasing.asking import price_lookup
 from purchasing.buying import outcomes
 from purchasing.identitycall.errors import NotSent
+from purchasing.mail import reminders
 from purchasing.models import ApiKey, Attempt, AuditEvent, Desk, OfferLook, Purchase
 from purchasing.provider import offers, owned_list, pauses, turns
 from purchasing.states import Cause, Outcome, State

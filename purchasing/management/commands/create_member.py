@@ -6,7 +6,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.core.validators import validate_email
 from django.db import transaction
 
-from purchasing import audit, notifications
+from purchasing import audit
+from purchasing.mail import preferences
 from purchasing.management.find_team import find_team
 from purchasing.management.secret_file import read_secret
 from purchasing.problems import Problem
@@ -47,7 +48,7 @@ class Command(BaseCommand):
                     actor=actor,
                 )
                 if email is not None:  # one who existed before keeps an address that is not given
-                    notifications.choose(user, address=email, wants_mail=user.wants_mail, actor=actor)
+                    preferences.choose(user, address=email, wants_mail=user.wants_mail, actor=actor)
         except Problem as problem:
             raise CommandError(str(problem)) from None
         where = f"{role} of {team}" if team else role

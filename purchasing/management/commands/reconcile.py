@@ -2,8 +2,9 @@
 
 from django.core.management.base import BaseCommand
 
-from purchasing import audit, clock, notifications, startup
+from purchasing import audit, clock, startup
 from purchasing.buying import aftercare, evidence
+from purchasing.mail import notices, sending
 from purchasing.models import ApiKey, Purchase
 from purchasing.states import State
 from purchasing.worker import sweep
@@ -24,8 +25,8 @@ class Command(BaseCommand):
         for pk in list(due.order_by("pk").values_list("pk", flat=True)):
             aftercare.apply(pk)
         audit.seal_if_due()
-        notifications.collect()
-        notifications.send()
+        notices.collect()
+        sending.send()
         counts = ", ".join(
             f"{Purchase.objects.filter(state=state).count()} {state}"
             for state in State

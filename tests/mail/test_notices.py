@@ -21,11 +21,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import audit, clock, letters, notifications, reminders, workflow
+from purchasing import audit, clock, workflow
 from purchasing.approving import approvals
 from purchasing.asking import submission, versions
 from purchasing.buying import evidence, held_purchases, procurement
 from purchasing.identitycall.resources import Offer
+from purchasing.mail import content, notices, reminders, sending
 from purchasing.models import (
     AuditEvent,
     AuditHead,
@@ -83,22 +84,22 @@ def asked(team, sam, ana):
 def told():
     """Tell what is new and send it: the mails that went out now, as `(name, subject)`."""
     mail.outbox.clear()
-    notifications.collect()
-    notifications.send()
+    notices.collect()
+    sending.send()
     return sorted((message.to[0].removesuffix("@example.com"), message.subject) for message in mail.outbox)
 
 
 def everything_told():
     """What went out once no mail waits for others any more."""
-    notifications.collect()
+    notices.collect()
     Mail.objects.update(due_at=clock.now() - timedelta(seconds=1))
     return told()
 
 
 def html_of(message):
-    [(content, kind)] = message.alternatives
+    [(html, kind)] = message.alternatives
     assert kind == "text/html"
-    return content
+    return html
 
 
 def ids(request):
@@ -124,7 +125,7 @@ class TestSomethingWaits:
         request = factories.request(team, sam, NUMBERS[:2])
         told()
         [message] = mail.outbox
-        for content in (message.body, html_of(message)):
+        for part in (message.body, html_of(message)):
             for said in (
                 "sam",
                 "New desks",
@@ -134,8 +135,8 @@ class TestSomethingWaits:
                 "6.00 USD",
                 "4.00 USD",
             ):
-                assert said in content
-            assert f"{settings.SITE_URL}/requests/{request.pk}/" in content
+                assert said in part
+            assert f"{settings.SITE_URL}/requests/{request.pk}/" in part
         assert message.from_email == settings.DEFAULT_FROM_EMAIL
 
     def test_costs_that_nobody_knows_are_not_zero(self, team, sam, ana):
@@ -162,9 +163,9 @@ class TestSomethingWaits:
         assert told() == [("ana", f"sam changed request {asked.pk}: 5 numbers for Support")]
         [message] = mail.outbox
         assert "> For London\n" in message.body
-        for content in (message.body, html_of(message)):
-            assert "The reason was: New desks" in content
-            assert "+1 212-555-0101 is now: Cancelled." in content
+        for part in (message.body, html_of(message)):
+            assert "The reason was: New desks" in part
+            assert "+1 212-555-0101 is now: Cancelled." in part
 
     def test_two_edits_are_one_mail_that_says_what_both_changed(self, asked, sam, ana):
         first, second, *_ = asked.purchases.order_by("pk")
@@ -190,9 +191,9 @@ class TestSomethingWaits:
         self.cost_more(request, NUMBERS[1:4], "4.00")
         subject = f"Another price in request {request.pk}: 8 numbers for Support"
         assert told() == [("ana", subject), ("ida", subject)]
-        for content in (mail.outbox[0].body, html_of(mail.outbox[0])):
-            assert "+1 212-555-0102: cost a month was 3.00 USD, is 4.00 USD." in content
-            assert "0101: cost" not in content
+        for part in (mail.outbox[0].body, html_of(mail.outbox[0])):
+            assert "+1 212-555-0102: cost a month was 3.00 USD, is 4.00 USD." in part
+            assert "0101: cost" not in part
         assert told() == []
 
     def cost_more(self, request, numbers, monthly="3.00"):
@@ -206,7 +207,7 @@ class TestSomethingWaits:
 
     def test_an_edit_right_after_the_request_is_one_mail(self, team, sam, ana):
         request = factories.request(team, sam, NUMBERS)
-        notifications.collect()
+        notices.collect()
         versions.edit(
             request.pk,
             actor=actor(sam),
@@ -324,7 +325,7 @@ class TestTheEnd:
         procurement.buy(purchases[0].pk)
         assert told() == []
         [waiting] = Mail.objects.filter(sent_at=None)
-        assert timedelta() < waiting.due_at - clock.now() <= notifications.PATIENCE
+        assert timedelta() < waiting.due_at - clock.now() <= notices.PATIENCE
         assert everything_told() == [("sam", f"Request {asked.pk} for Support: 1 bought")]
         assert "Not over yet: 7 approved, in line." in mail.outbox[0].body
 
@@ -344,7 +345,7 @@ class TestTheEnd:
 
     def test_two_clicks_before_the_mail_went_out_are_one_mail(self, asked, sam, ana):
         reject(asked, ana, ids(asked)[:2], "Too dear")
-        notifications.collect()
+        notices.collect()
         reject(asked, ana, ids(asked)[2:3], "Too long")
         assert told() == [("sam", f"Request {asked.pk} for Support: 3 rejected")]
         assert "> Too dear\n" in mail.outbox[0].body and "> Too long\n" in mail.outbox[0].body
@@ -409,10 +410,10 @@ class TestWhatWentWrong:
 
     def test_what_was_settled_before_the_mail_went_out_is_not_told(self, asked, sam, ana, provider):
         self.held(asked, ana, provider)
-        notifications.collect()
+        notices.collect()
         for purchase in asked.purchases.all():
             held_purchases.give_up(purchase, reason="Too dear", actor=actor(ana))
-        notifications.collect()
+        notices.collect()
         assert told() == [("sam", f"Request {asked.pk} for Support: 8 could not be bought")]
         dropped = Mail.objects.exclude(given_up_at=None)
         assert {row.problem for row in dropped} == {"Not sent: it was settled meanwhile."}
@@ -511,14 +512,14 @@ class TestWhoGetsNone:
     @pytest.mark.parametrize("change", [{"is_active": False}, {"wants_mail": False}, {"email": ""}])
     def test_switched_off_while_the_mail_waits(self, team, sam, ana, change):
         factories.request(team, sam, [NUMBER])
-        notifications.collect()
+        notices.collect()
         User.objects.filter(pk=ana.pk).update(**change)
         assert told() == []
         assert Mail.objects.get().problem == "Not sent: this person gets no mails."
 
     def test_who_has_left_the_team_while_the_mail_waits(self, asked, sam, ana):
         reject(asked, ana, ids(asked))
-        notifications.collect()
+        notices.collect()
         Membership.objects.filter(user=sam).delete()
         assert told() == []
         assert Mail.objects.get(user=sam).problem == "Not sent: this person has left the team."
@@ -526,13 +527,13 @@ class TestWhoGetsNone:
     def test_who_is_no_approver_any_more(self, team, sam, ana):
         factories.request(team, sam, [NUMBER])
         member("ana", team, "requester")
-        notifications.collect()
+        notices.collect()
         Membership.objects.filter(user=ana, role="approver").delete()
         assert told() == []
 
     def test_a_new_address_gets_what_waits(self, team, sam, ana):
         factories.request(team, sam, [NUMBER])
-        notifications.collect()
+        notices.collect()
         User.objects.filter(pk=ana.pk).update(email="ana.new@example.com")
         told()
         assert [message.to for message in mail.outbox] == [["ana.new@example.com"]]
@@ -553,7 +554,7 @@ class TestTheRecordIsToldOnce:
 
         monkeypatch.setattr(Mail.objects, "create", create)
         with pytest.raises(SystemExit):
-            notifications.collect()
+            notices.collect()
         assert (Mail.objects.count(), MailCursor.objects.get().seq) == (0, before)
         monkeypatch.undo()
         assert [name for name, _ in told()] == ["ana", "ida"]
@@ -561,14 +562,14 @@ class TestTheRecordIsToldOnce:
 
     def test_a_crash_between_collect_and_send_loses_nothing(self, team, sam, ana):
         factories.request(team, sam, [NUMBER])
-        notifications.collect()
-        notifications.collect()
+        notices.collect()
+        notices.collect()
         assert [name for name, _ in told()] == ["ana"]
 
     def test_a_sender_that_died_with_a_mail_leaves_it_to_another(self, team, sam, ana, monkeypatch):
         factories.request(team, sam, [NUMBER])
         with monkeypatch.context() as patch:
-            patch.setattr(letters, "compose", lambda mail: (_ for _ in ()).throw(SystemExit("killed")))
+            patch.setattr(content, "compose", lambda mail: (_ for _ in ()).throw(SystemExit("killed")))
             with pytest.raises(SystemExit):
                 told()
         assert told() == []  # it may still be at it
@@ -580,16 +581,16 @@ class TestTheRecordIsToldOnce:
         self, asked, sam, ana, monkeypatch
     ):
         reject(asked, ana, ids(asked)[:1])
-        notifications.collect()
-        claimed = notifications._claimed(Mail.objects.filter(user=sam).get().pk)
+        notices.collect()
+        claimed = sending._claimed(Mail.objects.filter(user=sam).get().pk)
         reject(asked, ana, ids(asked)[1:2])
-        notifications.collect()
+        notices.collect()
         first, second = Mail.objects.filter(user=sam).order_by("pk")
         assert first.events == claimed.events
         assert not set(first.events) & set(second.events)
 
     def test_every_event_is_told_however_many_there_are(self, team, sam, ana, monkeypatch):
-        monkeypatch.setattr(notifications, "BATCH", 3)
+        monkeypatch.setattr(notices, "BATCH", 3)
         first = factories.request(team, sam, NUMBERS[:4])
         second = factories.request(team, sam, NUMBERS[4:])
         assert [subject.rpartition("request")[2] for _, subject in told()] == [
@@ -611,10 +612,10 @@ class TestTheRecordIsToldOnce:
         assert AuditEvent.objects.count() == before
 
     def test_old_mails_are_forgotten(self, asked):
-        notifications.forget_old()
+        sending.forget_old()
         assert Mail.objects.count() == 1
         Mail.objects.update(created_at=clock.now() - timedelta(days=91))
-        notifications.forget_old()
+        sending.forget_old()
         assert not Mail.objects.exists()
 
 
@@ -622,14 +623,14 @@ class TestOneBadMail:
     def test_does_not_hold_up_the_others(self, team, sam, ana, monkeypatch):
         member("ida", team, "approver")
         factories.request(team, sam, [NUMBER])
-        real = letters.compose
+        real = content.compose
 
         def compose(mail):
             if mail.user.username == "ana":
                 raise TemplateDoesNotExist("mail/none.txt")
             return real(mail)
 
-        monkeypatch.setattr(letters, "compose", compose)
+        monkeypatch.setattr(content, "compose", compose)
         assert [name for name, _ in told()] == ["ida"]
         kept = Mail.objects.get(user__username="ana")
         assert (kept.sent_at, kept.given_up_at, kept.problem) == (None, None, "mail/none.txt")
@@ -639,7 +640,7 @@ class TestOneBadMail:
 
     def test_is_tried_with_growing_gaps_for_a_day_and_then_given_up(self, team, sam, ana, monkeypatch):
         factories.request(team, sam, [NUMBER])
-        monkeypatch.setattr(letters, "compose", lambda mail: 1 / 0)
+        monkeypatch.setattr(content, "compose", lambda mail: 1 / 0)
         gaps = []
         while True:
             assert told() == []
@@ -658,7 +659,7 @@ class TestOneBadMail:
         def compose(mail):
             raise RuntimeError(f"refused {factories.KEY}")
 
-        monkeypatch.setattr(letters, "compose", compose)
+        monkeypatch.setattr(content, "compose", compose)
         told()
         assert Mail.objects.get().problem == "refused idc_[removed]"
 
@@ -686,8 +687,8 @@ class TestWhatAMailHolds:
         member("ida", team, "approver")
         User.objects.filter(pk=ana.pk).update(email=address)
         factories.request(team, sam, [NUMBER])
-        notifications.collect()
-        notifications.send()
+        notices.collect()
+        sending.send()
         for message in mail.outbox:
             assert "\n" not in message.to[0] and len(message.recipients()) == 1
         assert "ida@example.com" in [message.to[0] for message in mail.outbox]
@@ -704,8 +705,8 @@ class TestWhatAMailHolds:
         )
         told()
         reject(request, ana, ids(request), written)
-        notifications.collect()
-        notifications.send()
+        notices.collect()
+        sending.send()
         waiting, outcome = mail.outbox
         for message in (waiting, outcome):
             assert f"> {written}\n" in message.body
@@ -744,7 +745,7 @@ class TestWhatAMailHolds:
         request = factories.request(team, sam, [f"+12125551{n:03d}" for n in range(100)])
         told()
         [message] = mail.outbox
-        assert message.body.count("+1 212-555-1") == letters.SHOWN
+        assert message.body.count("+1 212-555-1") == content.SHOWN
         assert "the page shows all 100" in message.body and "the page shows all 100" in html_of(message)
         assert "300.00 USD" in message.body
         assert len(ids(request)) == 100
@@ -757,7 +758,7 @@ class TestWhatAMailHolds:
         assert parsed["Message-ID"].startswith(f"<mail-{Mail.objects.get().pk}.")
         assert parsed["Message-ID"].endswith("@localhost>")
 
-    @pytest.mark.parametrize("kind", letters.TITLES)
+    @pytest.mark.parametrize("kind", content.TITLES)
     def test_every_kind_is_readable_in_the_dark_and_loads_nothing(self, kind):
         html = get_template(f"mail/{kind}.html").render({"subject": "S", "url": "/", "shown": 1})
         assert '<meta name="color-scheme" content="light dark">' in html
@@ -815,22 +816,22 @@ class TestTheQueue:
 
     def test_is_woken_once_when_there_is_something_to_tell_or_to_send(self, team, sam, ana):
         told()
-        notifications.wake_if_due()
+        sending.wake_if_due()
         assert self.waiting() == 0
         factories.request(team, sam, [NUMBER])
-        notifications.wake_if_due()
-        notifications.wake_if_due()
+        sending.wake_if_due()
+        sending.wake_if_due()
         assert self.waiting() == 1
         DBTaskResult.objects.all().delete()
-        notifications.collect()
-        notifications.wake_if_due()
+        notices.collect()
+        sending.wake_if_due()
         assert self.waiting() == 1
 
     def test_a_task_that_died_is_no_reason_to_wait(self, team, sam, ana):
         factories.request(team, sam, [NUMBER])
-        notifications.wake_if_due()
+        sending.wake_if_due()
         DBTaskResult.objects.update(status="RUNNING")
-        notifications.wake_if_due()
+        sending.wake_if_due()
         assert self.waiting() == 1
 
     def test_purchases_go_first(self):
@@ -958,10 +959,10 @@ class TestThePages:
         self, client, team, sam, ana, monkeypatch
     ):
         factories.request(team, sam, [NUMBER])
-        notifications.collect()
+        notices.collect()
         client.force_login(ana)
         assert "waits" in client.get("/mails/").content.decode()
-        monkeypatch.setattr(letters, "compose", lambda mail: 1 / 0)
+        monkeypatch.setattr(content, "compose", lambda mail: 1 / 0)
         told()
         page = client.get("/mails/").content.decode()
         assert "A request waits for approval" in page and "division by zero" in page

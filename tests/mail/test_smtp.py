@@ -11,9 +11,10 @@ import pytest
 from aiosmtpd.controller import Controller
 from django.db import connections
 
-from purchasing import clock, notifications, tasks
+from purchasing import clock, tasks
 from purchasing.approving import approvals
 from purchasing.buying import procurement
+from purchasing.mail import sending
 from purchasing.models import Desk, Mail, Purchase, User
 from purchasing.worker import sweep
 from tests import factories
@@ -340,7 +341,7 @@ class TestTwoSenders:
             raise SystemExit("killed")
 
         with monkeypatch.context() as patch:
-            patch.setattr(notifications, "_note", die)
+            patch.setattr(sending, "_note", die)
             with pytest.raises(SystemExit):
                 tell()
         tell()

@@ -7,7 +7,8 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from purchasing import clock, letters, notifications, problems
+from purchasing import clock, problems
+from purchasing.mail import content, notices, sending
 from purchasing.models import AuditEvent, Mail, MailCursor, User
 from purchasing.teams import members, stand_ins
 from tests import factories
@@ -30,15 +31,15 @@ def invite(team, tom, username="bea"):
 def told():
     """Tell what is new and send what is due; the mails that went out now."""
     mail.outbox.clear()
-    notifications.collect()
-    notifications.send()
+    notices.collect()
+    sending.send()
     return mail.outbox
 
 
 def html_of(message):
-    [(content, kind)] = message.alternatives
+    [(html, kind)] = message.alternatives
     assert kind == "text/html"
-    return content
+    return html
 
 
 def link_in(message):
@@ -105,7 +106,7 @@ class TestAnInvitation:
     def test_is_tried_again_like_every_mail(self, team, tom, monkeypatch):
         bea = invite(team, tom)
         with monkeypatch.context() as patch:
-            patch.setattr(letters, "compose", lambda mail: 1 / 0)
+            patch.setattr(content, "compose", lambda mail: 1 / 0)
             assert told() == []
         row = Mail.objects.get(user=bea)
         assert (row.tries, row.sent_at, row.problem) == (1, None, "division by zero")
@@ -120,13 +121,13 @@ class TestAnInvitation:
     @pytest.mark.parametrize("change", [{"is_active": False}, {"email": ""}])
     def test_goes_to_nobody_who_cannot_come_in(self, team, tom, change):
         bea = invite(team, tom)
-        notifications.collect()
+        notices.collect()
         User.objects.filter(pk=bea.pk).update(**change)
         assert told() == []
 
     def test_is_not_sent_once_a_password_was_chosen(self, team, tom):
         bea = invite(team, tom)
-        notifications.collect()
+        notices.collect()
         bea.set_password("a word of bea alone")
         bea.save()
         assert told() == []
@@ -155,7 +156,7 @@ class TestAnotherLink:
 
     def test_at_once_after_a_mail_that_was_given_up(self, team, tom):
         bea = invite(team, tom)
-        notifications.collect()
+        notices.collect()
         Mail.objects.update(given_up_at=clock.now())
         members.send_link(team, bea, actor=actor(tom))
 
@@ -222,7 +223,7 @@ class TestStandingIn:
 
     def test_that_ended_before_the_mail_went_out_is_not_told(self, team, ana, tom, bob):
         row = self.name(team, tom, ana, bob)
-        notifications.collect()
+        notices.collect()
         stand_ins.end_stand_in(row, actor=actor(tom))
         assert told() == []
 
