@@ -5,7 +5,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.urls import path
 
 from purchasing.views import accounts, mail
-from purchasing.views.people import Welcome
+from purchasing.views.members import Welcome
 
 urlpatterns = [
     path("login/", accounts.LogIn.as_view(), name="login"),

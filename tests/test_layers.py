@@ -31,18 +31,11 @@ FLOOR = {
     for number, *rooms in (line.split() for line in FLOORS.strip().splitlines())
     for room in rooms
 }
-MOVING = {
-    "none": "none",
-    "forms": "views",
-    "team_forms": "views",
-    "audit_forms": "views",
-}
 
 
 def room_of(path):
     """'views/home.py' is of 'views'."""
-    name = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    return MOVING.get(name, name)
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
 def module_of(path):

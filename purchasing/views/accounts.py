@@ -10,9 +10,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from purchasing.audit import clean
-from purchasing.forms import LoginForm
 from purchasing.middleware import begin_session
 from purchasing.teams import logins
+from purchasing.views.forms.teams import LoginForm
 
 
 class LogIn(views.LoginView):

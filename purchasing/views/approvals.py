@@ -13,10 +13,10 @@ from django.views.decorators.http import require_POST, require_safe
 from purchasing import permissions, selectors, words
 from purchasing.approving import approvals, decision_card
 from purchasing.asking import price_lookup
-from purchasing.forms import DecisionForm, SeenForm
 from purchasing.problems import NotYours, Problem
 from purchasing.states import State
-from purchasing.views.doing import beyond_budget, keep, typed
+from purchasing.views.forms.asking import DecisionForm, SeenForm
+from purchasing.views.post_redirect_get import beyond_budget, keep, typed
 
 SHOWN = 20
 MOST_MARKS = 100  # requests that a page of the queue can tell changes of

@@ -11,8 +11,8 @@ from django.views.decorators.http import require_safe
 from purchasing import clock, permissions, selectors
 from purchasing.audit import desk
 from purchasing.audit.search_places import LAST
-from purchasing.audit_forms import FilterForm, JumpForm, begin_of
 from purchasing.models import AuditSeal
+from purchasing.views.forms.audit import FilterForm, JumpForm, begin_of
 
 PAGE = 50
 SAME_CLICK = 100  # events that are shown beside one of the same click

@@ -11,9 +11,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from purchasing import permissions, problems, selectors, words
 from purchasing.asking import call_recording, drafts, name_patterns, submission
-from purchasing.forms import LineForm, RequestForm
 from purchasing.models import Draft, PurchaseRequest
 from purchasing.teams import papers
+from purchasing.views.forms.asking import LineForm, RequestForm
 from purchasing.views.papers import group_choices, with_choice
 from purchasing.views.paste import ONLY_REQUESTERS, too_few_or_many
 

@@ -8,10 +8,10 @@ from django.views.decorators.http import require_http_methods
 
 from purchasing import selectors, words, workflow
 from purchasing.asking import submission, versions
-from purchasing.forms import EditForm, EditLineForm
 from purchasing.states import State
-from purchasing.views.doing import attempted
+from purchasing.views.forms.asking import EditForm, EditLineForm
 from purchasing.views.papers import group_choices, with_choice
+from purchasing.views.post_redirect_get import attempted
 
 Lines = formset_factory(
     EditLineForm, extra=0, max_num=submission.MOST_NUMBERS, absolute_max=submission.MOST_NUMBERS

@@ -12,9 +12,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from purchasing import countries, permissions, problems, selectors
 from purchasing.asking import drafts, find, submission
-from purchasing.forms import FindForm
 from purchasing.models import VirtualNumber
 from purchasing.states import NumberType
+from purchasing.views.forms.asking import FindForm
 from purchasing.views.paste import ONLY_REQUESTERS
 
 PAGE = 100  # offers; each is a field of the form

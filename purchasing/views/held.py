@@ -10,12 +10,13 @@ from purchasing import permissions, selectors, words
 from purchasing.approving import approvals, decision_card
 from purchasing.asking import price_lookup
 from purchasing.buying import evidence, held_purchases
-from purchasing.forms import BoughtForm, ReasonForm
 from purchasing.identitycall.resources import parse_cost
 from purchasing.models import OwnedRead
 from purchasing.states import State
 from purchasing.teams import papers
-from purchasing.views.doing import attempted, beyond_budget, keep_typed, rebound, submitted
+from purchasing.views.forms.asking import BoughtForm
+from purchasing.views.forms.fields import ReasonForm
+from purchasing.views.post_redirect_get import attempted, beyond_budget, keep_typed, rebound, submitted
 
 MOST = 100
 

@@ -12,10 +12,10 @@ from purchasing.models import ApiKey, Purchase
 from purchasing.problems import Problem
 from purchasing.provider import pauses
 from purchasing.states import State
-from purchasing.team_forms import RemoveKeyForm, ScopeForm, StoreKeyForm
 from purchasing.teams import keys
-from purchasing.views.kept import drawn, tried
-from purchasing.views.people import managed
+from purchasing.views.forms.teams import RemoveKeyForm, ScopeForm, StoreKeyForm
+from purchasing.views.members import managed
+from purchasing.views.post_redirect_get import drawn, tried
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

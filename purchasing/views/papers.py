@@ -5,11 +5,10 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from purchasing import permissions
 from purchasing.models import RequirementGroup
-from purchasing.team_forms import PapersForm
 from purchasing.teams import papers
-from purchasing.views.doing import attempted
-from purchasing.views.kept import drawn, tried
-from purchasing.views.people import managed
+from purchasing.views.forms.teams import PapersForm
+from purchasing.views.members import managed
+from purchasing.views.post_redirect_get import attempted, drawn, tried
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -13,10 +13,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from purchasing import clock, jobs, pasting, permissions
 from purchasing.asking import drafts, verdicts
 from purchasing.asking.submission import MOST_NUMBERS
-from purchasing.forms import PasteForm
 from purchasing.middleware import SECRET_WORDS
 from purchasing.models import Paste
 from purchasing.provider import offers
+from purchasing.views.forms.asking import PasteForm
 
 PAGE = 100  # rows; each row is a field of the form
 PATIENCE = 60  # seconds after which the page stops asking whether the worker has looked up what was pasted

@@ -11,9 +11,9 @@ from purchasing import audit, permissions
 from purchasing.audit import export, verification
 from purchasing.audit.desk import reader_for
 from purchasing.audit.seals import trusted_keys
-from purchasing.audit_forms import KeptForm
 from purchasing.models import AuditCheck, AuditHead, AuditSeal
 from purchasing.views.audit import address, filter_of
+from purchasing.views.forms.audit import KeptForm
 
 SEALS, CHECKS = 30, 10  # of each, the newest are shown
 POLL = 2  # seconds

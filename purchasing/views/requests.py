@@ -13,11 +13,11 @@ from purchasing import permissions, selectors, words, workflow
 from purchasing.approving import decision_card
 from purchasing.asking import drafts, versions
 from purchasing.buying import evidence
-from purchasing.forms import CancelForm
 from purchasing.states import State
 from purchasing.views.approvals import prepare, say_the_rest
-from purchasing.views.doing import rebound, submitted
+from purchasing.views.forms.asking import CancelForm
 from purchasing.views.home import poll_seconds
+from purchasing.views.post_redirect_get import rebound, submitted
 
 PAGE = 50
 

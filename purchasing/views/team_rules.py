@@ -6,10 +6,9 @@ from django.views.decorators.http import require_POST
 
 from purchasing import permissions, words
 from purchasing.models import StandIn, User
-from purchasing.team_forms import RulesForm, StandInForm
 from purchasing.teams import budgets, money_rules, stand_ins
-from purchasing.views.doing import attempted, rebound, submitted
-from purchasing.views.kept import drawn, tried
+from purchasing.views.forms.teams import RulesForm, StandInForm
+from purchasing.views.post_redirect_get import attempted, drawn, rebound, submitted, tried
 
 OTHERS_YES = "Until it has, the second yes has to come from a superuser: make somebody else an approver."
 

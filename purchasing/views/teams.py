@@ -5,17 +5,16 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from purchasing import permissions
-from purchasing.forms import ReasonForm
 from purchasing.models import Desk, Purchase, User
 from purchasing.provider import pauses
 from purchasing.states import State
-from purchasing.team_forms import TeamForm
 from purchasing.teams import papers, stop_buying, teams
 from purchasing.views import team_rules
-from purchasing.views.doing import attempted, keep_typed, rebound
-from purchasing.views.kept import drawn, tried
+from purchasing.views.forms.fields import ReasonForm
+from purchasing.views.forms.teams import TeamForm
 from purchasing.views.keys import is_readable
-from purchasing.views.people import invite_form, managed
+from purchasing.views.members import invite_form, managed
+from purchasing.views.post_redirect_get import attempted, drawn, keep_typed, rebound, tried
 
 ONLY_SUPERUSERS = "Only a superuser can do this."
 

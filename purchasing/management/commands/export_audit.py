@@ -11,7 +11,7 @@ from purchasing import audit
 from purchasing.audit import export
 from purchasing.audit.desk import everything
 from purchasing.audit.search import Reader
-from purchasing.audit_forms import FilterForm
+from purchasing.views.forms.audit import FilterForm
 
 FILTERS = {
     "q": "words of reasons and names, or their beginnings",

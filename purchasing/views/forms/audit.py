@@ -13,8 +13,8 @@ from django.utils.safestring import mark_safe
 from purchasing import audit, words
 from purchasing.audit import search_terms
 from purchasing.audit.search import Filter
-from purchasing.forms import Line
 from purchasing.states import State
+from purchasing.views.forms.fields import OneLine
 
 NAMES = ("q", "number", "person", "action", "outcome", "team", "request", "since", "until", "click")
 DAY = {
@@ -65,21 +65,21 @@ class DayField(forms.DateField):
 class FilterForm(forms.Form):
     """What to show. Whatever is left empty matches everything; all that is filled in has to be true of an event."""
 
-    q = Line(
+    q = OneLine(
         label="Search reasons and names",
         required=False,
         max_length=200,
         help_text="Words or their beginnings, such as “berl desk”.",
         widget=forms.TextInput(attrs={"type": "search"}),
     )
-    number = Line(
+    number = OneLine(
         label="Phone number",
         required=False,
         max_length=40,
         help_text="Any part of it: three digits or more, or its beginning with +.",
         widget=forms.TextInput(attrs={"type": "search", "inputmode": "tel"}),
     )
-    person = Line(
+    person = OneLine(
         label="Who",
         required=False,
         max_length=150,
@@ -94,7 +94,7 @@ class FilterForm(forms.Form):
         choices=[("", "Any"), *State.choices],
         help_text="What a number became.",
     )
-    team = Line(label="Team", required=False, max_length=110, widget=QuickSelect)
+    team = OneLine(label="Team", required=False, max_length=110, widget=QuickSelect)
     request = forms.IntegerField(
         label="Request",
         required=False,

@@ -1,13 +1,13 @@
 """Browser input about teams, their people and keys. What is secret is never drawn again."""
 
 from django import forms
-from django.contrib.auth.forms import SetPasswordForm
+from django.contrib.auth.forms import AuthenticationForm, SetPasswordForm
 from django.core.validators import EmailValidator
 
 from purchasing.encryption import Secret
-from purchasing.forms import INCOMPLETE, Amount, CountryField, Line, ReasonForm
 from purchasing.states import NumberType, Role
 from purchasing.teams.keys import KEY_SHAPE, SCOPES
+from purchasing.views.forms.fields import INCOMPLETE, Amount, CountryField, OneLine, ReasonForm
 
 SCOPE_CHOICES = [(scope, words.capitalize()) for scope, words in SCOPES.items()]
 ROLE_CHOICES = [
@@ -114,7 +114,7 @@ class ChangeRolesForm(RolesForm):
 class InviteForm(RolesForm):
     """Somebody for the team."""
 
-    username = Line(
+    username = OneLine(
         label="User name",
         max_length=150,
         help_text="With it the person logs in. Letters, digits and @ . + - _ only.",
@@ -123,7 +123,7 @@ class InviteForm(RolesForm):
         ),
         error_messages={"required": "Type the name with which the person logs in."},
     )
-    email = Line(
+    email = OneLine(
         label="E-mail address",
         required=False,
         max_length=254,
@@ -137,7 +137,7 @@ class InviteForm(RolesForm):
 class TeamForm(forms.Form):
     """A team's name."""
 
-    name = Line(
+    name = OneLine(
         label="Name of the team",
         max_length=100,
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
@@ -184,6 +184,15 @@ class StandInForm(forms.Form):
         self.fields["stand_in"].queryset = people
 
 
+class LoginForm(AuthenticationForm):
+    """Django's, in the words of this place."""
+
+    error_messages = {
+        "invalid_login": "This name and password do not fit together. Both take care of upper and lower case.",
+        "inactive": "This account is switched off. Ask your team admin.",
+    }
+
+
 class ChoosePasswordForm(SetPasswordForm):
     """Django's, in the words of this place."""
 
@@ -193,7 +202,7 @@ class ChoosePasswordForm(SetPasswordForm):
 class PapersForm(forms.Form):
     """An entry of the register of requirement groups."""
 
-    name = Line(
+    name = OneLine(
         label="What the papers are",
         max_length=100,
         help_text="As staff will read it, such as “Company register, Berlin office”.",

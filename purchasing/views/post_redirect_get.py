@@ -1,12 +1,17 @@
-"""What views share: doing something through the layers below and saying what came of it."""
+"""Post, redirect, get: a form does something and says so, or comes back with what was typed and what is wrong.
+
+The page that is drawn again is one that can be loaded again. `tried` and `drawn` serve forms with lists of choices, and
+problems of the form as a whole; `submitted` and `rebound` serve plain ones.
+"""
 
 from django import forms
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
+from django.http import QueryDict
 
 from purchasing import words
 from purchasing.models import AuditEvent
-from purchasing.problems import NotYours, Problem
+from purchasing.problems import NotYours, Problem, WrongField
 from purchasing.teams import budgets
 
 
@@ -92,3 +97,48 @@ def rebound(request, where, form_class, **options):
     if kept["errors"]:
         return form_class(data, **options)
     return form_class(**options | {"initial": options.get("initial", {}) | data})
+
+
+def tried(request, where, form, action, *, done):
+    """Do what a form asks for and say so; returns what came of it, or None when the form has to come back.
+
+    `done` is a text, or a function of the action's result; '' says nothing.
+    """
+    if form.is_valid():
+        try:
+            result = action()
+        except NotYours as problem:
+            raise PermissionDenied(str(problem)) from None
+        except WrongField as problem:
+            form.add_error(problem.field, str(problem))
+        except Problem as problem:
+            form.add_error(None, str(problem))
+        else:
+            text = done(result) if callable(done) else done
+            if text:
+                messages.success(request, text)
+            return True if result is None else result
+    keep_typed(request, where, form)
+    return None
+
+
+def drawn(request, where, form_class, *, fresh=None, **options):
+    """A form of `form_class`, once with what was typed into the form `where` and what was wrong with it.
+
+    `fresh` are values that are not what was typed, but what the page shows now.
+    """
+    kept = typed(request, where)
+    if not kept["errors"]:
+        options["initial"] = {**options.get("initial", {}), **(fresh or {})}
+        return form_class(**options)
+    data = QueryDict(mutable=True)
+    for name, values in kept["values"].items():
+        data.setlist(name, values)
+    for name, value in (fresh or {}).items():
+        data[name] = value
+    form = form_class(data, **options)
+    form.errors.clear()
+    for name, texts in kept["errors"].items():
+        if name == NON_FIELD_ERRORS or name in form.fields:
+            form.add_error(None if name == NON_FIELD_ERRORS else name, texts)
+    return form

@@ -14,10 +14,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from purchasing import permissions
 from purchasing.models import Membership, User
 from purchasing.states import Role
-from purchasing.team_forms import ChangeRolesForm, ChoosePasswordForm, InviteForm
 from purchasing.teams import invitations, members, teams
-from purchasing.views.doing import attempted
-from purchasing.views.kept import drawn, tried
+from purchasing.views.forms.teams import ChangeRolesForm, ChoosePasswordForm, InviteForm
+from purchasing.views.post_redirect_get import attempted, drawn, tried
 
 NO_ADMIN = " {team} has no team admin now: superusers run it until there is one."
 
