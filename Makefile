@@ -29,7 +29,7 @@ bench: $(VENV)/.installed-dev
 
 chaos: $(VENV)/.installed-dev
 	@echo "== $(SEQUENCES) random lives of purchases"
-	@CHAOS_SEQUENCES=$(SEQUENCES) $(BIN) -m pytest -q tests/test_life_of_a_purchase.py
+	@CHAOS_SEQUENCES=$(SEQUENCES) $(BIN) -m pytest -q tests/buying/test_life_of_a_purchase.py
 	@echo "== a campaign against a running Number Desk"
 	@$(BIN) -m bench.chaos
 

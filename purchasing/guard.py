@@ -1,7 +1,7 @@
 """The SQL triggers that keep the record as it was written: what the migrations run, and what puts them back.
 
 A later migration that touches one of these tables must end with `switch_on`: on SQLite every remake of a table drops
-its triggers without a word (`tests/test_guard.py` notices). So must one that comes with another text of a trigger,
+its triggers without a word (`tests/audit/test_guard.py` notices). So must one that changes the text of a trigger,
 after `switch_off`: the proof compares the text that stands in the database with this one.
 """
 

@@ -13,9 +13,13 @@ from pathlib import Path
 from cryptography.fernet import Fernet
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-COVERED = ("tests/test_procurement.py", "tests/test_claim.py")
-CAMPAIGN = "tests/test_chaos.py"
-SPENDING = ("--cov=purchasing.buying.procurement", "--cov=purchasing.buying.price_guard")
+COVERED = ("tests/buying/test_procurement.py", "tests/buying/test_claim.py")
+CAMPAIGN = "tests/bench/test_campaign.py"
+SPENDING = (
+    "--cov=purchasing.buying.procurement",
+    "--cov=purchasing.buying.look",
+    "--cov=purchasing.buying.price_guard",
+)
 ALL_OF_IT = ("--cov-fail-under=100", "--cov-report=term-missing:skip-covered")
 COLLECT = """
 import sys, django

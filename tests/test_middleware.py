@@ -9,7 +9,7 @@ from django.test import Client
 
 from purchasing.models import AuditEvent, Paste
 from tests import factories
-from tests.access import words
+from tests.views.access import words
 
 pytestmark = pytest.mark.django_db
 KEY = "idc_" + "Zq9" * 10 + "Zq"

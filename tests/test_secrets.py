@@ -11,7 +11,7 @@ from django.db import connection
 
 from purchasing.models import Paste, PurchaseRequest
 from tests import factories
-from tests.access import Scene, words
+from tests.views.access import Scene, words
 
 pytestmark = pytest.mark.django_db
 BODY = "Zq9" * 10 + "Zq"

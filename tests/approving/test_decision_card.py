@@ -15,7 +15,7 @@ from purchasing.identitycall.resources import Offer
 from purchasing.models import ApiKey, OfferLook, Purchase, RequirementGroup, SeenVersion, StandIn, Team
 from purchasing.states import State
 from tests import factories
-from tests.access import snapshot, words
+from tests.views.access import snapshot, words
 
 pytestmark = pytest.mark.django_db
 NUMBERS = ["+12125550101", "+12125550102", "+12125550103"]

@@ -15,8 +15,8 @@ from purchasing.identitycall.resources import Offer
 from purchasing.models import ApiKey, Desk, Draft, OfferLook, PurchaseRequest
 from purchasing.provider import pauses
 from tests import factories
-from tests.access import words
 from tests.healthy_provider import offer, owned
+from tests.views.access import words
 
 FIND = "/find/?country=US&number_type=local"
 A = Offer("+12125550101", "US", "local", Decimal("1.00"), Decimal("2.00"), ("voice",), ("New York",))

@@ -16,7 +16,7 @@ from purchasing.buying import procurement
 from purchasing.models import AuditEvent, Purchase
 from purchasing.views import audit as desk
 from tests import factories
-from tests.access import Scene, words
+from tests.views.access import Scene, words
 
 pytestmark = pytest.mark.django_db
 

@@ -16,8 +16,8 @@ from purchasing.management.commands.verify_audit import Bar
 from purchasing.models import AuditCheck, AuditEvent, AuditHead, AuditSeal, User
 from purchasing.worker import processes
 from tests import factories
-from tests.access import words
 from tests.audit.test_events import tamper
+from tests.views.access import words
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 EVENTS, SEALS = AuditEvent._meta.db_table, AuditSeal._meta.db_table

@@ -28,8 +28,8 @@ from tests.audit.test_events import database_url
 from tests.buying.test_procurement import claim, look_now, never_sent, open_try_again, seen_now
 from tests.factories import actor
 from tests.healthy_provider import ONE, PURCHASE, offer, owned
-from tests.test_work import PATIENCE, running
 from tests.wire import wait_until
+from tests.worker.test_processes import PATIENCE, running
 
 NUMBER = "+12125550101"
 DECLINED = (422, {}, '{"error": "No longer available"}')

@@ -26,8 +26,8 @@ from tests import factories
 from tests.audit.test_events import database_url
 from tests.buying.test_procurement import look_now, overdue
 from tests.healthy_provider import PURCHASE, owned
-from tests.test_work import PATIENCE, all_are, posted
 from tests.wire import wait_until
+from tests.worker.test_processes import PATIENCE, all_are, posted
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -16,7 +16,6 @@ from purchasing.states import State
 from purchasing.teams import stop_buying
 from purchasing.worker import sweep
 from tests import factories
-from tests.access import words
 from tests.buying.test_procurement import (
     check,
     claim,
@@ -28,6 +27,7 @@ from tests.buying.test_procurement import (
 )
 from tests.factories import actor
 from tests.healthy_provider import offer, owned
+from tests.views.access import words
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12125550101"

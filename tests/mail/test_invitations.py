@@ -12,8 +12,8 @@ from purchasing.mail import content, notices, sending
 from purchasing.models import AuditEvent, Mail, MailCursor, User
 from purchasing.teams import members, stand_ins
 from tests import factories
-from tests.access import words
 from tests.factories import actor
+from tests.views.access import words
 
 pytestmark = pytest.mark.django_db
 LINK = re.compile(r"http://127\.0\.0\.1:8000(/accounts/welcome/[^\s\"]+)")

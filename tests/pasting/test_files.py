@@ -10,7 +10,7 @@ from openpyxl import Workbook
 from purchasing import pasting
 from purchasing.models import Paste
 from purchasing.pasting import files
-from tests.access import words
+from tests.views.access import words
 
 KEY = "idc_" + "Zq9" * 10 + "Zq"
 

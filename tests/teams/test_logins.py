@@ -9,8 +9,8 @@ from purchasing import clock
 from purchasing.models import AuditEvent, FailedLogins
 from purchasing.teams import logins
 from tests import factories
-from tests.access import words
 from tests.test_races import race
+from tests.views.access import words
 
 pytestmark = [pytest.mark.django_db]
 PASSWORD = factories.PASSWORD

@@ -11,7 +11,7 @@ from purchasing.asking import versions
 from purchasing.models import AuditEvent, Purchase, RequirementGroup
 from purchasing.teams import papers
 from tests import factories
-from tests.access import words
+from tests.views.access import words
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+4930901820"

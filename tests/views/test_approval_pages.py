@@ -10,8 +10,8 @@ from purchasing.asking import price_lookup, versions
 from purchasing.models import Approval, OfferLook, Purchase
 from purchasing.states import State
 from tests import factories
-from tests.access import words
 from tests.healthy_provider import offer
+from tests.views.access import words
 
 pytestmark = pytest.mark.django_db
 NUMBERS = ["+12125550101", "+12125550102", "+12125550103"]

@@ -17,7 +17,7 @@ from purchasing.identitycall.resources import Offer
 from purchasing.models import Draft, Paste, Purchase, PurchaseRequest, RequirementGroup
 from purchasing.states import State
 from tests import factories
-from tests.access import words
+from tests.views.access import words
 
 pytestmark = pytest.mark.django_db
 NUMBERS = ["+12125550101", "+12125550102"]

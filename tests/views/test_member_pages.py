@@ -9,7 +9,7 @@ from purchasing.mail import notices, sending
 from purchasing.models import Mail, Membership, Team, User
 from purchasing.teams import members
 from tests import factories
-from tests.access import snapshot, words
+from tests.views.access import snapshot, words
 
 pytestmark = pytest.mark.django_db
 TEAM = "/teams/support/"

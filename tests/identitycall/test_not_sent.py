@@ -18,7 +18,7 @@ from purchasing.identitycall.client import Fence
 from purchasing.identitycall.connection import BACKWARDS, Adapter, Exchange, Stopped
 from purchasing.identitycall.resources import OwnedNumber
 from tests import wire
-from tests.test_identitycall_purchase import CREATED, KEY, NUMBER, ORDER, outcome
+from tests.identitycall.test_purchase import CREATED, KEY, NUMBER, ORDER, outcome
 from tests.wire import serving, wait_until
 
 NOT_REACHED = "IdentityCall could not be reached; nothing was sent."

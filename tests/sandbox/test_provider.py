@@ -23,7 +23,7 @@ from sandbox.plans import NUMBER_TYPES, PLANS
 
 SESSION = requests.Session()
 SESSION.trust_env = False
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 NOT_FOUND = {"error": "Resource not found"}
 UNAUTHORIZED = {"error": "Unauthorized"}
 

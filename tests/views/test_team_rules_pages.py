@@ -8,7 +8,7 @@ import pytest
 from purchasing.models import AuditEvent, Team
 from purchasing.teams import money_rules
 from tests import factories
-from tests.access import words
+from tests.views.access import words
 
 pytestmark = pytest.mark.django_db
 TEAM = "/teams/support/"

@@ -15,8 +15,8 @@ from purchasing.buying import procurement
 from purchasing.models import ApiKey, AuditEvent
 from purchasing.teams import keys
 from tests import factories
-from tests.access import snapshot, words
 from tests.teams.test_keys import NEW, REFUSED, last_event, refuse
+from tests.views.access import snapshot, words
 
 pytestmark = pytest.mark.django_db
 PAGE = "/teams/support/key/"

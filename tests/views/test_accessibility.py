@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 from purchasing.asking import versions
 from purchasing.models import Team
 from tests import factories
-from tests.access import Scene
+from tests.views.access import Scene
 
 pytestmark = pytest.mark.django_db
 VOID = {"meta", "link", "input", "img", "br", "hr"}

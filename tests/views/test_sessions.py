@@ -13,7 +13,7 @@ from django.urls import get_resolver
 from purchasing import middleware
 from purchasing.models import AuditEvent, PurchaseRequest, User
 from tests import factories
-from tests.access import words
+from tests.views.access import words
 
 pytestmark = pytest.mark.django_db
 PASSWORD = factories.PASSWORD

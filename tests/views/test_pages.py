@@ -9,7 +9,7 @@ from purchasing.models import Desk, Purchase, Team
 from purchasing.states import State
 from purchasing.teams import stop_buying
 from tests import factories
-from tests.access import Scene, words
+from tests.views.access import Scene, words
 
 pytestmark = pytest.mark.django_db
 

@@ -20,10 +20,10 @@ from purchasing.provider import pauses
 from purchasing.states import Cause, State
 from purchasing.teams import keys, members, stand_ins, stop_buying
 from tests import factories
-from tests.access import words
 from tests.factories import actor
 from tests.healthy_provider import OWNED, offer, owned
 from tests.test_races import race
+from tests.views.access import words
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROUNDS = 2

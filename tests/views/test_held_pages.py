@@ -9,8 +9,8 @@ from purchasing.buying import held_purchases, procurement
 from purchasing.models import OfferLook, Purchase, VirtualNumber
 from purchasing.states import State
 from tests import factories
-from tests.access import NUMBER, Scene, words
 from tests.healthy_provider import offer, owned
+from tests.views.access import NUMBER, Scene, words
 
 pytestmark = pytest.mark.django_db
 STEPS = ("it-was-bought", "try-again", "give-up", "approve-again")

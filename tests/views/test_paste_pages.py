@@ -8,8 +8,8 @@ from django.urls import reverse
 from purchasing.approving import approvals
 from purchasing.models import Paste, VirtualNumber
 from tests import factories
-from tests.access import words
 from tests.healthy_provider import offer
+from tests.views.access import words
 
 pytestmark = pytest.mark.django_db
 URL = "/paste/"

@@ -14,7 +14,7 @@ from purchasing.identitycall.client import Fence
 from purchasing.identitycall.resources import NumberDetail, Offer, OfferList, OwnedList, OwnedNumber, Project
 from tests import wire
 from tests.healthy_provider import offer, owned
-from tests.test_identitycall_purchase import KEY, client_of
+from tests.identitycall.test_purchase import KEY, client_of
 from tests.wire import serving
 
 NUMBERS = "/api/v1/public/virtual_numbers"

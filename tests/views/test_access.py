@@ -1,4 +1,4 @@
-"""Every address, method and role: `tests/access.py` says what is expected, and each of its rows is a test here."""
+"""Every address, method and role: `tests/views/access.py` says what is expected, and each of its rows is a test."""
 
 from urllib.parse import quote
 
@@ -9,8 +9,8 @@ from django.urls import URLResolver, get_resolver, reverse
 
 from purchasing.models import AuditEvent, Membership, PurchaseRequest, User
 from tests import factories
-from tests.access import ADDRESSES, METHODS, ROLES, ROWS, Scene, snapshot
 from tests.healthy_provider import Provider
+from tests.views.access import ADDRESSES, METHODS, ROLES, ROWS, Scene, snapshot
 
 pytestmark = pytest.mark.django_db
 LOGIN = "/accounts/login/?next="

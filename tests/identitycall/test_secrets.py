@@ -9,8 +9,8 @@ import pytest
 
 from purchasing.identitycall import errors
 from purchasing.identitycall.answers import EXCERPT
-from tests.test_identitycall_purchase import KEY, client_of, outcome
-from tests.test_identitycall_reads import came_of
+from tests.identitycall.test_purchase import KEY, client_of, outcome
+from tests.identitycall.test_reads import came_of
 from tests.wire import serving
 
 BODY = KEY[4:]
