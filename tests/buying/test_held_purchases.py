@@ -334,6 +334,16 @@ class TestTryAgain:
         evidence.check(first.key_id)
         assert Purchase.objects.get().bought_with == first.key
 
+    def test_what_the_new_key_shows_was_bought_by_the_call_with_it(self, doubtful, ana, team, provider):
+        people.set_key(team, NEW, actor=factories.SYSTEM)
+        try_again(doubtful, ana)
+        assert buy(doubtful).state == State.UNCONFIRMED
+        second = Attempt.objects.last()
+        provider.owned_with[NEW] = [owned(NUMBER, 77)]
+        Purchase.objects.update(due_at=clock.now())
+        evidence.check(second.key_id)
+        assert Purchase.objects.get().bought_with == second.key
+
     def test_with_a_new_key_the_list_of_the_old_one_is_read_before_the_second_call(
         self, doubtful, ana, team, provider
     ):
