@@ -1,4 +1,4 @@
-"""The states of a purchase and the permitted moves: DESIGN's state table, and nothing else decides."""
+"""The states of a purchase and the permitted moves. Nothing else decides (docs/architecture.md draws them)."""
 
 from django.db.models import TextChoices
 

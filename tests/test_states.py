@@ -1,4 +1,4 @@
-"""The table of states is DESIGN's, and `move` obeys it."""
+"""The permitted moves are exactly these (docs/architecture.md draws them), and `move` obeys."""
 
 import re
 from itertools import product
@@ -10,7 +10,7 @@ from purchasing.models import Purchase
 from purchasing.states import FINAL, NEXT, OPEN, WATCHED, State
 from tests import factories
 
-# DESIGN 3, row by row: how each state is left.
+# Row by row: a state, and how it is left.
 TABLE = """
 pending      approved rejected cancelled expired
 approved     purchasing purchased failed cancelled held
@@ -28,7 +28,7 @@ ROWS = {was: set(follow) for was, *follow in (line.split() for line in TABLE.str
 MOVES = [(was, to) for was, to in product(ROWS, ROWS)]
 
 
-def test_the_table_is_the_designs():
+def test_the_permitted_moves_are_exactly_these():
     assert {str(was): {str(to) for to in follow} for was, follow in NEXT.items()} == {
         was: follow for was, follow in ROWS.items() if follow
     }

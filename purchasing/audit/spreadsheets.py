@@ -49,7 +49,7 @@ _OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
 _KIND = "application/vnd.openxmlformats-officedocument.spreadsheetml"
 # Style 0 is plain. Style 1 has the number format 49, which is text: a cell stays text when somebody edits it.
-_STYLES = (
+_FORMATS = (
     f'{_HEAD}<styleSheet xmlns="{_MAIN}"><fonts count="1"><font><sz val="11"/><name val="Calibri"/></font></fonts>'
     '<fills count="2"><fill><patternFill patternType="none"/></fill><fill><patternFill patternType="gray125"/></fill>'
     '</fills><borders count="1"><border><left/><right/><top/><bottom/><diagonal/></border></borders>'
@@ -160,7 +160,7 @@ def _frame(sheets, name):
         f'{_HEAD}<Relationships xmlns="{_PACKAGE}/relationships">{links}'
         f'<Relationship Id="rId{sheets + 1}" Type="{_OFFICE}/styles" Target="styles.xml"/></Relationships>',
     )
-    yield "xl/styles.xml", _STYLES
+    yield "xl/styles.xml", _FORMATS
 
 
 class _Pipe:

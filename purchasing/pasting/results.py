@@ -114,15 +114,15 @@ def load(kept: dict) -> Pasted:
     )
 
 
-_DEFAULTS = {field.name: field.default for field in fields(Candidate)}
+_BLANK = {field.name: field.default for field in fields(Candidate)}
 _COSTS = ("upfront_cost", "monthly_cost")
 
 
 def _packed(candidate: Candidate) -> dict:
     """What differs from a candidate of which nothing but the number is known."""
-    packed = {name: getattr(candidate, name) for name in _DEFAULTS}
+    packed = {name: getattr(candidate, name) for name in _BLANK}
     packed |= {name: str(packed[name]) for name in _COSTS if packed[name] is not None}
-    return {name: value for name, value in packed.items() if value != _DEFAULTS[name]}
+    return {name: value for name, value in packed.items() if value != _BLANK[name]}
 
 
 def _unpacked(kept: dict) -> Candidate:

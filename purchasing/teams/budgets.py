@@ -39,7 +39,7 @@ def of(team):
 
 
 def committed(purchases):
-    """What these purchases bind (DESIGN 5).
+    """What these purchases bind.
 
     Upfront and monthly cost of all that is approved, being bought, in doubt, held or given up; upfront costs of what
     was bought in this calendar month (`TIME_ZONE`); monthly costs of every number rented until its release.

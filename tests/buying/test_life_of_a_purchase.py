@@ -1,6 +1,6 @@
 """The life of purchases under everything at once: random sequences of what people, workers, the provider and clocks do.
 
-After each step the invariants of FAULTS hold. `CHAOS_SEQUENCES` sets how many sequences are run (100).
+After each step the invariants of docs/faults.md hold. `CHAOS_SEQUENCES` sets how many sequences are run (100).
 """
 
 import json
@@ -235,7 +235,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
         self.offset += timedelta(seconds=61)
 
     def carried_out_late(self, data):
-        """What was accepted is bought at last, within the window: that is how long it may take (DESIGN 4)."""
+        """What was accepted is bought at last, within the window (docs/provider.md, 'What we infer')."""
         if self.coming:
             self.buy(self.coming.pop(0))
 
@@ -406,7 +406,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
             price_lookup.confirm(request.pk)
 
     def time_passes(self, data):
-        """What the provider still had to do is done before the window is over (DESIGN 4)."""
+        """What the provider still had to do is done before the window is over (docs/provider.md, 'What we infer')."""
         seconds = data.draw(st.sampled_from([1000, 61, 15 * 86400, -7200]))
         self.offset += timedelta(seconds=seconds)
         while self.coming and seconds != 61:
