@@ -335,7 +335,7 @@ class TestTryAgain:
         assert Purchase.objects.get().bought_with == first.key
 
     def test_what_the_new_key_shows_was_bought_by_the_call_with_it(self, doubtful, ana, team, provider):
-        people.set_key(team, NEW, actor=factories.SYSTEM)
+        keys.set_key(team, NEW, actor=factories.SYSTEM)
         try_again(doubtful, ana)
         assert buy(doubtful).state == State.UNCONFIRMED
         second = Attempt.objects.last()
