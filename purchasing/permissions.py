@@ -54,7 +54,7 @@ def is_entitled_approver(user, team):
 
 
 @dataclass(frozen=True)
-class Voice:
+class Decider:
     """Somebody who may say yes or no, and the approver whose yes or no it is: themselves, or whom they stand in for."""
 
     person: User
@@ -69,7 +69,7 @@ class Voice:
         return {self.person.pk, self.principal.pk}
 
 
-def voices(request):
+def deciders(request):
     """Who may decide about this request today: approvers, and members who stand in for one (superusers aside).
 
     Never the person who asked, neither as themselves nor through a stand-in; nor, while it lasts, who stands in for
@@ -86,9 +86,9 @@ def voices(request):
         row.stand_in_id for row in standing_in if row.approver_id == request.requester_id
     }
     approvers = [person for person, held in members.items() if Role.APPROVER in held]
-    found = [Voice(person, person) for person in approvers if person.pk not in barred]
+    found = [Decider(person, person) for person in approvers if person.pk not in barred]
     found += [
-        Voice(row.stand_in, row.approver)
+        Decider(row.stand_in, row.approver)
         for row in standing_in
         if row.stand_in in members
         and row.stand_in not in approvers
@@ -99,17 +99,17 @@ def voices(request):
     return found
 
 
-def voices_of(user, request):
-    """The voices of `user` about this request; empty where they may not decide it."""
+def deciding_as(user, request):
+    """The deciders of `user` about this request; empty where they may not decide it."""
     if user.pk == request.requester_id or not user.is_active:
         return []
-    own = [voice for voice in voices(request) if voice.person == user]
-    return own or ([Voice(user, user)] if user.is_superuser else [])
+    own = [voice for voice in deciders(request) if voice.person == user]
+    return own or ([Decider(user, user)] if user.is_superuser else [])
 
 
 def approves_as(user, request):
     """For whom `user` may say yes or no to this request: themselves, or approvers they stand in for today."""
-    return [voice.principal for voice in voices_of(user, request)]
+    return [voice.principal for voice in deciding_as(user, request)]
 
 
 def stand_ins_of(team, day):
@@ -150,8 +150,8 @@ def still_counts(approval, request):
     )
 
 
-def yeses(purchase, request):
-    """The yeses that a purchase has, as it stands: those that still count, oldest first."""
+def counting_approvals(purchase, request):
+    """The counting_approvals that a purchase has, as it stands: those that still count, oldest first."""
     approvals = purchase.approvals.filter(superseded_at=None, version=purchase.version)
     return [
         approval
@@ -160,7 +160,7 @@ def yeses(purchase, request):
     ]
 
 
-def yeses_needed(request, *, instead=None):
+def approvals_needed(request, *, instead=None):
     """1, or 2 from the team's limit on: the monthly sum of this request and of all its person asked for in 30 days.
 
     A cost that IdentityCall has not confirmed counts as above the limit. `instead` maps the ids of purchases to

@@ -124,7 +124,7 @@ def _with_enough_yeses(user, requests):
     """Requests that got this person's yes while a second one was wanted, which is not wanted any more."""
     given = Approval.objects.filter(approver=user, superseded_at=None, purchase__state=State.PENDING)
     for request in requests.filter(pk__in=given.values("purchase__request")):
-        if permissions.may_approve(user, request) and permissions.yeses_needed(request) == 1:
+        if permissions.may_approve(user, request) and permissions.approvals_needed(request) == 1:
             yield request.pk
 
 
@@ -175,7 +175,7 @@ def with_summaries(requests):
 
 def approvers_of(request):
     """Who may decide this request today, for the sentence that says who can: approvers and their stand-ins."""
-    return list(dict.fromkeys(voice.person for voice in permissions.voices(request)))
+    return list(dict.fromkeys(voice.person for voice in permissions.deciders(request)))
 
 
 def admins_of(team):

@@ -17,7 +17,7 @@ def buy(purchase_id):
 @task(priority=40)
 def check(key_id):
     """Read a key's owned list for the purchases it left in doubt."""
-    evidence.check(key_id)
+    evidence.gather(key_id)
 
 
 @task(priority=30)

@@ -71,7 +71,7 @@ def request(team, requester, phone_numbers, **fields):
 def draft(person, phone_numbers, **fields):
     """A request of that person's that is not sent yet, as if its US numbers had been pasted."""
     made = Draft.objects.create(user=person, source=Draft.Source.PASTED)
-    lines = [drafts.Line(number, country_code="US", **fields) for number in phone_numbers]
+    lines = [drafts.DraftNumber(number, country_code="US", **fields) for number in phone_numbers]
     return drafts.save(made, lines)
 
 

@@ -58,7 +58,7 @@ def approve(request_id, purchase_ids, *, approver, version, unconfirmed_cost_ok=
             raise AlreadyMoved(workflow.what_happened(purchase))
     submission.refuse_papers(request.team, purchases)
     over = _check_budget(request.team, [(purchase, Costs.of(purchase), Decimal(0)) for purchase in purchases])
-    needed = permissions.yeses_needed(request)
+    needed = permissions.approvals_needed(request)
     for purchase in purchases:
         _say_yes(
             purchase,
@@ -92,7 +92,7 @@ def approve_again(purchase, approver, *, reason, unconfirmed_cost_ok, costs=None
         request,
         approver,
         voices,
-        needed=permissions.yeses_needed(request, instead=instead),
+        needed=permissions.approvals_needed(request, instead=instead),
         costs=costs,
         unconfirmed_cost_ok=unconfirmed_cost_ok,
         over=over,
@@ -102,7 +102,7 @@ def approve_again(purchase, approver, *, reason, unconfirmed_cost_ok, costs=None
 
 def _voices(approver, request):
     """For whom the actor may speak here; raises `NotYours` where for nobody."""
-    voices = permissions.voices_of(approver.user, request)
+    voices = permissions.deciding_as(approver.user, request)
     if not voices:
         raise NotYours(NEITHER_OWN)
     if not request.team.is_active:
@@ -114,7 +114,7 @@ def _say_yes(
     purchase, request, approver, voices, *, needed, costs, unconfirmed_cost_ok, over, expected=None, note=""
 ):
     """Keep one yes to one purchase; the last one that is needed sends it to the worker."""
-    given = permissions.yeses(purchase, request)
+    given = permissions.counting_approvals(purchase, request)
     said = {pk for approval in given for pk in _ids(approval)}
     voice = next((voice for voice in voices if not voice.ids & said), None)
     terms = workflow.terms(purchase) | {"unconfirmed_cost_ok": unconfirmed_cost_ok} | _in_data(costs)
@@ -140,7 +140,7 @@ def _say_yes(
             audit.record("purchase.approved_first", actor=approver, purchase=purchase, note=note, **terms)
             return
     # A yes that counts no more (its giver has left, for instance) must not stand in the way of those that do.
-    counting = [approval.pk for approval in permissions.yeses(purchase, request)]
+    counting = [approval.pk for approval in permissions.counting_approvals(purchase, request)]
     purchase.approvals.filter(superseded_at=None).exclude(pk__in=counting).update(superseded_at=now)
     workflow.move(
         purchase,
@@ -174,7 +174,7 @@ def waits_for_second(purchase, request):
 
     Where the yeses that were given are enough by now, that one more click is missing.
     """
-    given = permissions.yeses(purchase, request)
+    given = permissions.counting_approvals(purchase, request)
     if not given:
         return ""
     names = ", ".join(
@@ -183,14 +183,14 @@ def waits_for_second(purchase, request):
         else str(approval.approver)
         for approval in given
     )
-    if len(given) >= permissions.yeses_needed(request):
+    if len(given) >= permissions.approvals_needed(request):
         return f"{names} said yes, which is enough by now. An approver has to approve it once more."
     return f"{names} said yes; {_missing(request, given)} has to say it too."
 
 
 def _missing(request, given):
     said = {pk for approval in given for pk in _ids(approval)}
-    names = dict.fromkeys(str(voice) for voice in permissions.voices(request) if not voice.ids & said)
+    names = dict.fromkeys(str(voice) for voice in permissions.deciders(request) if not voice.ids & said)
     return " or ".join(names) or "a second approver, who has to be named first,"
 
 
@@ -226,7 +226,7 @@ def reject(request_id, purchase_ids, *, approver, version, reason):
     if not reason.strip():
         raise Problem("Say why you reject: the person who asked reads it.")
     request, purchases = workflow.chosen(request_id, purchase_ids)
-    voices = permissions.voices_of(approver.user, request)
+    voices = permissions.deciding_as(approver.user, request)
     if not voices:
         raise NotYours(NEITHER_OWN)
     if voices[0].principal != approver.user:

@@ -45,7 +45,7 @@ class Money:
         states = set(unknown.filter(released_at=None).values_list("state", flat=True))
         return cls(
             budgets.of(team),
-            committed_unknown=bool(states & {*budgets.RESERVED, State.PURCHASED}),
+            committed_unknown=bool(states & {*budgets.COMMITTED_STATES, State.PURCHASED}),
             pending_unknown=State.PENDING in states,
         )
 
@@ -178,7 +178,7 @@ def brief(requests, user):
     seen = dict(SeenVersion.objects.filter(user=user, request__in=requests).values_list("request", "version"))
     for asked in requests:
         numbers, money = pending[asked.pk], money_of[asked.team_id]
-        voices, needed = permissions.voices_of(user, asked), permissions.yeses_needed(asked)
+        voices, needed = permissions.deciding_as(user, asked), permissions.approvals_needed(asked)
         _tell_yeses(asked, numbers, given)
         said_yes = [p for p in numbers if _has_yes_of(given[p.pk], voices, needed)]
         undecided = [purchase for purchase in numbers if purchase not in said_yes]
@@ -269,7 +269,7 @@ def tell_yeses(asked, pending):
     given = _yeses({asked.pk: pending})
     _tell_yeses(asked, pending, given)
     done = set.intersection(*(_people(given[purchase.pk]) for purchase in pending)) if pending else set()
-    return list(dict.fromkeys(str(voice) for voice in permissions.voices(asked) if not voice.ids & done))
+    return list(dict.fromkeys(str(voice) for voice in permissions.deciders(asked) if not voice.ids & done))
 
 
 # --- What IdentityCall showed -------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ MOST_TYPED = 5_000  # characters kept of one field: more than can be sent, so th
 
 
 @dataclass(frozen=True)
-class Line:
+class DraftNumber:
     """One number of a draft. `seen_at`: when IdentityCall's list showed these costs; None: as pasted."""
 
     phone_number: str
@@ -47,7 +47,7 @@ class Line:
         return bool(self.pasted) and self.pasted != (self.upfront_cost, self.monthly_cost)
 
 
-_KEPT = [each.name for each in fields(Line) if each.compare]
+_KEPT = [each.name for each in fields(DraftNumber) if each.compare]
 TYPED = ("name", "number_type", "requirement_group_id", "record_calls")
 
 
@@ -69,7 +69,7 @@ def _unpacked(kept):
     for name in ("upfront_cost", "monthly_cost"):
         kept[name] = parse_cost(kept[name])
     kept["seen_at"] = datetime.fromisoformat(kept["seen_at"]) if kept["seen_at"] else None
-    return Line(**kept)
+    return DraftNumber(**kept)
 
 
 def save(draft, lines=None, **changes):
@@ -99,7 +99,7 @@ def of_paste(paste, picked):
 
 
 def _of_candidate(candidate):
-    return Line(
+    return DraftNumber(
         phone_number=candidate.phone_number,
         country_code=candidate.country_code,
         number_type=candidate.number_type,
@@ -155,7 +155,7 @@ def _basket_to_change(user, team):
 
 
 def _of_offer(offer, seen_at):
-    return Line(
+    return DraftNumber(
         phone_number=offer.phone_number,
         country_code=offer.country_code,
         number_type=offer.number_type,
@@ -190,7 +190,7 @@ def may_ask_again(asked):
 
 
 def _of_purchase(purchase: Purchase):
-    return Line(
+    return DraftNumber(
         phone_number=purchase.phone_number,
         country_code=purchase.country_code,
         number_type=purchase.number_type,

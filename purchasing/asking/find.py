@@ -18,9 +18,9 @@ from purchasing.identitycall.resources import Offer
 from purchasing.models import Desk
 from purchasing.provider import offers, pauses, turns
 
-LONGEST = 8  # seconds that a search may take while somebody waits for the page
-PATIENCE = 2  # seconds that a page waits for its turn in the key's rate
-AGAIN = 15  # seconds after a search that failed before a page makes the next one
+LONGEST_SEARCH = 8  # seconds that a search may take while somebody waits for the page
+PAGE_WAIT = 2  # seconds that a page waits for its turn in the key's rate
+AGAIN_AFTER_FAILURE = 15  # seconds after a search that failed before a page makes the next one
 NO_KEY = "{team} has no API key yet, so IdentityCall cannot be asked. Its team admin stores one."
 AT_ONCE = 5  # seconds for which even 'look again' is answered by what was just seen
 
@@ -44,12 +44,12 @@ def look(team, *, country_code, number_type, again=False):
         return Shelf([], None, NO_KEY.format(team=team))
     place = {"country_code": country_code, "number_type": number_type}
     kept, now = offers.shelf(key, **place), clock.now()
-    if kept and offers.is_fresh(kept, now, AT_ONCE if again else offers.FRESH):
+    if kept and offers.is_fresh(kept, now, AT_ONCE if again else offers.OFFERS_SERVE):
         return _shelf(kept)
     problem = _obstacle(key, now) or ("" if again else _failed_just_now(kept, now))
     if not problem:
         try:
-            offers.available(key, **place, max_age=0, patience=PATIENCE, longest=LONGEST)
+            offers.available(key, **place, max_age=0, patience=PAGE_WAIT, longest=LONGEST_SEARCH)
         except errors.ProviderError as error:
             problem = str(error)
             if isinstance(error, errors.RateLimited | errors.KeyRefused):
@@ -82,7 +82,7 @@ def _failed_just_now(kept, now):
     failed = (
         kept is not None
         and kept.failed_at
-        and timedelta(0) <= now - kept.failed_at < timedelta(seconds=AGAIN)
+        and timedelta(0) <= now - kept.failed_at < timedelta(seconds=AGAIN_AFTER_FAILURE)
     )
     return kept.problem if failed else ""
 

@@ -27,7 +27,7 @@ def confirm(request_id):
     if key is None or not pending:
         return
     # What a list showed before the request was sent confirms nothing.
-    since = max(request.created_at, clock.now() - timedelta(seconds=offers.FRESH))
+    since = max(request.created_at, clock.now() - timedelta(seconds=offers.OFFERS_SERVE))
     places = list(dict.fromkeys(place for purchase in pending for place in offers.places_of(purchase)))
     sightings = offers.Sightings(key, places, since=since)
     missing = [place for place in places if place not in sightings.seen and place not in sightings.failed]
@@ -94,7 +94,7 @@ def usable_key(team):
 
 def ask_again(request):
     """Let the worker look up the pending numbers, unless all were seen within the last minute or it is on its way."""
-    recent = clock.now() - timedelta(seconds=offers.FRESH)
+    recent = clock.now() - timedelta(seconds=offers.OFFERS_SERVE)
     if request.purchases.filter(state=State.PENDING).exclude(cost_confirmed_at__gt=recent).exists():
         _once("confirm_costs", request.pk)
 
@@ -103,7 +103,7 @@ def ask_again_for_held(purchase):
     """The same for one held purchase."""
     key = pauses.current_key(purchase.request.team)
     seen_at = offers.last_offer(key, purchase)[1] if key else None
-    if key and (seen_at is None or seen_at < clock.now() - timedelta(seconds=offers.FRESH)):
+    if key and (seen_at is None or seen_at < clock.now() - timedelta(seconds=offers.OFFERS_SERVE)):
         _once("look_again", purchase.pk)
 
 

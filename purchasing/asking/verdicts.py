@@ -149,7 +149,7 @@ def look_up(paste_id):
         return
     read = pasting.load(paste.records)
     key = price_lookup.usable_key(paste.team) if paste.team else None
-    since = clock.now() - timedelta(seconds=offers.FRESH)
+    since = clock.now() - timedelta(seconds=offers.OFFERS_SERVE)
     sightings = sightings_of(paste.team, read, since=since) if key else None
     missing = [
         place

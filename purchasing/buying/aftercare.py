@@ -17,7 +17,9 @@ from purchasing.models import ApiKey, Purchase
 from purchasing.provider import pauses, turns
 from purchasing.states import State
 
-PATIENCE = 5  # seconds that it waits for its turn in the key's rate; evidence is read by the same process
+AFTERCARE_WAIT = (
+    5  # seconds that it waits for its turn in the key's rate; evidence is read by the same process
+)
 SLOW = 15 * 60  # seconds between tries once the first ones did not help
 
 
@@ -33,7 +35,7 @@ def apply(purchase_id):
         return
     key = _key_for(purchase)
     try:
-        problem = _bring(turns.client_for(key, patience=PATIENCE), purchase)
+        problem = _bring(turns.client_for(key, patience=AFTERCARE_WAIT), purchase)
     except turns.Busy as busy:
         Purchase.objects.filter(pk=purchase.pk).update(due_at=busy.until)
         return

@@ -27,7 +27,7 @@ GIVEN_UP_DAYS = 30
 # --- Reading ------------------------------------------------------------------------------------------------------
 
 
-def check(key_id):
+def gather(key_id):
     """Read the owned list of a key once and conclude for every purchase that an attempt with it left in doubt."""
     watched, now = in_doubt(key_id), clock.now()
     key = ApiKey.objects.get(pk=key_id)
@@ -67,7 +67,7 @@ def in_doubt(key_id):
 def conclude(purchase_id, request_id, key, read):
     """Purchased when the whole list shows the number under an id that it did not show before the attempt.
 
-    Else the next check is planned; an unconfirmed purchase is held when its window is over, whatever the reads gave.
+    Else the next read is planned; an unconfirmed purchase is held when its window is over, whatever the reads gave.
     One that was approved to be tried again has its own plan.
     """
     _, [purchase] = workflow.locked(request_id, [purchase_id])
@@ -142,7 +142,7 @@ def clean_reads(attempt):
 
 
 @dataclass(frozen=True)
-class Findings:
+class Evidence:
     """What the reads after a doubtful attempt have shown: for the page, and for opening 'try again'."""
 
     attempt: Attempt
@@ -155,7 +155,7 @@ class Findings:
     seen_with: list[str]
 
 
-def findings(purchase):
+def about(purchase):
     """The evidence on a purchase in doubt, or None when no attempt of it is."""
     doubts = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED).select_related("key").order_by("-pk")
     attempt = doubts.first()
@@ -169,7 +169,7 @@ def findings(purchase):
     others = ApiKey.objects.exclude(pk=attempt.key_id).filter(
         numbers__phone_number=purchase.phone_number, numbers__gone_at=None
     )
-    return Findings(
+    return Evidence(
         attempt=attempt,
         clean=clean.count(),
         failed=reads.filter(whole=False).count(),

@@ -83,7 +83,7 @@ def _again(purchase, reason, actor, seen, unconfirmed_cost_ok, *, in_doubt):
         raise NotYours("Only someone who may approve this request can approve it again or order another try.")
     purchase = _held(purchase, actor, in_doubt=in_doubt)
     if in_doubt:
-        found = evidence.findings(purchase)
+        found = evidence.about(purchase)
         if found.owned_before is not None:
             raise Problem(
                 f"IdentityCall's list shows this number under the id {found.owned_before}, and did before the order: "

@@ -14,7 +14,7 @@ class Hold(Exception):
         self.cause, self.words = cause, words
 
 
-def check(purchase, approvals, offer):
+def hold_if_dearer(purchase, approvals, offer):
     """Nothing dearer than approved, and no cost that the provider's list never showed, unless approved as such.
 
     `offer` is what the list shows just before the claim, None where it lacks the number. What was approved without a

@@ -25,7 +25,7 @@ from purchasing.models import Attempt, Desk, Purchase, User
 from purchasing.provider import owned_list, pauses, turns
 from purchasing.states import Cause, Outcome, State
 
-GRACE = 5  # seconds beyond the connect timeout after which a claim may no longer be sent
+FENCE_GRACE = 5  # seconds beyond the connect timeout after which a claim may no longer be sent
 
 
 def buy(purchase_id, *, worker=audit.WORKER):
@@ -38,11 +38,11 @@ def buy(purchase_id, *, worker=audit.WORKER):
         look = look_at(purchase, key)
         if look is None:
             return
-        turns.take_turn(key, patience=turns.PATIENCE)
+        turns.take_turn(key, patience=turns.WORKER_WAIT)
         client = turns.client_for(key)
         if jobs.is_draining():
             raise NotNow("The worker is being restarted.", clock.now())
-        fence = Fence(settings.IDENTITYCALL_CONNECT_TIMEOUT + GRACE)
+        fence = Fence(settings.IDENTITYCALL_CONNECT_TIMEOUT + FENCE_GRACE)
         attempt = claim(purchase, key=key, look=look, worker=worker)
     except (NotNow, turns.Busy) as reason:
         pauses.put_off(purchase_id, str(reason), reason.until)
@@ -119,7 +119,7 @@ def claim(purchase, *, key, look, worker):
     approvals = _counting_approvals(purchase, request)
     if min(approval.created_at for approval in approvals) < too_old(now):
         raise waited_too_long()
-    price_guard.check(purchase, approvals, look.offer)
+    price_guard.hold_if_dearer(purchase, approvals, look.offer)
     body = payload(purchase)
     shown = price_guard.shown_costs(purchase, look)
     attempt = Attempt.objects.create(

@@ -26,8 +26,8 @@ ENDS = frozenset(
         State.GIVEN_UP,
     )
 )
-BATCH = 500  # events told in one transaction
-PATIENCE = timedelta(minutes=3)  # that a mail about some numbers waits for the others of their request
+EVENTS_AT_ONCE = 500  # events told in one transaction
+JOIN_WITHIN = timedelta(minutes=3)  # that a mail about some numbers waits for the others of their request
 
 
 def collect():
@@ -46,7 +46,7 @@ def _collect():
     cursor = MailCursor.objects.select_for_update().get(pk=MailCursor.ONLY)
     # Numbers are given in the order of commits: what is read here has no gap that could be filled later.
     events = AuditEvent.objects.filter(seq__gt=cursor.seq).order_by("seq")
-    events = list(events.select_related("team", "request__team", "request__requester")[:BATCH])
+    events = list(events.select_related("team", "request__team", "request__requester")[:EVENTS_AT_ONCE])
     mails = {}
     for event in events:
         for kind, people in _told(event):
@@ -127,7 +127,7 @@ def may_get_mail(person, kind):
 def _queue(about, numbers):
     """Queue a mail about these events, or let them join the one about the same that nobody has begun to send."""
     now = clock.now()
-    due_at = now + PATIENCE if about["kind"] == "outcome" and _more_comes(about["request_id"]) else now
+    due_at = now + JOIN_WITHIN if about["kind"] == "outcome" and _more_comes(about["request_id"]) else now
     unsent = Mail.objects.filter(**about, tries=0, sent_at=None, given_up_at=None).first()
     if unsent:
         events = {"events": [*unsent.events, *numbers], "due_at": min(due_at, unsent.due_at)}

@@ -12,10 +12,10 @@ from purchasing import clock
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import Offer, parse_cost
 from purchasing.models import OfferLook
-from purchasing.provider.turns import PATIENCE, client_for
+from purchasing.provider.turns import WORKER_WAIT, client_for
 from purchasing.states import NumberType
 
-FRESH = 60  # seconds for which one list serves
+OFFERS_SERVE = 60  # seconds for which one list serves
 AFTER_A_FAILURE = 15  # seconds in which a list that could not be read is not asked for again by the way
 
 
@@ -25,7 +25,7 @@ def shelf(key, *, country_code, number_type):
 
 
 def available(
-    key, *, country_code, number_type, max_age=FRESH, patience=PATIENCE, behind=False, longest=None
+    key, *, country_code, number_type, max_age=OFFERS_SERVE, patience=WORKER_WAIT, behind=False, longest=None
 ):
     """What is on offer for a country and a type, by phone number, and when that was asked: `(offers, began_at)`.
 
@@ -53,7 +53,7 @@ def _keep_look(place, **fields):
         return OfferLook.objects.update_or_create(**place, defaults=fields)[0]
 
 
-def is_fresh(look, now, max_age=FRESH):
+def is_fresh(look, now, max_age=OFFERS_SERVE):
     """Whether an answer that is kept may still serve at the time `now`, `max_age` seconds after it was asked for."""
     return look.began_at is not None and now - timedelta(seconds=max_age) < look.began_at <= now
 
@@ -115,7 +115,7 @@ def last_offer(key, purchase):
     return Sightings(key, places_of(purchase)).of(purchase)
 
 
-def find_offer(key, purchase, *, max_age=FRESH, patience=PATIENCE):
+def find_offer(key, purchase, *, max_age=OFFERS_SERVE, patience=WORKER_WAIT):
     """The provider's offer for this purchase's number and when it was seen: `(offer or None, began_at)`.
 
     A purchase whose type nobody knows is looked for under every type.

@@ -12,14 +12,14 @@ from purchasing.identitycall import errors
 from purchasing.models import ApiKey, OwnedRead, VirtualNumber
 from purchasing.provider.turns import client_for
 
-FRESH = 60  # seconds for which one read serves
+LIST_SERVES = 60  # seconds for which one read serves
 
 
 class NotWhole(Exception):
     """The owned list was read, but it cannot prove that a number is missing from it."""
 
 
-def fresh_read(key, *, not_before_seq=0, max_age=FRESH):
+def fresh_read(key, *, not_before_seq=0, max_age=LIST_SERVES):
     """A read of the key's owned list that proves absence: a recent whole one, or a new one.
 
     Raises `NotWhole` when the new list proves nothing, and a `ProviderError` when it could not be read.

@@ -15,7 +15,7 @@ from purchasing.identitycall import errors
 from purchasing.models import ApiKey, Desk, Purchase
 from purchasing.states import State
 
-LONGEST = 300  # seconds that the provider pauses at most before one look probes it again
+LONGEST_PAUSE = 300  # seconds that the provider pauses at most before one look probes it again
 LOOK_AGAIN = 60  # seconds after which a purchase that waits for a person is looked at again
 BEHIND = (
     5  # seconds that a purchase whose look failed waits longer than the others: one of them is the next probe
@@ -104,7 +104,7 @@ def provider_failed(words, *, call_unsent=False):
             Desk.objects.filter(pk=Desk.ONLY).update(unsent=unsent)
         return Wait(desk.pause_reason, desk.paused_until)  # another worker's failure of the same moment
     times = max(desk.failures, desk.unsent if call_unsent else 0)
-    until = now + timedelta(seconds=min(LONGEST, 5 * 2 ** min(times, 10)))
+    until = now + timedelta(seconds=min(LONGEST_PAUSE, 5 * 2 ** min(times, 10)))
     reason = words[:1000]
     Desk.objects.filter(pk=Desk.ONLY).update(
         failures=desk.failures + 1,

@@ -10,7 +10,7 @@ from purchasing import clock
 from purchasing.identitycall.client import Client
 from purchasing.models import ApiKey
 
-PATIENCE = 20  # seconds that the worker waits for its turn in a key's rate
+WORKER_WAIT = 20  # seconds that the worker waits for its turn in a key's rate
 
 
 class Busy(Exception):
@@ -23,7 +23,7 @@ class Busy(Exception):
         self.until = until
 
 
-def client_for(key, *, patience=PATIENCE, behind=False, longest=None):
+def client_for(key, *, patience=WORKER_WAIT, behind=False, longest=None):
     """A client that waits its turn in the key's rate before each read; `behind` others, see `take_turn`.
 
     No call takes more than `longest` seconds.

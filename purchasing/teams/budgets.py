@@ -9,7 +9,7 @@ from purchasing import clock
 from purchasing.models import Purchase
 from purchasing.states import State
 
-RESERVED = (State.APPROVED, State.PURCHASING, State.UNCONFIRMED, State.HELD, State.GIVEN_UP)
+COMMITTED_STATES = (State.APPROVED, State.PURCHASING, State.UNCONFIRMED, State.HELD, State.GIVEN_UP)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def committed(purchases):
     Upfront and monthly cost of all that is approved, being bought, in doubt, held or given up; upfront costs of what
     was bought in this calendar month (`TIME_ZONE`); monthly costs of every number rented until its release.
     """
-    reserved = purchases.filter(state__in=RESERVED).values_list("upfront_cost", "monthly_cost")
+    reserved = purchases.filter(state__in=COMMITTED_STATES).values_list("upfront_cost", "monthly_cost")
     bought = purchases.filter(state=State.PURCHASED)
     this_month = bought.filter(purchased_at__gte=month_begin()).values_list("upfront_cost")
     rented = bought.filter(released_at__isnull=True).values_list("monthly_cost")

@@ -13,7 +13,7 @@ from purchasing.audit.search import Filter, newest_first
 from purchasing.models import Mail
 
 ACTIONS = ("member.invited", "member.link_sent")  # the events that such a mail tells of
-AGAIN = timedelta(minutes=1)  # between two mails to the same person
+SENT_AGAIN_AFTER = timedelta(minutes=1)  # between two mails to the same person
 
 
 class LinkTokens(PasswordResetTokenGenerator):
@@ -75,7 +75,7 @@ def mail_of(asked):
 def is_on_its_way(asked):
     """Whether a link was asked for a moment ago, and its mail not given up since."""
     mail = mail_of(asked)
-    return clock.now() - asked.at < AGAIN and not (mail and mail.given_up_at)
+    return clock.now() - asked.at < SENT_AGAIN_AFTER and not (mail and mail.given_up_at)
 
 
 def record_choice(user):

@@ -28,8 +28,8 @@ from purchasing.states import OPEN, Outcome, State
 from purchasing.teams import teams
 from purchasing.workflow import locked_team
 
-PATIENCE = 5  # seconds that a page waits for a turn in the key's rate
-LONGEST = 15  # seconds that one call of a test may take: a person waits for it
+TEST_WAIT = 5  # seconds that a page waits for a turn in the key's rate
+LONGEST_TEST_CALL = 15  # seconds that one call of a test may take: a person waits for it
 SCOPES = {"project": "one project", "account": "the whole account"}
 REFUSED = {
     401: "IdentityCall does not accept this key: it was mistyped, has expired, or was revoked.",
@@ -49,7 +49,7 @@ class NotTaken(problems.WrongField):
 
 
 @dataclass(frozen=True)
-class Findings:
+class KeyReport:
     """What a key that can read may do besides, as far as a test can show it. None: it could not be told."""
 
     projects: tuple | None
@@ -91,16 +91,16 @@ def _client(secret, *, before_read=None):
         settings.IDENTITYCALL_API_URL,
         secret,
         connect_timeout=settings.IDENTITYCALL_CONNECT_TIMEOUT,
-        read_timeout=min(LONGEST, settings.IDENTITYCALL_READ_TIMEOUT),
-        deadline=min(LONGEST, settings.IDENTITYCALL_DEADLINE),
+        read_timeout=min(LONGEST_TEST_CALL, settings.IDENTITYCALL_READ_TIMEOUT),
+        deadline=min(LONGEST_TEST_CALL, settings.IDENTITYCALL_DEADLINE),
         before_read=before_read,
     )
 
 
-def _findings(client):
+def _tested(client):
     """Ask what the key may do. Raises a `ProviderError`, or `Busy`, when it was not proved that it can read."""
     client.owned_numbers()
-    return Findings(_if_told(client.projects), _if_told(client.write_permission))
+    return KeyReport(_if_told(client.projects), _if_told(client.write_permission))
 
 
 def _if_told(ask):
@@ -123,14 +123,14 @@ def test_stored(team, *, actor):
     began_at = clock.now()
     try:
         secret = ApiKey.objects.values_list("secret", flat=True).get(pk=key.pk)
-        turn = lambda: turns.take_turn(key, patience=PATIENCE)  # noqa: E731
-        findings = _findings(_client(secret, before_read=turn))
+        turn = lambda: turns.take_turn(key, patience=TEST_WAIT)  # noqa: E731
+        report = _tested(_client(secret, before_read=turn))
     except (turns.Busy, Undecryptable) as problem:
         raise Problem(str(problem)) from None
     except errors.ProviderError as error:
         return False, _note_failure(team, key, error, actor)
     pauses.provider_answered()
-    return _note_findings(team, key, findings, began_at, actor)
+    return _note_report(team, key, report, began_at, actor)
 
 
 def _note_failure(team, key, error, actor):
@@ -147,23 +147,23 @@ def _note_failure(team, key, error, actor):
 
 
 @transaction.atomic
-def _note_findings(team, key, findings, began_at, actor):
+def _note_report(team, key, report, began_at, actor):
     """Write down what a test showed. A refusal that is older than the test is over, unless the key cannot write."""
     team, now = locked_team(team.pk), clock.now()
     current = pauses.current_key(team, lock=True)
     if current is None or current.pk != key.pk:
         raise AlreadyMoved("The key was replaced or removed while it was tested.")
-    told = {"sees": findings.sees, "may_write": findings.may_write}
+    told = {"sees": report.sees, "may_write": report.may_write}
     ApiKey.objects.filter(pk=key.pk).update(
         tested_at=now, **{name: value for name, value in told.items() if value not in (None, "")}
     )
-    passed = findings.may_write is not False
+    passed = report.may_write is not False
     refused = ApiKey.objects.filter(pk=key.pk, refused_at__lte=began_at)
     resumes = passed and refused.update(refused_at=None, refused_words="") > 0
     if resumes:
         pauses.plan(_waiting(team), now)
-    _record("key.tested", actor, team, key, note=findings.sentence, passed=passed)
-    sentence = findings.sentence
+    _record("key.tested", actor, team, key, note=report.sentence, passed=passed)
+    sentence = report.sentence
     if resumes:
         sentence += " What waits for the key is bought now."
     elif current.refused_at:
@@ -208,26 +208,26 @@ def store(team, secret, *, scope, actor):
     if _is_current(team, secret):
         raise NotTaken("This is the key that is stored already. The button “Test the key” tests it.")
     try:
-        findings = _findings(_client(secret))
+        report = _tested(_client(secret))
     except errors.KeyRefused as error:
         raise _not_taken(team, actor, REFUSED.get(error.status, str(error))) from None
     except errors.ProviderError as error:
         raise _not_taken(
             team, actor, f"{error} The key could not be tested and is not stored. Try again in a few minutes."
         ) from None
-    if findings.may_write is False:
+    if report.may_write is False:
         raise _not_taken(team, actor, NO_WRITE)
     with transaction.atomic():
         team = teams.locked_by_admin(team, actor)
         key = set_key(team, secret, actor=actor)
-        key.tested_at, key.sees, key.may_write = clock.now(), findings.sees, findings.may_write
+        key.tested_at, key.sees, key.may_write = clock.now(), report.sees, report.may_write
         proved = is_account_wide(key)
         key.said_scope = "" if proved else scope
         key.save(update_fields=["tested_at", "sees", "may_write", "said_scope"])
-        _record("key.tested", actor, team, key, note=findings.sentence, passed=True)
+        _record("key.tested", actor, team, key, note=report.sentence, passed=True)
         if not proved:
             _record("key.scope_said", actor, team, key, scope=SCOPES[scope])
-    sentence = findings.sentence
+    sentence = report.sentence
     if proved and scope != "account":
         sentence += " So it is for the whole account, not for one project as you said."
     return key, sentence

@@ -13,7 +13,7 @@ from purchasing.states import State
 from purchasing.workflow import locked_team
 
 NOT_ITS_ADMIN = "Only the admin of {team} or a superuser can do this."
-RESERVED = {"new"}  # addresses below /teams/ that are no team
+RESERVED_SLUGS = {"new"}  # addresses below /teams/ that are no team
 
 
 @transaction.atomic
@@ -24,7 +24,7 @@ def create_team(name, *, actor, monthly_budget=None):
     """
     name = _free_name(name)
     slug = slugify(name) or "team"
-    taken = set(Team.objects.filter(slug__startswith=slug).values_list("slug", flat=True)) | RESERVED
+    taken = set(Team.objects.filter(slug__startswith=slug).values_list("slug", flat=True)) | RESERVED_SLUGS
     slug = next(s for s in chain([slug], (f"{slug}-{n}" for n in count(2))) if s not in taken)
     try:
         with transaction.atomic():

@@ -26,7 +26,7 @@ def listing(request):
     """Everything that waits for this person's decision, by team and cause, each with its evidence."""
     groups = {}
     for purchase in selectors.held_for(request.user)[:MOST]:
-        purchase.findings = evidence.findings(purchase)
+        purchase.findings = evidence.about(purchase)
         price_lookup.ask_again_for_held(purchase)
         purchase.offered, purchase.offered_at = held_purchases.offer_now(purchase)
         cause = purchase.held_cause if purchase.findings is None else "doubt"
@@ -61,7 +61,7 @@ def _group(request, team, cause, purchases):
 def detail(request, pk):
     """The whole story of one purchase; a held one with its evidence and the choices."""
     purchase = get_object_or_404(selectors.purchases_seen_by(request.user), pk=pk)
-    found = evidence.findings(purchase)
+    found = evidence.about(purchase)
     reads = []
     if found:
         since = found.attempt.ended_seq or found.attempt.claimed_seq

@@ -19,7 +19,9 @@ from purchasing.provider import offers
 from purchasing.views.forms.asking import PasteForm
 
 PAGE = 100  # rows; each row is a field of the form
-PATIENCE = 60  # seconds after which the page stops asking whether the worker has looked up what was pasted
+LOOK_UP_WAIT = (
+    60  # seconds after which the page stops asking whether the worker has looked up what was pasted
+)
 ONLY_REQUESTERS = "Only requesters ask for numbers. Your team admin can make you one."
 
 
@@ -134,7 +136,7 @@ def _rows_of(request, pk):
     kept = get_object_or_404(Paste.objects.select_related("team", "draft"), pk=pk, user=request.user)
     if not kept.records:
         kept.records = pasting.dump(pasting.read(kept.text, default_country=kept.country_code))
-    since = kept.created_at - timedelta(seconds=offers.FRESH)
+    since = kept.created_at - timedelta(seconds=offers.OFFERS_SERVE)
     read = pasting.load(kept.records)
     return kept, verdicts.rows(request.user, read, team=kept.team, since=since)
 
@@ -144,7 +146,7 @@ def _progress(kept, rows):
     offered = [row.offered for row in rows if row.may_pick]
     seen = [one.seen_at for one in offered if one.seen_at]
     waits = kept.looked_at is None
-    silent = waits and clock.now() - kept.created_at > timedelta(seconds=PATIENCE)
+    silent = waits and clock.now() - kept.created_at > timedelta(seconds=LOOK_UP_WAIT)
     return {
         "looking": waits,
         "silent": silent,

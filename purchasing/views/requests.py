@@ -71,7 +71,7 @@ def _live_context(request, asked):
     purchases = list(asked.purchases.select_related("request__team").order_by("pk"))
     for purchase in purchases:
         if purchase.state in (State.UNCONFIRMED, State.HELD, State.GIVEN_UP):
-            purchase.findings = evidence.findings(purchase)
+            purchase.findings = evidence.about(purchase)
     events = list(asked.events.select_related("team").order_by("-seq")[:300])
     notes = {event.purchase_id: event.note for event in reversed(events) if event.became}
     for purchase in purchases:

@@ -31,7 +31,7 @@ from purchasing.worker import sweep
 
 log = logging.getLogger(__name__)
 INTERVAL = 5  # seconds that a wake-up may come late
-GRACE = 5  # seconds beyond the deadline of a call that draining may take
+DRAIN_GRACE = 5  # seconds beyond the deadline of a call that draining may take
 LONGEST_BACKOFF = 30  # seconds before a process that keeps failing is started again
 PRUNE_EVERY = 3600  # seconds
 KEPT_TASKS, KEPT_PASTES, KEPT_DRAFTS = 14, 30, 180  # days
@@ -66,7 +66,7 @@ class WakingWorker(Worker):
 
     def run_until_told(self, *, sweeps, parent):
         """Go on until a signal, or until `parent`, which started this process, is gone (perhaps already is)."""
-        ear = ear_for(connection)
+        listener = listener_for(connection)
         sweeper = Sweeper() if sweeps else None
         if sweeper:
             sweeper.start()
@@ -78,16 +78,16 @@ class WakingWorker(Worker):
                 self.run()
                 pause = 0.2
                 if self._run_tasks == before and self.running:
-                    ear.wait(self._seconds_to_wait())
+                    listener.wait(self._seconds_to_wait())
             except (DatabaseError, sqlite3.Error, psycopg.Error) as problem:
                 # db_worker would end here: a locked SQLite file, a PostgreSQL server that restarts.
                 log.warning("The database does not answer, trying again: %s", problem)
                 connection.close()
                 time.sleep(pause)
                 pause = min(pause * 2, 5)
-                ear.close()
-                ear = ear_for(connection)
-        ear.close()
+                listener.close()
+                listener = listener_for(connection)
+        listener.close()
         if sweeper:
             sweeper.finish()
 
@@ -126,7 +126,7 @@ class Sweeper(threading.Thread):
     def finish(self):
         """Let the sweep that is under way come to its end, and make no other."""
         self._over.set()
-        self.join(timeout=GRACE)
+        self.join(timeout=DRAIN_GRACE)
 
     @staticmethod
     def _undisturbed(work):
@@ -152,7 +152,7 @@ def prune():
     Paste.objects.filter(created_at__lt=now - timedelta(days=KEPT_PASTES), draft=None).delete()
 
 
-class SqliteEar:
+class SqliteListener:
     """Hears that something was committed to the file by somebody else."""
 
     def __init__(self, name):
@@ -173,7 +173,7 @@ class SqliteEar:
         self._file.close()
 
 
-class PostgresEar:
+class PostgresListener:
     """Hears NOTIFY on a connection of its own."""
 
     def __init__(self, parameters):
@@ -192,7 +192,7 @@ class PostgresEar:
         self._line.close()
 
 
-class DeafEar:
+class PollingListener:
     """For a moment in which the database cannot be listened to."""
 
     def wait(self, seconds):
@@ -203,14 +203,14 @@ class DeafEar:
         pass
 
 
-def ear_for(database):
+def listener_for(database):
     """Something to wait on, for this kind of database."""
     try:
         if database.vendor == "postgresql":
-            return PostgresEar(database.get_connection_params())
-        return SqliteEar(database.settings_dict["NAME"])
+            return PostgresListener(database.get_connection_params())
+        return SqliteListener(database.settings_dict["NAME"])
     except (sqlite3.Error, psycopg.Error):
-        return DeafEar()
+        return PollingListener()
 
 
 # --- The supervisor -----------------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ def supervise(processes):
             child.look_after(time.monotonic())
         time.sleep(0.1)
     passed_on = 0
-    until = time.monotonic() + settings.IDENTITYCALL_DEADLINE + GRACE
+    until = time.monotonic() + settings.IDENTITYCALL_DEADLINE + DRAIN_GRACE
     told = told or [signal.SIGTERM]
     while not all(child.is_over() for child in children):
         for _ in told[passed_on:]:

@@ -277,7 +277,7 @@ class TestAfterTheAnswer:
         sweep.run()
         assert factories.state_of(approved[0]) == State.UNCONFIRMED
         Purchase.objects.filter(state=State.UNCONFIRMED).update(due_at=clock.now())
-        evidence.check(Attempt.objects.get().key_id)
+        evidence.gather(Attempt.objects.get().key_id)
         assert (factories.state_of(approved[0]), len(provider.purchases)) == (State.PURCHASED, 1)
 
 

@@ -116,11 +116,11 @@ class TestReads:
         other = keys.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
         provider.owned_numbers = [owned(NUMBER, 77)]
         owned_list.read(other)
-        evidence.check(other.pk)
+        evidence.gather(other.pk)
         assert factories.state_of(doubtful) == State.UNCONFIRMED
-        assert evidence.findings(doubtful).seen_with == ["the key …nnnn of Support"]
+        assert evidence.about(doubtful).seen_with == ["the key …nnnn of Support"]
         Purchase.objects.update(due_at=clock.now())
-        evidence.check(attempt.key_id)
+        evidence.gather(attempt.key_id)
         assert provider.http.calls[-1].request.headers["Authorization"].endswith(factories.KEY[-4:])
         assert factories.state_of(doubtful) == State.PURCHASED
 
@@ -138,9 +138,9 @@ class TestReads:
 
     def test_nothing_is_read_before_it_is_due_nor_for_nobody(self, doubtful, provider):
         before = len(provider.calls)
-        evidence.check(ApiKey.objects.get().pk)
+        evidence.gather(ApiKey.objects.get().pk)
         Purchase.objects.update(state=State.PURCHASED, due_at=clock.now())
-        evidence.check(ApiKey.objects.get().pk)
+        evidence.gather(ApiKey.objects.get().pk)
         assert len(provider.calls) == before
 
     def test_a_paused_key_is_not_read_and_the_check_is_planned_for_its_end(self, doubtful, provider):
@@ -158,7 +158,7 @@ class TestReads:
         DBTaskResult.objects.all().delete()
         sweep.run()
         assert [row.task_path for row in DBTaskResult.objects.all()] == ["purchasing.tasks.check"]
-        evidence.check(Attempt.objects.get().key_id)
+        evidence.gather(Attempt.objects.get().key_id)
         assert factories.state_of(doubtful) == State.PURCHASED
 
     def test_the_gaps_are_the_settings_and_the_last_repeats(self, doubtful, settings):
@@ -243,13 +243,13 @@ class TestGivenUp:
 
 class TestFindings:
     def test_what_was_never_in_doubt_has_none(self, approved):
-        assert evidence.findings(approved) is None
+        assert evidence.about(approved) is None
 
     def test_it_counts_clean_and_failed_reads_after_the_attempt(self, doubtful, provider):
         check(doubtful), check(doubtful)
         provider.owned_answer = (500, {}, "")
         check(doubtful)
-        found = evidence.findings(Purchase.objects.get())
+        found = evidence.about(Purchase.objects.get())
         assert (found.clean, found.failed, found.may_try_again) == (2, 1, False)
         assert found.next_at == Purchase.objects.get().due_at
         assert found.last.problem
@@ -264,23 +264,23 @@ class TestFindings:
             whole=True,
             well_formed=True,
         )
-        assert evidence.findings(doubtful).clean == 0
+        assert evidence.about(doubtful).clean == 0
 
     def test_try_again_opens_after_three_clean_reads_the_last_after_the_window(self, doubtful):
         for _ in range(5):
             check(doubtful)
-        assert not evidence.findings(Purchase.objects.get()).may_try_again
+        assert not evidence.about(Purchase.objects.get()).may_try_again
         wait(doubtful, window_ends_at=0)
         sweep.run()
-        assert not evidence.findings(Purchase.objects.get()).may_try_again
+        assert not evidence.about(Purchase.objects.get()).may_try_again
         check(doubtful)
-        assert evidence.findings(Purchase.objects.get()).may_try_again
+        assert evidence.about(Purchase.objects.get()).may_try_again
 
     def test_reads_after_the_window_must_be_three_as_well(self, doubtful):
         wait(doubtful, window_ends_at=0)
         for opens in (False, False, True):
             check(doubtful)
-            assert evidence.findings(Purchase.objects.get()).may_try_again is opens
+            assert evidence.about(Purchase.objects.get()).may_try_again is opens
 
 
 class TestSweep:
@@ -400,10 +400,10 @@ class TestKeyInDoubt:
         assert ("check", [key.pk]) in [
             (row.task_path.rpartition(".")[2], row.args_kwargs["args"]) for row in DBTaskResult.objects.all()
         ]
-        evidence.check(key.pk)
+        evidence.gather(key.pk)
         assert ApiKey.objects.get().doubts_in_a_row == 3
         provider.owned_answer = None
-        evidence.check(key.pk)
+        evidence.gather(key.pk)
         assert ApiKey.objects.get().doubts_in_a_row == 0
 
 

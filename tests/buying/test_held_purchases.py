@@ -295,7 +295,7 @@ class TestTryAgain:
             first_seen_seq=0,
             first_seen_at=clock.now(),
         )
-        found = evidence.findings(doubtful)
+        found = evidence.about(doubtful)
         assert (found.clean, found.may_try_again, found.owned_before) == (0, False, 7)
         with pytest.raises(problems.Problem, match="yours already"):
             try_again(doubtful, ana)
@@ -308,7 +308,7 @@ class TestTryAgain:
         buy(doubtful)
         provider.owned_numbers = [owned(NUMBER, 77)]
         Purchase.objects.update(due_at=clock.now())
-        evidence.check(ApiKey.objects.get().pk)
+        evidence.gather(ApiKey.objects.get().pk)
         assert Purchase.objects.get().state == State.PURCHASED
         assert len(provider.purchases) == 1
 
@@ -331,7 +331,7 @@ class TestTryAgain:
         assert Attempt.objects.last().key != first.key
         provider.owned_numbers = [owned(NUMBER, 77)]
         Purchase.objects.update(due_at=clock.now())
-        evidence.check(first.key_id)
+        evidence.gather(first.key_id)
         assert Purchase.objects.get().bought_with == first.key
 
     def test_what_the_new_key_shows_was_bought_by_the_call_with_it(self, doubtful, ana, team, provider):
@@ -341,7 +341,7 @@ class TestTryAgain:
         second = Attempt.objects.last()
         provider.owned_with[NEW] = [owned(NUMBER, 77)]
         Purchase.objects.update(due_at=clock.now())
-        evidence.check(second.key_id)
+        evidence.gather(second.key_id)
         assert Purchase.objects.get().bought_with == second.key
 
     def test_with_a_new_key_the_list_of_the_old_one_is_read_before_the_second_call(

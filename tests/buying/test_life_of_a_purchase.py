@@ -399,7 +399,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
 
     def read_evidence(self, data):
         for key in list(ApiKey.objects.values_list("pk", flat=True)):
-            evidence.check(key)
+            evidence.gather(key)
 
     def look_up_costs(self, data):
         for request in PurchaseRequest.objects.order_by("pk"):

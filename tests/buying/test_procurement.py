@@ -230,7 +230,7 @@ class TestSurelyNot:
 def check(purchase):
     """Read the evidence for a purchase now."""
     Purchase.objects.filter(pk=purchase.pk).update(due_at=clock.now())
-    evidence.check(Attempt.objects.filter(purchase=purchase).last().key_id)
+    evidence.gather(Attempt.objects.filter(purchase=purchase).last().key_id)
     return Purchase.objects.get(pk=purchase.pk)
 
 

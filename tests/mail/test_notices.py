@@ -325,7 +325,7 @@ class TestTheEnd:
         procurement.buy(purchases[0].pk)
         assert told() == []
         [waiting] = Mail.objects.filter(sent_at=None)
-        assert timedelta() < waiting.due_at - clock.now() <= notices.PATIENCE
+        assert timedelta() < waiting.due_at - clock.now() <= notices.JOIN_WITHIN
         assert everything_told() == [("sam", f"Request {asked.pk} for Support: 1 bought")]
         assert "Not over yet: 7 approved, in line." in mail.outbox[0].body
 
@@ -489,7 +489,7 @@ class TestWhatWentWrong:
         assert told() == [("sam", f"Request {asked.pk} for Support: 1 given up, still watched")]
         provider.owned_numbers.append(owned(NUMBER))
         Purchase.objects.update(due_at=clock.now())
-        evidence.check(team.keys.get().pk)
+        evidence.gather(team.keys.get().pk)
         assert told() == [
             ("ana", "Bought after all: 1 number of Support that was given up"),
             ("sam", f"Request {asked.pk} for Support: 1 bought"),
@@ -590,7 +590,7 @@ class TestTheRecordIsToldOnce:
         assert not set(first.events) & set(second.events)
 
     def test_every_event_is_told_however_many_there_are(self, team, sam, ana, monkeypatch):
-        monkeypatch.setattr(notices, "BATCH", 3)
+        monkeypatch.setattr(notices, "EVENTS_AT_ONCE", 3)
         first = factories.request(team, sam, NUMBERS[:4])
         second = factories.request(team, sam, NUMBERS[4:])
         assert [subject.rpartition("request")[2] for _, subject in told()] == [

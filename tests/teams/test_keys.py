@@ -366,7 +366,7 @@ class TestWiping:
 
         provider.owned_numbers.append({"id": 501, "phone_number": "+12125550101"})
         Purchase.objects.update(due_at=clock.now())
-        evidence.check(key.pk)
+        evidence.gather(key.pk)
         assert factories.state_of(approved) == "purchased"
         keys.wipe_unneeded()
         assert not is_wiped(key), "name and recording are not applied yet"
@@ -401,7 +401,7 @@ class TestWiping:
         key = pauses.current_key(team)
         remove(team, tom)
         keys.wipe_unneeded()
-        evidence.check(key.pk)
+        evidence.gather(key.pk)
         sweep.run()
         assert provider.calls == []
 

@@ -78,7 +78,7 @@ class Desk:
         Purchase.objects.filter(pk=purchase.pk).update(window_ends_at=clock.now())
         for _ in range(evidence.CLEAN_READS):
             Purchase.objects.filter(pk=purchase.pk).update(due_at=clock.now())
-            evidence.check(self.team.keys.get().pk)
+            evidence.gather(self.team.keys.get().pk)
         assert factories.state_of(purchase) == State.HELD
         return purchase
 
@@ -454,13 +454,13 @@ class TestAnApproverWhoIsLost:
         """Also where it is done behind the product's back, in the database itself."""
         purchase = desk.approved()
         desk.provider.sells(purchase.phone_number)
-        check_price, waited = price_guard.check, []
+        check_price, waited = price_guard.hold_if_dearer, []
 
         def meanwhile(*arguments):
             waited.append(has_to_wait(statement.format(ana.pk)))
             check_price(*arguments)
 
-        monkeypatch.setattr(price_guard, "check", meanwhile)
+        monkeypatch.setattr(price_guard, "hold_if_dearer", meanwhile)
         procurement.buy(purchase.pk)
         assert (waited, factories.state_of(purchase)) == ([True], State.PURCHASED)
         assert not has_to_wait(statement.format(ana.pk))  # and goes through afterwards

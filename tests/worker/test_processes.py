@@ -241,7 +241,7 @@ def test_a_second_sigterm_ends_it_in_the_call_and_the_list_settles_it(provider, 
     sweep.run()
     assert all_are(State.UNCONFIRMED, [purchase])
     Purchase.objects.update(due_at=clock.now())
-    evidence.check(Attempt.objects.get().key_id)
+    evidence.gather(Attempt.objects.get().key_id)
     assert all_are(State.PURCHASED, [purchase])
     assert posted(provider, purchase) == 1
 
@@ -347,7 +347,7 @@ def test_a_child_that_keeps_failing_is_started_ever_more_slowly(monkeypatch):
 
 @pytest.mark.database
 def test_waiting_ends_when_somebody_else_has_written(team):
-    ear = processes.ear_for(connection)
+    listener = processes.listener_for(connection)
     began = time.monotonic()
     try:
         subprocess.run(
@@ -356,10 +356,10 @@ def test_waiting_ends_when_somebody_else_has_written(team):
             env=os.environ | {"DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "dashboard.settings"},
             check=True,
         )
-        ear.wait(PATIENCE)
+        listener.wait(PATIENCE)
         assert time.monotonic() - began < PATIENCE
     finally:
-        ear.close()
+        listener.close()
 
 
 WAKE = """

@@ -20,7 +20,7 @@ class Command(BaseCommand):
         startup.refuse_wrong_database()
         sweep.run()
         for key in ApiKey.objects.filter(attempts__outcome="unconfirmed").distinct().order_by("pk"):
-            evidence.check(key.pk)
+            evidence.gather(key.pk)
         due = Purchase.objects.filter(state=State.PURCHASED, applied_at=None, due_at__lte=clock.now())
         for pk in list(due.order_by("pk").values_list("pk", flat=True)):
             aftercare.apply(pk)
