@@ -10,7 +10,8 @@ from django.db import OperationalError, connection
 
 from purchasing import audit, clock, problems, workflow
 from purchasing.asking import price_lookup
-from purchasing.buying import evidence, held_purchases, look, outcomes, procurement
+from purchasing.buying import evidence, held_purchases, outcomes, procurement
+from purchasing.buying.look import NotNow, look_at
 from purchasing.models import ApiKey, Attempt, Desk, Membership, OfferLook, OwnedRead, Purchase, User
 from purchasing.provider import owned_list
 from purchasing.states import Cause, Outcome, State
@@ -303,7 +304,7 @@ class TestBeforeTheClaim:
         look = look_now(approved)
         OwnedRead.objects.update(began_at=clock.now() - timedelta(seconds=61))
         look.read.refresh_from_db()
-        with pytest.raises(look.NotNow):
+        with pytest.raises(NotNow):
             claim(approved, look)
 
     def test_cancelled_between_look_and_claim_is_not_claimed(self, approved, provider, sam):
@@ -315,7 +316,7 @@ class TestBeforeTheClaim:
     def test_stopped_between_look_and_claim_is_not_claimed(self, approved, provider, team, tom):
         look = look_now(approved)
         stop_buying.stop(team, actor=factories.actor(tom), reason="Audit")
-        with pytest.raises(look.NotNow, match="Audit"):
+        with pytest.raises(NotNow, match="Audit"):
             claim(approved, look)
 
     def test_all_stopped_buys_nothing_and_says_why(self, approved, provider):
@@ -329,7 +330,7 @@ class TestBeforeTheClaim:
     def test_a_replaced_key_is_not_claimed_with(self, approved, provider, team):
         look = look_now(approved)
         keys.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
-        with pytest.raises(look.NotNow, match="key"):
+        with pytest.raises(NotNow, match="key"):
             procurement.claim(approved, key=look.read.key, look=look, worker=audit.WORKER)
 
     @pytest.mark.parametrize("loss", ["role", "account"])
@@ -371,7 +372,7 @@ class TestBeforeTheClaim:
 def look_now(purchase):
     """What the worker sees just before a claim."""
     purchase = Purchase.objects.select_related("request__team").get(pk=purchase.pk)
-    return look.look_at(purchase, ApiKey.objects.get(retired_at=None))
+    return look_at(purchase, ApiKey.objects.get(retired_at=None))
 
 
 def claim(purchase, look):

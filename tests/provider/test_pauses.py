@@ -13,6 +13,7 @@ from django_tasks_db.models import DBTaskResult
 from purchasing import audit, clock, jobs, tasks
 from purchasing.asking import price_lookup
 from purchasing.buying import outcomes
+from purchasing.buying.look import NotNow
 from purchasing.identitycall.errors import NotSent
 from purchasing.mail import reminders
 from purchasing.models import ApiKey, Attempt, AuditEvent, Desk, OfferLook, Purchase
@@ -157,7 +158,7 @@ class TestTheClaim:
         look = look_now(approved)
         provider.owned_numbers = [owned(NUMBER, 7)]
         owned_list.read(ApiKey.objects.get())
-        with pytest.raises(look.NotNow, match="shows it now"):
+        with pytest.raises(NotNow, match="shows it now"):
             claim(Purchase.objects.select_related("request__team").get(), look)
         assert provider.purchases == []
 
