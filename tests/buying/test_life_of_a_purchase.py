@@ -104,6 +104,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
     # --- Setting the stage ----------------------------------------------------------------------------------------
 
     stage = None  # teams and people, made once for all sequences
+    beginning = None  # the machine that went where the sequences begin, once for all that begin there
 
     def __init__(self):
         super().__init__()
@@ -113,9 +114,11 @@ class LifeOfPurchases(RuleBasedStateMachine):
         self.stack.enter_context(around)
         self.stack.callback(transaction.set_rollback, True)
         self.teams, self.people = self.stage
-        self.ledger = []  # (phone number, id): what the provider has bought, ever
+        before = self.beginning
+        # (phone number, id): what the provider has bought, ever
+        self.ledger = list(before.ledger) if before else []
         self.coming = []  # what it will have bought later
-        self.posts = []  # every purchase call: (attempt, phone number)
+        self.posts = list(before.posts) if before else []  # every purchase call: (attempt, phone number)
         self.in_flight = []  # attempts that were claimed by a worker which has not said yet what came of it
         self.offset = timedelta()
         self.real_now = clock.now
@@ -125,7 +128,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
         self.provider = Provider(self.http)
         self.answer, self.price = "201", "2.00"
         self.provider.offers = [offer(number) for number in NUMBERS]
-        self.provider.owned_numbers = []
+        self.provider.owned_numbers = list(before.provider.owned_numbers) if before else []
         self.http.add_callback("POST", PURCHASE, self.purchase)
         self.http.add("GET", ONE, status=404, json={"error": "Resource not found"})
         self.http.add("PATCH", ONE, status=404, json={"error": "Resource not found"})
@@ -137,8 +140,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
         assert audit.verify().whole
         self.stack.close()
 
-    @initialize(begins=st.sampled_from(BEGINNINGS), answer=st.sampled_from(sorted(ANSWERS)))
-    def begin(self, begins, answer):
+    def go_to(self, begins):
         """Two numbers are asked for; some sequences begin where others come late, on the same way."""
         request = factories.request(self.teams[0], self.people["sam"], NUMBERS[:2])
         depth = BEGINNINGS.index(begins)
@@ -160,6 +162,9 @@ class LifeOfPurchases(RuleBasedStateMachine):
         if begins == "given up":
             for purchase in Purchase.objects.filter(state=State.HELD):
                 held_purchases.give_up(purchase, reason="Enough", actor=actor(self.people["ana"]))
+
+    @initialize(answer=st.sampled_from(sorted(ANSWERS)))
+    def begin(self, answer):
         self.answer = answer
 
     @rule(data=st.data(), what=st.sampled_from(sorted(WHAT)))
@@ -492,7 +497,7 @@ def test_the_life_of_purchases(stage, monkeypatch):
     monkeypatch.setattr(LifeOfPurchases, "stage", stage)
     case = LifeOfPurchases.TestCase
     case.settings = hypothesis_settings(
-        max_examples=SEQUENCES,
+        max_examples=-(-SEQUENCES // len(BEGINNINGS)),
         stateful_step_count=30,
         deadline=None,
         suppress_health_check=list(HealthCheck),
@@ -500,7 +505,15 @@ def test_the_life_of_purchases(stage, monkeypatch):
         database=None,
         print_blob=True,
     )
-    case().runTest()
+    for begins in BEGINNINGS:
+        print(f"Sequences that begin {begins}:")
+        with ExitStack() as stack:
+            beginning = LifeOfPurchases()
+            stack.callback(beginning.stack.close)
+            beginning.go_to(begins)
+            with monkeypatch.context() as patch:
+                patch.setattr(LifeOfPurchases, "beginning", beginning)
+                case().runTest()
     assert not PurchaseRequest.objects.exists()  # each sequence was rolled back
     if (
         SEQUENCES >= 100
