@@ -8,12 +8,16 @@ from datetime import timedelta
 import pytest
 import requests
 from django.conf import settings
+from django.core import checks
 from django.core.management import CommandError, call_command
+from django.core.management.base import SystemCheckError
 
 from purchasing import clock
+from purchasing.management.commands import work
 from purchasing.models import ApiKey, AuditEvent, Membership, Purchase, Team, User
 from purchasing.states import State
 from purchasing.teams import keys
+from purchasing.worker import processes
 from tests import factories
 from tests.buying.test_procurement import buy
 from tests.healthy_provider import ONE, owned
@@ -200,10 +204,34 @@ class TestReconcile:
 
 
 class TestWork:
-    @pytest.mark.parametrize("processes", ["0", "1", "-3"])
-    def test_needs_at_least_two_processes(self, db, capsys, processes):
+    @pytest.mark.parametrize("count", ["0", "1", "-3"])
+    def test_needs_at_least_two_processes(self, db, capsys, count):
         with pytest.raises(CommandError, match="at least 2"):
-            run(capsys, "work", "--processes", processes)
+            run(capsys, "work", "--processes", count)
+
+    def test_checks_the_system_once_and_not_in_each_of_its_processes(self, db, monkeypatch):
+        def start(**options):
+            asked = {
+                "processes": 2,
+                "parent": 1,
+                "skip_checks": False,
+                "force_color": False,
+                "no_color": True,
+            }
+            work.Command().execute(**asked, **options)
+
+        ran = []
+        monkeypatch.setattr(processes, "supervise", lambda count: ran.append(count))
+        monkeypatch.setattr(processes, "run_one", lambda queue, parent: ran.append(queue))
+        checks.register(broken := lambda **options: [checks.Error("It cannot work like this.")])
+        try:
+            start(one="purchases")
+            with pytest.raises(SystemCheckError, match="cannot work like this"):
+                start(one=None)
+        finally:
+            checks.registry.registry.registered_checks.discard(broken)
+        start(one=None)
+        assert ran == ["purchases", 2]
 
 
 @pytest.mark.parametrize(

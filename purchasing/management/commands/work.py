@@ -10,6 +10,7 @@ from purchasing.worker import processes
 
 class Command(BaseCommand):
     help = "Buy what is approved and look after everything else, until SIGTERM. Processes are restarted when they end."
+    requires_system_checks = []  # only the supervisor makes them: they are a third of the start of each process
 
     def add_arguments(self, parser):
         parser.add_argument(
@@ -33,4 +34,5 @@ class Command(BaseCommand):
             return
         if options["processes"] < 2:
             raise CommandError("work needs at least 2 processes: one that buys, one for all else.")
+        self.check()
         processes.supervise(options["processes"])
