@@ -105,7 +105,8 @@ class Campaign:
     def storm(self):
         """Staff ask and decide while everything goes wrong; over when all was asked and killed, or nothing moves."""
         self.mischief, self.killing, self.deciding = Mischief(self), Killing(self), Deciding(self)
-        self.late = Late(self, self.chance("late").sample(sorted(self.offers), self.options.purchases // 40))
+        late = min(len(self.offers), max(3, self.options.purchases // 40))
+        self.late = Late(self, self.chance("late").sample(sorted(self.offers), late))
         self.staff_done = threading.Event()
         self.storm_began = time.monotonic()
         self.keepers = [self._part(self._keep), self._part(self._reconcile)]
