@@ -1,6 +1,7 @@
 # Number Desk: `make run` to try it, `make test` to check it. Each target makes its own set-up in .venv.
 #
 #   make run  PORT=8000 SANDBOX_PORT=8001    everything on this machine, with the sandbox provider; Ctrl-C ends it
+#   make quick                               what to check before every commit: lint, layers, the heart; 30 s
 #   make test BROWSER=0                      all checks (without those in a browser)
 #   make chaos SEQUENCES=1000                random lives of purchases, then the hostile campaign of bench/chaos
 #   make lint, make bench, make screenshots, make clean
@@ -10,13 +11,16 @@ SEQUENCES ?= 1000
 VENV := .venv
 BIN := $(VENV)/bin/python
 
-.PHONY: run test lint bench chaos screenshots clean
+.PHONY: run test quick lint bench chaos screenshots clean
 
 run: $(VENV)/.installed
 	@$(BIN) -m dashboard.run
 
 test: $(VENV)/.installed-dev
 	@$(BIN) -m tests.run
+
+quick: lint
+	@$(BIN) -m pytest -q -n 2 --dist worksteal -m core
 
 lint: $(VENV)/.installed-dev
 	@$(BIN) -m ruff check

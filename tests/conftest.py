@@ -16,7 +16,34 @@ from tests.healthy_provider import Provider
 
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # quick, for tests alone
 settings.WHITENOISE_AUTOREFRESH = True  # else each new client looks all static files up first
+# The modules of the tests marked `core`, wherever they stand: what `make quick` asks, without a server or a browser.
+CORE = {
+    "test_access",
+    "test_approvals",
+    "test_checks",
+    "test_claim",
+    "test_events",
+    "test_evidence",
+    "test_guard",
+    "test_held_purchases",
+    "test_layers",
+    "test_letting_go",
+    "test_procurement",
+    "test_proof",
+    "test_reading",
+    "test_startup",
+    "test_states",
+    "test_words",
+    "test_workflow",
+}
 _flush = BaseDatabaseOperations.execute_sql_flush
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses by the marks
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem in CORE and not item.get_closest_marker("browser"):
+            item.add_marker("core")
 
 
 def _flush_behind_the_guard(self, sql_list):
