@@ -2,6 +2,8 @@
 
 import io
 import logging
+import os
+import shutil
 
 import pytest
 import responses as responses_library
@@ -44,6 +46,16 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.stem in CORE and not item.get_closest_marker("browser"):
             item.add_marker("core")
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(django_db_modify_db_settings):
+    """Begin with a copy of a database that was migrated before, where MIGRATED_DATABASE names one (SQLite)."""
+    migrated = os.environ.get("MIGRATED_DATABASE")
+    if not migrated or not os.path.exists(migrated) or connection.vendor != "sqlite":
+        return False
+    shutil.copy(migrated, connection.settings_dict["TEST"]["NAME"])
+    return True
 
 
 def _flush_behind_the_guard(self, sql_list):
