@@ -62,6 +62,6 @@ define install
   || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN) install -qq pip; } >/dev/null 2>&1; } || { \
   echo 'Python cannot make a virtual environment here. On Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
 @echo 'Installing what $(1) lists …'
-@$(BIN) -m pip install -qq --disable-pip-version-check -r $(1)
+@$(BIN) -m pip install -qq --disable-pip-version-check --no-compile -r $(1)
 @touch $@
 endef
