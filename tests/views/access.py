@@ -2,6 +2,7 @@
 
 import html
 import re
+from copy import copy, deepcopy
 from datetime import timedelta
 from functools import cached_property
 
@@ -223,6 +224,26 @@ class Scene:
         self.ana = factories.member("ana", self.team, "approver")
         self.asker = self.person("own") if own else self.sam
         Desk.objects.update(swept_at=clock.now())
+
+    def log_everybody_in(self):
+        """Make the people of all columns and a session for each, for scenes that begin `on` this one."""
+        self.sessions = {role: self.client(role).cookies for role in ROLES}
+        self.own = User.objects.get(username="own")
+        User.objects.update(last_login=None)
+
+    def on(self, provider, *, own=False) -> "Scene":
+        """A scene with the same teams and people, in which nothing was asked for yet."""
+        scene = copy(self)
+        scene.provider, scene.asker = provider, self.own if own else self.sam
+        provider.owned_numbers.clear()
+        Desk.objects.update(swept_at=clock.now())
+        return scene
+
+    def browser(self, role, **options) -> Client:
+        """A browser with the session of that person, once everybody is logged in."""
+        client = Client(**options)
+        client.cookies = deepcopy(self.sessions[role])
+        return client
 
     def person(self, role) -> User | None:
         """The person of a column of the table."""
