@@ -15,7 +15,8 @@ SOON = 40_000  # milliseconds: the page of a pending request asks every 5 second
 # Teams of these tests alone, so that their rules concern no other; pat asks in each, ana and eve approve.
 TEAMS = """
 import datetime
-from purchasing import audit, people
+from purchasing import audit
+from purchasing.teams import keys, members, teams
 from purchasing.models import Membership, Team, User
 system, by_name = audit.system("test"), {{user.username: user for user in User.objects.all()}}
 for name, key, rules in [
@@ -23,13 +24,13 @@ for name, key, rules in [
     ("Two yeses", "{two}", {{"second_approver_from": "0.01"}}),
     ("Tight", "{tight}", {{"monthly_budget": "5.00"}}),
 ]:
-    team = people.create_team(name, actor=system)
-    people.set_key(team, key, actor=system)
+    team = teams.create_team(name, actor=system)
+    keys.set_key(team, key, actor=system)
     Team.objects.filter(pk=team.pk).update(**rules)
     for person, role in [("ana", "approver"), ("tom", "admin")]:
         Membership.objects.create(user=by_name[person], team=team, role=role)
     for person, role in [("pat", "requester"), ("eve", "approver"), ("bob", "requester")]:
-        people.set_member(person, role=role, password="{password}", team=team, actor=system)
+        members.set_member(person, role=role, password="{password}", team=team, actor=system)
 """
 
 

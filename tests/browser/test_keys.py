@@ -11,12 +11,13 @@ from tests.browser.steps import approve, ask_for, comes_to
 
 pytestmark = pytest.mark.browser
 TEAM = """
-from purchasing import audit, people
+from purchasing import audit
 from purchasing.models import Membership, User
-team = people.create_team("Keys", actor=audit.system("test"))
+from purchasing.teams import members, teams
+team = teams.create_team("Keys", actor=audit.system("test"))
 for person, role in [("ana", "approver"), ("tom", "admin")]:
     Membership.objects.create(user=User.objects.get(username=person), team=team, role=role)
-people.set_member("kim", role="requester", password="{password}", team=team, actor=audit.system("test"))
+members.set_member("kim", role="requester", password="{password}", team=team, actor=audit.system("test"))
 """
 PAGE = "/teams/keys/key/"
 
