@@ -11,6 +11,9 @@ SEQUENCES ?= 1000
 VENV := .venv
 BIN := $(VENV)/bin/python
 
+# Every target starts many processes: without its bytecode each would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test quick lint bench chaos screenshots clean
 
 run: $(VENV)/.installed

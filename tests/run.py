@@ -15,6 +15,7 @@ from cryptography.fernet import Fernet
 BASE_DIR = Path(__file__).resolve().parent.parent
 COVERED = ("tests/buying/test_procurement.py", "tests/buying/test_claim.py")
 CAMPAIGN = "tests/bench/test_campaign.py"
+BROWSER = "tests/browser"
 TWO = ("-n", "2", "--dist", "worksteal")  # processes; the one that is done takes tests of the other
 SPENDING = (
     "--cov=purchasing.buying.procurement",
@@ -45,7 +46,9 @@ call_command("collectstatic", interactive=False, verbosity=0)
 
 def environments(folder):
     """The environments of the checks: `(plain, production)`. None of the developer's own settings is in them."""
-    ours = set(re.findall(r"^(?:# )?([A-Z_]+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE))
+    # The many processes of a run would otherwise compile everything anew, each for itself.
+    ours = {"PYTHONDONTWRITEBYTECODE"}
+    ours |= set(re.findall(r"^(?:# )?([A-Z_]+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE))
     plain = {name: value for name, value in os.environ.items() if name not in ours} | {
         "ENV_FILE": os.devnull,
         "SECRET_KEY": secrets.token_urlsafe(50),
@@ -71,7 +74,7 @@ def lanes(folder):
     """
     plain, production = environments(folder)
     pytest = ("-m", "pytest", "-q")
-    rest = [f"--ignore={path}" for path in (*COVERED, CAMPAIGN)]
+    rest = [f"--ignore={path}" for path in (*COVERED, CAMPAIGN, BROWSER)]
     alone = [
         ("Lint", plain, ("-m", "ruff", "check", "--quiet")),
         ("Format", plain, ("-m", "ruff", "format", "--check", "--quiet")),
@@ -91,7 +94,7 @@ def lanes(folder):
             },
             ("-c", MIGRATE, plain["MIGRATED_DATABASE"]),
         ),
-        ("Tests on SQLite", plain, (*pytest, *TWO, "-m", "not browser", *rest)),
+        ("Tests on SQLite", plain, (*pytest, *TWO, *rest)),
         (
             "Tests of locks, constraints, triggers and queue on PostgreSQL",
             {**plain, "TEST_DATABASE": "postgresql"},
@@ -110,7 +113,7 @@ def lanes(folder):
     if wants_browser():
         running[:0] = [
             ("A Chromium", plain, ("-m", "tests.browser.chromium")),
-            ("Tests in Chromium", plain, (*pytest, "-m", "browser", "tests/browser")),
+            ("Tests in Chromium", plain, (*pytest, "-m", "browser", BROWSER)),
         ]
     return alone, running
 
