@@ -108,6 +108,18 @@ class TestRelease:
         assert purchase.released_at is not None
         assert factories.actions(purchase)[-1] == "purchase.released"
 
+    def test_a_list_that_lacks_other_numbers_proves_nothing_either(self, bought, tom, provider):
+        """Two lists have agreed that it is gone; but the one that is read for the release lacks still more."""
+        key, other = ApiKey.objects.get(), owned("+12125550177", 900)
+        for shown in ([*provider.owned_numbers, other], [other], [other]):
+            provider.owned_numbers = shown
+            owned_list.read(key)
+        assert owned_list.listed(key, NUMBER) is None
+        provider.owned_numbers = []
+        with pytest.raises(problems.Problem, match="proves nothing yet"):
+            self.release(bought, tom)
+        assert Purchase.objects.get().released_at is None
+
     def test_it_costs_nothing_any_more_and_may_be_asked_for_again(self, bought, team, sam, tom, provider):
         provider.owned_numbers = []
         owned_list.read(ApiKey.objects.get())
