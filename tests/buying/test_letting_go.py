@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from purchasing import clock, problems
 from purchasing.buying import held_purchases
-from purchasing.models import ApiKey, Attempt, Purchase
+from purchasing.identitycall import errors
+from purchasing.models import ApiKey, Attempt, OwnedRead, Purchase
 from purchasing.provider import owned_list
 from purchasing.states import State
 from purchasing.teams import budgets, keys
@@ -68,6 +69,34 @@ class TestStopWatching:
         later = clock.now() + timedelta(days=31)
         monkeypatch.setattr(clock, "now", lambda: later)
         assert self.stop(given_up, ana).state == State.FAILED
+
+    def last_times(self, *, given_up_days_ago, read_days_ago):
+        """Move the decision and every read of the list so far to so many days ago."""
+        now = clock.now()
+        Purchase.objects.update(state_changed_at=now - timedelta(days=given_up_days_ago))
+        OwnedRead.objects.update(began_at=now - timedelta(days=read_days_ago))
+        return Purchase.objects.get()
+
+    def test_for_30_days_it_is_watched_though_its_list_has_not_been_read_for_longer(self, given_up, ana):
+        with pytest.raises(problems.Problem, match="still being watched"):
+            self.stop(self.last_times(given_up_days_ago=29.9, read_days_ago=31), ana)
+        assert self.stop(self.last_times(given_up_days_ago=30.1, read_days_ago=31), ana).state == State.FAILED
+
+    def test_after_30_days_it_is_watched_until_a_whole_list_of_then_lacks_it(self, given_up, ana, provider):
+        late = self.last_times(
+            given_up_days_ago=31, read_days_ago=2
+        )  # on day 29: it may still have been listed
+        with pytest.raises(problems.Problem, match="still being watched"):
+            self.stop(late, ana)
+        owned_list.read(ApiKey.objects.get())
+        assert self.stop(late, ana).state == State.FAILED
+
+    def test_lists_that_could_not_be_read_do_not_prolong_it(self, given_up, ana, provider):
+        late = self.last_times(given_up_days_ago=31, read_days_ago=31)
+        provider.owned_answer = (500, {}, "")
+        with pytest.raises(errors.Unreadable):
+            owned_list.read(ApiKey.objects.get())
+        assert self.stop(late, ana).state == State.FAILED
 
     def test_it_wants_a_reason_and_somebody_else_than_who_asked(self, given_up, ana, sam):
         ApiKey.objects.update(refused_at=clock.now())
