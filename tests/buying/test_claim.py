@@ -18,7 +18,7 @@ from purchasing.worker import processes
 from tests import factories
 from tests.buying.test_procurement import buy, claim, look_now, never_sent, open_try_again, seen_now
 from tests.factories import actor
-from tests.healthy_provider import AVAILABLE, OWNED, owned
+from tests.healthy_provider import AVAILABLE, OWNED, during, owned
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12125550101"
@@ -32,18 +32,6 @@ def stored(purchase):
 def due_in(purchase, **time):
     Purchase.objects.filter(pk=purchase.pk).update(due_at=clock.now() + timedelta(**time))
     return stored(purchase)
-
-
-def during(provider, address, happening):
-    """Let something happen while the provider is asked at this address, before it answers as usual."""
-    provider.http.remove("GET", address)
-    answer = {OWNED: provider._owned, AVAILABLE: provider._available}[address]
-
-    def answered(request):
-        happening()
-        return answer(request)
-
-    provider.http.add_callback("GET", address, answered)
 
 
 def nothing_was_claimed(purchase, provider):
