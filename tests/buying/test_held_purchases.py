@@ -27,7 +27,7 @@ from purchasing.worker import sweep
 from tests import factories
 from tests.buying.test_procurement import buy, check, open_try_again
 from tests.factories import actor
-from tests.healthy_provider import offer, owned
+from tests.healthy_provider import OWNED, during, offer, owned
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12125550101"
@@ -170,6 +170,23 @@ class TestItWasBought:
         provider.owned_numbers = [owned(NUMBER, 77)]
         with pytest.raises(problems.Problem, match="already belongs"):
             was_bought(doubtful, ana)
+
+    def test_refused_when_another_record_gets_the_id_while_the_list_is_read(
+        self, doubtful, ana, tom, team, sam, provider
+    ):
+        """The list cannot be read, so only people's words stand: the first one counts."""
+        provider.owned_answer = (500, {}, "")
+        other = factories.approve(factories.request(team, sam, ["+12125550102"]), ana)[0]
+        Purchase.objects.filter(pk=other.pk).update(state=State.HELD)
+        Attempt.objects.create(**{**Attempt.objects.values().get(), "id": None, "purchase_id": other.pk})
+        meanwhile = iter([lambda: was_bought(Purchase.objects.get(pk=other.pk), tom)])
+        during(provider, OWNED, lambda: [act() for act in meanwhile])
+        with pytest.raises(problems.Problem, match="already belongs"):
+            was_bought(doubtful, ana)
+        assert list(Purchase.objects.order_by("pk").values_list("state", "provider_id")) == [
+            (State.HELD, None),
+            (State.PURCHASED, 77),
+        ]
 
     @pytest.mark.parametrize("provider_id", [0, -1, 2**63])
     def test_refused_for_what_is_no_id(self, doubtful, ana, provider_id):
