@@ -155,6 +155,36 @@ class TestItWasBought:
             Attempt.objects.get().key,
         )
 
+    def test_with_other_numbers_in_the_list(self, doubtful, ana, provider):
+        provider.owned_numbers = [owned("+12125550188", 5), owned(NUMBER, 77), owned("+12125550189", 99)]
+        assert was_bought(doubtful, ana).provider_id == 77
+
+    def test_is_the_call_in_doubt_and_not_a_later_one_that_was_declined(self, doubtful, ana, provider):
+        provider.offers = [offer(NUMBER, "5.00", "6.00")]
+        OfferLook.objects.all().delete()
+        offers.find_offer(ApiKey.objects.get(), doubtful)
+        try_again(doubtful, ana)
+        provider.answer_purchase({"error": "No longer available"}, status=422)
+        assert buy(doubtful).state == State.UNCONFIRMED
+        Purchase.objects.update(window_ends_at=clock.now())
+        provider.owned_answer = (500, {}, "")
+        bought = was_bought(check(doubtful), ana)
+        assert (bought.upfront_cost, bought.monthly_cost) == (Decimal("1.00"), Decimal("2.00"))
+        event = bought.events.get(action="purchase.purchased")
+        assert event.attempt == Attempt.objects.earliest("pk")
+
+    def test_refused_when_the_list_has_lost_the_id(self, doubtful, ana, provider):
+        VirtualNumber.objects.create(
+            key=ApiKey.objects.get(),
+            provider_id=77,
+            phone_number=NUMBER,
+            first_seen_seq=0,
+            first_seen_at=clock.now(),
+            gone_at=clock.now(),
+        )
+        with pytest.raises(problems.Problem, match="no number with id 77"):
+            was_bought(doubtful, ana)
+
     def test_refused_when_the_whole_list_lacks_the_id(self, doubtful, ana):
         with pytest.raises(problems.Problem, match="no number with id 77"):
             was_bought(doubtful, ana)
@@ -427,6 +457,18 @@ class TestApproveAgain:
         with pytest.raises(problems.AlreadyMoved, match="price has changed"):
             approve_again(dearer, ana, seen=seen)
         assert factories.state_of(dearer) == State.HELD
+
+    @pytest.mark.parametrize("shown", [("1.00", None), (None, "2.00")])
+    def test_an_offer_with_a_cost_that_cannot_be_read_is_no_price_to_approve(
+        self, dearer, ana, provider, shown
+    ):
+        provider.offers = [offer(NUMBER, *shown)]
+        OfferLook.objects.all().delete()
+        offers.find_offer(ApiKey.objects.get(), dearer)
+        assert held_purchases.offer_now(dearer)[0] is None
+        approve_again(dearer, ana, seen=None)
+        assert buy(dearer).held_cause == Cause.COST_UNKNOWN
+        assert provider.purchases == []
 
     def test_dearer_again_is_held_again(self, dearer, ana, provider):
         approve_again(dearer, ana)
