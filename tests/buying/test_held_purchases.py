@@ -426,6 +426,17 @@ class TestTryAgain:
         assert buy(doubtful).state == State.PURCHASED
         assert len(provider.purchases) == 2
 
+    def test_when_it_is_held_for_its_price_the_first_call_is_still_watched(self, doubtful, ana, provider):
+        try_again(doubtful, ana)
+        provider.offers = [offer(NUMBER, "1.50", "3.00")]
+        OfferLook.objects.all().delete()
+        held = buy(doubtful)
+        assert (held.state, held.held_cause) == (State.HELD, Cause.PRICE)
+        assert held.due_at <= clock.now()
+        provider.owned_numbers = [owned(NUMBER, 77)]
+        evidence.gather(ApiKey.objects.get().pk)
+        assert factories.state_of(held) == State.PURCHASED
+
     def test_it_is_kept_at_the_cost_of_the_call_that_bought_it(self, doubtful, ana, provider):
         provider.offers = [offer(NUMBER, "0.50", "0.75")]
         OfferLook.objects.all().delete()
@@ -469,6 +480,9 @@ class TestApproveAgain:
         approve_again(dearer, ana, seen=None)
         assert buy(dearer).held_cause == Cause.COST_UNKNOWN
         assert provider.purchases == []
+
+    def test_nothing_is_due_while_it_waits_for_that(self, dearer):
+        assert dearer.due_at is None
 
     def test_dearer_again_is_held_again(self, dearer, ana, provider):
         approve_again(dearer, ana)
