@@ -1,5 +1,6 @@
 """What is not claimed in the last moment, for whatever reason; and nothing at all once the worker is told to end."""
 
+import dataclasses
 import signal
 import threading
 from datetime import timedelta
@@ -92,6 +93,13 @@ class TestALookFromTheFuture:
         look.read.refresh_from_db()
         with pytest.raises(NotNow, match="once more"):
             claim(stored(approved), look)
+        nothing_was_claimed(approved, provider)
+
+    @pytest.mark.parametrize("age", [timedelta(minutes=-5), timedelta(seconds=procurement.LOOK_AGE + 1)])
+    def test_at_the_price_is_taken_again_as_is_an_old_one(self, approved, provider, age):
+        seen = dataclasses.replace(look_now(approved), seen_at=clock.now() - age)
+        with pytest.raises(NotNow, match="once more"):
+            claim(stored(approved), seen)
         nothing_was_claimed(approved, provider)
 
 
