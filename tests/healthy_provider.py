@@ -109,3 +109,15 @@ def _answer(instead, numbers):
     if instead is not None:
         return instead
     return 200, {}, json.dumps({"data": numbers})
+
+
+def during(provider, address, happening):
+    """Let something happen while the provider is asked at this address, before it answers as usual."""
+    provider.http.remove("GET", address)
+    answer = {OWNED: provider._owned, AVAILABLE: provider._available}[address]
+
+    def answered(request):
+        happening()
+        return answer(request)
+
+    provider.http.add_callback("GET", address, answered)

@@ -503,3 +503,27 @@ def test_an_attempt_that_fell_due_twice_is_given_up_once(team, sam, ana):
         assert factories.actions(purchase).count("purchase.unconfirmed") == 1
         attempt.refresh_from_db()
         assert attempt.outcome == Outcome.UNCONFIRMED
+
+
+def test_one_id_that_people_of_two_teams_name_at_once_goes_to_one_number(team, sam, ana):
+    """No list can be read, so only what people say stands; of one id the first word counts."""
+    sales = factories.team("Sales", key="idc_" + "s" * 32)
+    for place in range(ROUNDS):
+        held = []
+        for asking, number in ((team, f"+1212555013{place}"), (sales, f"+1212555014{place}")):
+            factories.member("sam", asking, "requester"), factories.member("ana", asking, "approver")
+            [purchase] = factories.approve(factories.request(asking, sam, [number]), ana)
+            outcomes.settle(claimed(purchase), Outcome.UNCONFIRMED, error=Unconfirmed("Lost"))
+            Purchase.objects.filter(pk=purchase.pk).update(window_ends_at=clock.now())
+            held.append(purchase.pk)
+        sweep.run()
+        results = race(
+            *(
+                lambda pk=pk: held_purchases.it_was_bought(
+                    Purchase.objects.get(pk=pk), provider_id=900 + place, reason="I saw it", actor=actor(ana)
+                )
+                for pk in held
+            )
+        )
+        assert len(winners(results)) == 1
+        assert Purchase.objects.filter(provider_id=900 + place).count() == 1

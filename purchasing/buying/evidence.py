@@ -73,9 +73,10 @@ def conclude(purchase_id, request_id, key, read):
     _, [purchase] = workflow.locked(request_id, [purchase_id])
     if purchase.state not in WATCHED and purchase.state != State.APPROVED:
         return
-    attempt = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED, key=key).order_by("pk").first()
     owned = owned_list.listed(key, purchase.phone_number) if read and read.whole else None
-    if owned and owned.first_seen_seq >= attempt.claimed_seq:
+    doubts = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED, key=key).order_by("pk")
+    attempt = outcomes.which_bought(doubts, owned) if owned else None
+    if attempt:
         outcomes.record_purchased(
             purchase, attempt, owned.provider_id, "The list of owned numbers shows it.", actor=audit.WORKER
         )

@@ -10,7 +10,7 @@ from purchasing.approving import approvals
 from purchasing.buying import evidence, outcomes
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
-from purchasing.models import ApiKey, OwnedRead, Purchase, VirtualNumber
+from purchasing.models import ApiKey, Desk, OwnedRead, Purchase, VirtualNumber
 from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.provider import offers, owned_list, pauses, turns
 from purchasing.states import Outcome, State
@@ -31,6 +31,8 @@ def it_was_bought(purchase, *, provider_id, reason, actor):
         raise Problem(f"IdentityCall's id {provider_id} already belongs to {other} here.")
     seen = _read_for(purchase, attempt, provider_id)
     with transaction.atomic():
+        # Of two people in two teams who name one id at once, the second waits here and finds it taken.
+        Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
         purchase = _held(purchase, actor, in_doubt=True)
         if Purchase.objects.filter(provider_id=provider_id).exclude(pk=purchase.pk).exists():
             raise Problem(f"IdentityCall's id {provider_id} already belongs to another number here.")

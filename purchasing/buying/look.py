@@ -120,10 +120,11 @@ def _already_owned(purchase, owned, key):
             return
         doubts = list(purchase.attempts.filter(outcome=Outcome.UNCONFIRMED).order_by("pk"))
         own = [doubt for doubt in doubts if doubt.key_id == key.pk]
-        if own and owned.first_seen_seq >= own[0].claimed_seq:
+        attempt = outcomes.which_bought(own, owned)
+        if attempt:
             outcomes.record_purchased(
                 purchase,
-                own[-1],
+                attempt,
                 owned.provider_id,
                 "The list of owned numbers shows it: an earlier call bought it.",
             )

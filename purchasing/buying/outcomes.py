@@ -124,9 +124,6 @@ def record_purchased(purchase, attempt, provider_id, note, *, actor=audit.WORKER
     `key` is the one that sees the number, where that is not the attempt's.
     """
     now = clock.now()
-    # What this call was approved at: another try may have been approved at another cost since.
-    sent = json.loads(attempt.payload)
-    costs = {name: Decimal(sent[name]) for name in price_guard.COSTS if name in sent}
     workflow.move(
         purchase,
         State.PURCHASED,
@@ -141,9 +138,26 @@ def record_purchased(purchase, attempt, provider_id, note, *, actor=audit.WORKER
         checks=0,
         due_at=now,
         data={"provider_id": provider_id},
-        **costs,
+        # What this call was approved at: another try may have been approved at another cost since.
+        **_costs_sent(attempt),
     )
     jobs.enqueue("apply", purchase.pk)
+
+
+def which_bought(doubts, owned):
+    """The attempt that bought what its key's list shows as `owned`, out of attempts in doubt with that key, or None.
+
+    An attempt that was claimed after the list first showed the number did not buy it. Where several could have,
+    nobody can tell which one did: the dearer counts, so that no budget is charged too little; of equals the first.
+    """
+    possible = [doubt for doubt in doubts if doubt.claimed_seq <= owned.first_seen_seq]
+    return max(possible, key=lambda attempt: sum(_costs_sent(attempt).values()), default=None)
+
+
+def _costs_sent(attempt):
+    """The costs at which an attempt was sent, by name; without those that nobody knew."""
+    sent = json.loads(attempt.payload)
+    return {name: Decimal(sent[name]) for name in price_guard.COSTS if name in sent}
 
 
 def doubt(purchase, attempt, note):

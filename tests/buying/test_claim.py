@@ -1,5 +1,6 @@
 """What is not claimed in the last moment, for whatever reason; and nothing at all once the worker is told to end."""
 
+import dataclasses
 import signal
 import threading
 from datetime import timedelta
@@ -18,7 +19,7 @@ from purchasing.worker import processes
 from tests import factories
 from tests.buying.test_procurement import buy, claim, look_now, never_sent, open_try_again, seen_now
 from tests.factories import actor
-from tests.healthy_provider import AVAILABLE, OWNED, owned
+from tests.healthy_provider import AVAILABLE, OWNED, during, owned
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12125550101"
@@ -32,18 +33,6 @@ def stored(purchase):
 def due_in(purchase, **time):
     Purchase.objects.filter(pk=purchase.pk).update(due_at=clock.now() + timedelta(**time))
     return stored(purchase)
-
-
-def during(provider, address, happening):
-    """Let something happen while the provider is asked at this address, before it answers as usual."""
-    provider.http.remove("GET", address)
-    answer = {OWNED: provider._owned, AVAILABLE: provider._available}[address]
-
-    def answered(request):
-        happening()
-        return answer(request)
-
-    provider.http.add_callback("GET", address, answered)
 
 
 def nothing_was_claimed(purchase, provider):
@@ -104,6 +93,13 @@ class TestALookFromTheFuture:
         look.read.refresh_from_db()
         with pytest.raises(NotNow, match="once more"):
             claim(stored(approved), look)
+        nothing_was_claimed(approved, provider)
+
+    @pytest.mark.parametrize("age", [timedelta(minutes=-5), timedelta(seconds=procurement.LOOK_AGE + 1)])
+    def test_at_the_price_is_taken_again_as_is_an_old_one(self, approved, provider, age):
+        seen = dataclasses.replace(look_now(approved), seen_at=clock.now() - age)
+        with pytest.raises(NotNow, match="once more"):
+            claim(stored(approved), seen)
         nothing_was_claimed(approved, provider)
 
 

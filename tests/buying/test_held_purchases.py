@@ -27,7 +27,7 @@ from purchasing.worker import sweep
 from tests import factories
 from tests.buying.test_procurement import buy, check, open_try_again
 from tests.factories import actor
-from tests.healthy_provider import offer, owned
+from tests.healthy_provider import OWNED, during, offer, owned
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12125550101"
@@ -155,6 +155,36 @@ class TestItWasBought:
             Attempt.objects.get().key,
         )
 
+    def test_with_other_numbers_in_the_list(self, doubtful, ana, provider):
+        provider.owned_numbers = [owned("+12125550188", 5), owned(NUMBER, 77), owned("+12125550189", 99)]
+        assert was_bought(doubtful, ana).provider_id == 77
+
+    def test_is_the_call_in_doubt_and_not_a_later_one_that_was_declined(self, doubtful, ana, provider):
+        provider.offers = [offer(NUMBER, "5.00", "6.00")]
+        OfferLook.objects.all().delete()
+        offers.find_offer(ApiKey.objects.get(), doubtful)
+        try_again(doubtful, ana)
+        provider.answer_purchase({"error": "No longer available"}, status=422)
+        assert buy(doubtful).state == State.UNCONFIRMED
+        Purchase.objects.update(window_ends_at=clock.now())
+        provider.owned_answer = (500, {}, "")
+        bought = was_bought(check(doubtful), ana)
+        assert (bought.upfront_cost, bought.monthly_cost) == (Decimal("1.00"), Decimal("2.00"))
+        event = bought.events.get(action="purchase.purchased")
+        assert event.attempt == Attempt.objects.earliest("pk")
+
+    def test_refused_when_the_list_has_lost_the_id(self, doubtful, ana, provider):
+        VirtualNumber.objects.create(
+            key=ApiKey.objects.get(),
+            provider_id=77,
+            phone_number=NUMBER,
+            first_seen_seq=0,
+            first_seen_at=clock.now(),
+            gone_at=clock.now(),
+        )
+        with pytest.raises(problems.Problem, match="no number with id 77"):
+            was_bought(doubtful, ana)
+
     def test_refused_when_the_whole_list_lacks_the_id(self, doubtful, ana):
         with pytest.raises(problems.Problem, match="no number with id 77"):
             was_bought(doubtful, ana)
@@ -170,6 +200,23 @@ class TestItWasBought:
         provider.owned_numbers = [owned(NUMBER, 77)]
         with pytest.raises(problems.Problem, match="already belongs"):
             was_bought(doubtful, ana)
+
+    def test_refused_when_another_record_gets_the_id_while_the_list_is_read(
+        self, doubtful, ana, tom, team, sam, provider
+    ):
+        """The list cannot be read, so only people's words stand: the first one counts."""
+        provider.owned_answer = (500, {}, "")
+        other = factories.approve(factories.request(team, sam, ["+12125550102"]), ana)[0]
+        Purchase.objects.filter(pk=other.pk).update(state=State.HELD)
+        Attempt.objects.create(**{**Attempt.objects.values().get(), "id": None, "purchase_id": other.pk})
+        meanwhile = iter([lambda: was_bought(Purchase.objects.get(pk=other.pk), tom)])
+        during(provider, OWNED, lambda: [act() for act in meanwhile])
+        with pytest.raises(problems.Problem, match="already belongs"):
+            was_bought(doubtful, ana)
+        assert list(Purchase.objects.order_by("pk").values_list("state", "provider_id")) == [
+            (State.HELD, None),
+            (State.PURCHASED, 77),
+        ]
 
     @pytest.mark.parametrize("provider_id", [0, -1, 2**63])
     def test_refused_for_what_is_no_id(self, doubtful, ana, provider_id):
@@ -379,6 +426,17 @@ class TestTryAgain:
         assert buy(doubtful).state == State.PURCHASED
         assert len(provider.purchases) == 2
 
+    def test_when_it_is_held_for_its_price_the_first_call_is_still_watched(self, doubtful, ana, provider):
+        try_again(doubtful, ana)
+        provider.offers = [offer(NUMBER, "1.50", "3.00")]
+        OfferLook.objects.all().delete()
+        held = buy(doubtful)
+        assert (held.state, held.held_cause) == (State.HELD, Cause.PRICE)
+        assert held.due_at <= clock.now()
+        provider.owned_numbers = [owned(NUMBER, 77)]
+        evidence.gather(ApiKey.objects.get().pk)
+        assert factories.state_of(held) == State.PURCHASED
+
     def test_it_is_kept_at_the_cost_of_the_call_that_bought_it(self, doubtful, ana, provider):
         provider.offers = [offer(NUMBER, "0.50", "0.75")]
         OfferLook.objects.all().delete()
@@ -410,6 +468,21 @@ class TestApproveAgain:
         with pytest.raises(problems.AlreadyMoved, match="price has changed"):
             approve_again(dearer, ana, seen=seen)
         assert factories.state_of(dearer) == State.HELD
+
+    @pytest.mark.parametrize("shown", [("1.00", None), (None, "2.00")])
+    def test_an_offer_with_a_cost_that_cannot_be_read_is_no_price_to_approve(
+        self, dearer, ana, provider, shown
+    ):
+        provider.offers = [offer(NUMBER, *shown)]
+        OfferLook.objects.all().delete()
+        offers.find_offer(ApiKey.objects.get(), dearer)
+        assert held_purchases.offer_now(dearer)[0] is None
+        approve_again(dearer, ana, seen=None)
+        assert buy(dearer).held_cause == Cause.COST_UNKNOWN
+        assert provider.purchases == []
+
+    def test_nothing_is_due_while_it_waits_for_that(self, dearer):
+        assert dearer.due_at is None
 
     def test_dearer_again_is_held_again(self, dearer, ana, provider):
         approve_again(dearer, ana)

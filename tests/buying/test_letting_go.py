@@ -9,15 +9,16 @@ from django.utils import timezone
 
 from purchasing import clock, problems
 from purchasing.buying import held_purchases
-from purchasing.models import ApiKey, Attempt, Purchase
+from purchasing.identitycall import errors
+from purchasing.models import ApiKey, Attempt, OwnedRead, Purchase
 from purchasing.provider import owned_list
-from purchasing.states import State
+from purchasing.states import Outcome, State
 from purchasing.teams import budgets, keys
 from tests import factories
 from tests.buying.test_held_purchases import NEW, NUMBER, give_up
 from tests.buying.test_procurement import buy, open_try_again
 from tests.factories import actor
-from tests.healthy_provider import owned
+from tests.healthy_provider import OWNED, during, owned
 
 pytestmark = pytest.mark.django_db
 
@@ -69,6 +70,47 @@ class TestStopWatching:
         monkeypatch.setattr(clock, "now", lambda: later)
         assert self.stop(given_up, ana).state == State.FAILED
 
+    def last_times(self, *, given_up_days_ago, read_days_ago):
+        """Move the decision and every read of the list so far to so many days ago."""
+        now = clock.now()
+        Purchase.objects.update(state_changed_at=now - timedelta(days=given_up_days_ago))
+        OwnedRead.objects.update(began_at=now - timedelta(days=read_days_ago))
+        return Purchase.objects.get()
+
+    def test_for_30_days_it_is_watched_though_its_list_has_not_been_read_for_longer(self, given_up, ana):
+        with pytest.raises(problems.Problem, match="still being watched"):
+            self.stop(self.last_times(given_up_days_ago=29.9, read_days_ago=31), ana)
+        assert self.stop(self.last_times(given_up_days_ago=30.1, read_days_ago=31), ana).state == State.FAILED
+
+    def test_after_30_days_it_is_watched_until_a_whole_list_of_then_lacks_it(self, given_up, ana, provider):
+        late = self.last_times(
+            given_up_days_ago=31, read_days_ago=2
+        )  # on day 29: it may still have been listed
+        with pytest.raises(problems.Problem, match="still being watched"):
+            self.stop(late, ana)
+        owned_list.read(ApiKey.objects.get())
+        assert self.stop(late, ana).state == State.FAILED
+
+    def test_what_another_key_reads_does_not_prolong_it(self, given_up, ana, team):
+        late = self.last_times(given_up_days_ago=31, read_days_ago=31)
+        owned_list.read(keys.set_key(team, NEW, actor=factories.SYSTEM))
+        assert self.stop(late, ana).state == State.FAILED
+
+    def test_the_key_of_a_call_that_was_declined_does_not_prolong_it(self, given_up, ana, team):
+        declined = Attempt.objects.get()
+        ApiKey.objects.update(refused_at=clock.now())
+        declined.pk, declined.key = None, keys.set_key(team, NEW, actor=factories.SYSTEM)
+        declined.outcome = Outcome.DECLINED
+        declined.save(force_insert=True)
+        assert self.stop(given_up, ana).state == State.FAILED
+
+    def test_lists_that_could_not_be_read_do_not_prolong_it(self, given_up, ana, provider):
+        late = self.last_times(given_up_days_ago=31, read_days_ago=31)
+        provider.owned_answer = (500, {}, "")
+        with pytest.raises(errors.Unreadable):
+            owned_list.read(ApiKey.objects.get())
+        assert self.stop(late, ana).state == State.FAILED
+
     def test_it_wants_a_reason_and_somebody_else_than_who_asked(self, given_up, ana, sam):
         ApiKey.objects.update(refused_at=clock.now())
         with pytest.raises(problems.Problem, match="Say why"):
@@ -79,6 +121,10 @@ class TestStopWatching:
     def test_what_is_not_given_up_is_not_ended_so(self, doubtful, ana):
         with pytest.raises(problems.AlreadyMoved):
             self.stop(doubtful, ana)
+
+    def test_is_not_offered_for_what_is_not_given_up(self, doubtful):
+        ApiKey.objects.update(refused_at=clock.now())
+        assert not held_purchases.may_stop_watching(doubtful)
 
 
 class TestRelease:
@@ -106,7 +152,20 @@ class TestRelease:
         self.release(bought, tom)
         purchase = Purchase.objects.get()
         assert purchase.released_at is not None
+        assert purchase.due_at is None  # nothing is applied to it any more
         assert factories.actions(purchase)[-1] == "purchase.released"
+
+    def test_a_list_that_lacks_other_numbers_proves_nothing_either(self, bought, tom, provider):
+        """Two lists have agreed that it is gone; but the one that is read for the release lacks still more."""
+        key, other = ApiKey.objects.get(), owned("+12125550177", 900)
+        for shown in ([*provider.owned_numbers, other], [other], [other]):
+            provider.owned_numbers = shown
+            owned_list.read(key)
+        assert owned_list.listed(key, NUMBER) is None
+        provider.owned_numbers = []
+        with pytest.raises(problems.Problem, match="proves nothing yet"):
+            self.release(bought, tom)
+        assert Purchase.objects.get().released_at is None
 
     def test_it_costs_nothing_any_more_and_may_be_asked_for_again(self, bought, team, sam, tom, provider):
         provider.owned_numbers = []
@@ -123,10 +182,28 @@ class TestRelease:
         with pytest.raises(problems.Problem, match="a moment ago"):
             self.release(Purchase.objects.get(), tom)
 
-    def with_another_key(self, bought, team, provider, shown):
-        """The key it was bought with is refused; the list of the new one shows this."""
+    @pytest.mark.parametrize("state", sorted(set(State) - {State.PURCHASED}))
+    def test_what_was_not_bought_is_not_rented(self, approved, tom, provider, state):
+        Purchase.objects.update(state=state)
+        with pytest.raises(problems.AlreadyMoved, match="not rented"):
+            self.release(Purchase.objects.get(), tom)
+        assert provider.calls == []
+
+    def test_of_two_at_once_one_is_told(self, bought, tom, provider):
+        """A second click on the same page, while the list is read for the first one."""
+        provider.owned_numbers = []
+        owned_list.read(ApiKey.objects.get())
+        clicks = iter([lambda: self.release(bought, tom, reason="Second click")])
+        during(provider, OWNED, lambda: [click() for click in clicks])
+        with pytest.raises(problems.AlreadyMoved, match="meanwhile"):
+            self.release(bought, tom)
+        [event] = bought.events.filter(action="purchase.released")
+        assert event.note == "Second click"
+
+    def with_another_key(self, bought, team, provider, shown, gone=None):
+        """The key it was bought with is refused, or gone; the list of the new one shows this."""
         keys.set_key(team, NEW, actor=factories.SYSTEM)
-        ApiKey.objects.filter(pk=bought.bought_with_id).update(refused_at=clock.now())
+        ApiKey.objects.filter(pk=bought.bought_with_id).update(**gone or {"refused_at": clock.now()})
         provider.owned_with[NEW] = shown
         owned_list.read(ApiKey.objects.get(retired_at=None))
 
@@ -136,8 +213,22 @@ class TestRelease:
             self.release(bought, tom)
         assert Purchase.objects.get().released_at is None
 
-    def test_a_new_key_of_the_same_account_does(self, bought, tom, team, provider):
-        self.with_another_key(bought, team, provider, list(provider.owned_numbers))
+    def test_while_its_own_key_can_be_read_no_other_is_asked(self, bought, tom, team, provider):
+        keys.set_key(team, NEW, actor=factories.SYSTEM)
+        provider.owned_with[NEW] = []
+        with pytest.raises(problems.Problem, match="still shows it"):
+            self.release(bought, tom)
+
+    def test_without_any_key_nothing_is_known(self, bought, tom):
+        ApiKey.objects.update(retired_at=clock.now(), secret=None)
+        with pytest.raises(problems.Problem, match="no API key"):
+            self.release(bought, tom)
+
+    @pytest.mark.parametrize(
+        "gone", [{"refused_at": timezone.now()}, {"secret": None}], ids=["refused", "wiped"]
+    )
+    def test_a_new_key_of_the_same_account_does(self, bought, tom, team, provider, gone):
+        self.with_another_key(bought, team, provider, list(provider.owned_numbers), gone)
         provider.owned_with[NEW] = []
         owned_list.read(ApiKey.objects.get(retired_at=None))
         self.release(bought, tom)

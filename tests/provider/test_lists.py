@@ -12,7 +12,7 @@ from purchasing.models import ApiKey, OfferLook, OwnedRead, VirtualNumber
 from purchasing.provider import offers, owned_list, turns
 from purchasing.teams import keys
 from tests import factories
-from tests.healthy_provider import offer, owned
+from tests.healthy_provider import OWNED, during, offer, owned
 
 pytestmark = pytest.mark.django_db
 FIRST, SECOND, THIRD = "+12125550188", "+12125550189", "+12125550190"
@@ -96,6 +96,30 @@ class TestWholeness:
         late = owned_list._keep(key, began_after, began_at, [])
         assert not late.whole
         assert owned_list._keep(key, began_after, began_at, [OwnedNumber(1, FIRST)]).whole
+        assert shown(key) == {FIRST}
+
+    def test_a_read_agrees_with_none_that_began_later_whatever_the_clocks_say(
+        self, key, provider, monkeypatch
+    ):
+        """While one worker reads, a worker whose clock is an hour behind reads too, and is done first."""
+        provider.owned_numbers = [owned(FIRST, 1)]
+        read(key)
+        provider.owned_numbers = []
+        real, lists = clock.now, []
+
+        def another_worker_reads():
+            if not lists:
+                lists.append("begun")
+                factories.team("Sales", key=None)  # something happens in between
+                with monkeypatch.context() as behind:
+                    behind.setattr(clock, "now", lambda: real() - timedelta(hours=1))
+                    lists.append(read(key))
+
+        during(provider, OWNED, another_worker_reads)
+        late = read(key)
+        _, other = lists
+        assert (other.ended_at < late.began_at, other.began_after > late.began_after) == (True, True)
+        assert (other.whole, late.whole) == (False, False)
         assert shown(key) == {FIRST}
 
     def test_keys_do_not_see_for_each_other(self, key, provider, team):
