@@ -28,7 +28,7 @@ def it_was_bought(purchase, *, provider_id, reason, actor):
         raise WorkflowError(f"IdentityCall's id {provider_id} already belongs to {other} here.")
     seen = _read_for(purchase, attempt, provider_id)
     with transaction.atomic():
-        purchase = _held(purchase, actor, in_doubt=True)
+        purchase = _held(purchase, in_doubt=True)
         if Purchase.objects.filter(provider_id=provider_id).exclude(pk=purchase.pk).exists():
             raise WorkflowError(f"IdentityCall's id {provider_id} already belongs to another number here.")
         settlement.record_purchased(purchase, attempt, provider_id, f"{reason.strip()} ({seen})", actor=actor)
@@ -80,7 +80,7 @@ def _again(purchase, reason, actor, seen, unconfirmed_cost_ok, *, in_doubt):
         raise WorkflowError("Say why: the reason stays in the record.")
     if not rules.may_approve(actor.user, purchase.request):
         raise NotYours("Only someone who may approve this request can approve it again or order another try.")
-    purchase = _held(purchase, actor, in_doubt=in_doubt)
+    purchase = _held(purchase, in_doubt=in_doubt)
     if in_doubt:
         found = evidence.findings(purchase)
         if found.owned_before is not None:
@@ -237,7 +237,7 @@ def _may_decide(purchase, actor, reason):
         raise WorkflowError("Say why: the reason stays in the record.")
 
 
-def _held(purchase, actor, *, in_doubt):
+def _held(purchase, *, in_doubt):
     _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
     if purchase.state != State.HELD:
         raise AlreadyMoved(workflow.what_happened(purchase))

@@ -217,7 +217,7 @@ def sweep():
         lambda: _tell_of_long_waits(now),
         lambda: _tell_of_unapplied(now),
         reminders.remind,
-        lambda: _wake(due, now),
+        lambda: _wake(due),
     ):
         try:
             step()
@@ -318,7 +318,7 @@ def _hold_unconfirmed(purchase):
             hold(purchase)
 
 
-def _wake(due, now):
+def _wake(due):
     """Enqueue what is due and not in the queue already, oldest first."""
     # A task that is planned for later than the next sweep was planned by a clock that has since gone back.
     soon = wake.in_line().values("task_path", "args_kwargs")[:5000]

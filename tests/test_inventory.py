@@ -13,7 +13,7 @@ from tests import factories
 from tests.provider import offer, owned
 
 pytestmark = pytest.mark.django_db
-FIRST, SECOND, THIRD = "+12125550188", "+12125550189", "+12125550190"
+FIRST, SECOND = "+12125550188", "+12125550189"
 
 
 @pytest.fixture
