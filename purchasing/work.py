@@ -37,7 +37,7 @@ KEPT_TASKS, KEPT_PASTES, KEPT_DRAFTS = 14, 30, 180  # days
 # --- One process --------------------------------------------------------------------------------------------------
 
 
-def run_one(queue, *, parent):
+def run_one(queue, *, parent=None):
     """Run the tasks of `queue` until SIGTERM; the 'default' one sweeps as well. Ends with `parent`, a process id."""
     worker = WakingWorker(
         queue_names=[queue],
@@ -53,6 +53,11 @@ def run_one(queue, *, parent):
     worker.run_until_told(sweeps=queue == "default", parent=parent)
 
 
+def is_gone(parent):
+    """Whether `parent`, the id of the process that started this one, has ended. Without one nothing can be gone."""
+    return parent is not None and os.getppid() != parent
+
+
 class WakingWorker(Worker):
     """Runs one task at a time, sweeps when it is time, and sleeps until something is enqueued."""
 
@@ -61,14 +66,14 @@ class WakingWorker(Worker):
         draining.begin()
         super().shutdown(signum, frame)
 
-    def run_until_told(self, *, sweeps, parent):
+    def run_until_told(self, *, sweeps, parent=None):
         """Go on until a signal, or until `parent`, which started this process, is gone (perhaps already is)."""
         ear = ear_for(connection)
         sweeper = Sweeper() if sweeps else None
         if sweeper:
             sweeper.start()
         pause = 0.2  # seconds; grows while the database does not answer
-        while self.running and os.getppid() == parent:
+        while self.running and not is_gone(parent):
             try:
                 before = self._run_tasks
                 self.max_tasks = before + 1
@@ -245,14 +250,17 @@ class Child:
         return self.process is None or self.process.poll() is not None
 
 
-def supervise(processes):
-    """Keep `processes` processes running until SIGTERM or SIGINT, then drain them: each signal is passed on once."""
+def supervise(processes, *, parent=None):
+    """Keep `processes` processes running until SIGTERM or SIGINT, then drain them: each signal is passed on once.
+
+    Whoever starts this and wants it to end with them names their process id as `parent`. A shell does not: what was
+    started with `nohup … &` lives on.
+    """
     children = [Child("default"), *(Child("purchases") for _ in range(processes - 1))]
     told = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: told.append(number))
-    parent = os.getppid()
-    while not told and os.getppid() == parent:
+    while not told and not is_gone(parent):
         for child in children:
             child.look_after(time.monotonic())
         time.sleep(0.1)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.run import BASE_DIR, HOST, sandbox_environment
+from dashboard.run import BASE_DIR, HOST, sandbox_environment, serve
 
 PROGRAM = ("dashboard", "purchasing", "sandbox", "static", "templates", "manage.py")
 PATIENCE = 60  # seconds
@@ -60,6 +60,26 @@ def test_the_example_lists_every_setting():
     listed = re.findall(r"^(?:# )?([A-Z_]+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE)
 
     assert sorted(listed) == sorted(read | {"PORT", "SANDBOX_PORT"})
+
+
+def test_the_worker_ends_with_whoever_started_it():
+    """Also when that is killed and can tell nobody; tests/test_work.py shows that `--parent` does it."""
+
+    class Started(dict):
+        def start(self, name, *arguments):
+            self[name] = " ".join(arguments)
+
+        finish = start
+
+        def wait_for(self, *what):
+            pass
+
+        watch = wait_for
+
+    started = Started()
+    serve(started, 8000, 8001)
+
+    assert started["worker"] == f"manage.py work --parent {os.getpid()}"
 
 
 # --- The real thing -----------------------------------------------------------------------------------------------

@@ -1,7 +1,5 @@
 """`manage.py work`"""
 
-import os
-
 from django.core.management.base import BaseCommand, CommandError
 
 from purchasing import startup, work
@@ -21,7 +19,7 @@ class Command(BaseCommand):
             "--one", choices=["purchases", "default"], help="be one of the processes (used by itself)"
         )
         parser.add_argument(
-            "--parent", type=int, default=os.getppid(), help="end with this process (the same)"
+            "--parent", type=int, metavar="PID", help="end when this process, which started it, has ended"
         )
 
     def handle(self, *, processes, one, parent, **options):
@@ -32,4 +30,4 @@ class Command(BaseCommand):
             return
         if processes < 2:
             raise CommandError("work needs at least 2 processes: one that buys, one for all else.")
-        work.supervise(processes)
+        work.supervise(processes, parent=parent)
