@@ -7,12 +7,14 @@ from datetime import timedelta
 
 import pytest
 import requests
+from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
-from purchasing import clock, people
-from purchasing.models import ApiKey, AuditEvent, Membership, Purchase, Team, User
+from purchasing import audit, clock, people
+from purchasing.models import ApiKey, AuditEvent, Membership, Purchase, PurchaseRequest, Team, User
 from purchasing.states import State
+from sandbox import keys, server
 from tests import factories
 from tests.provider import ONE, owned
 from tests.test_procurement import buy
@@ -196,6 +198,35 @@ class TestReconcile:
 
     def test_with_nothing_to_do_it_says_so(self, db, capsys):
         assert "none" in run(capsys, "reconcile").out
+
+
+class TestSeedDemo:
+    @pytest.fixture(autouse=True)
+    def sandbox(self, settings, tmp_path):
+        with server.running(tmp_path / "sandbox", rate_limit=0) as provider:
+            settings.SANDBOX, settings.IDENTITYCALL_API_URL = True, provider.api_url
+            yield
+
+    @pytest.fixture
+    def renamed(self, db, capsys):
+        """The demo's people and teams; somebody has given one of the teams another name since."""
+        run(capsys, "seed_demo", "--people-only")
+        root = audit.Actor.person(User.objects.get(username="root"))
+        people.rename_team(Team.objects.get(name="Support"), "Help desk", actor=root)
+
+    def test_goes_on_with_a_renamed_team(self, renamed, capsys):
+        run(capsys, "seed_demo")
+        teams = PurchaseRequest.objects.order_by("pk").values_list("team__name", flat=True)
+        assert list(teams) == ["Help desk", "Help desk", "Help desk", "Sales"]
+
+    def test_sees_to_the_key_of_a_renamed_team(self, renamed, settings, capsys):
+        settings.API_KEY_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+        run(capsys, "seed_demo", "--people-only")
+        current = ApiKey.objects.filter(retired_at=None).order_by("team__name")
+        assert [(key.team.name, key.secret) for key in current] == [
+            ("Help desk", keys.SUPPORT_KEY),
+            ("Sales", keys.SALES_KEY),
+        ]
 
 
 class TestWork:

@@ -180,6 +180,7 @@ def test_data_is_kept_and_no_process_is_left(program, ports):
     assert processes_in(program) == {}
     kept = requests_in(program)
     assert kept == 4
+    rename_a_team(program)
 
     second = run(program, ports)
     wait_until(lambda: "Number Desk is ready" in printed(program))
@@ -190,6 +191,14 @@ def test_data_is_kept_and_no_process_is_left(program, ports):
     assert processes_in(program) == {}
     assert requests_in(program) == kept
     assert (program / ".env").read_text() == secrets
+
+
+def rename_a_team(program):
+    """As its page does."""
+    database = sqlite3.connect(program / "var" / "sandbox.sqlite3")
+    with database:
+        database.execute("UPDATE purchasing_team SET name = 'Help desk' WHERE name = 'Support'")
+    database.close()
 
 
 def requests_in(program):
