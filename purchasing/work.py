@@ -16,6 +16,7 @@ from datetime import timedelta
 
 import psycopg
 from django.conf import settings
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import DatabaseError, close_old_connections, connection
 from django.db.models import Min
 from django.utils import timezone
@@ -144,7 +145,7 @@ class Sweeper(threading.Thread):
 
 
 def prune():
-    """Remove what only served the moment: ended queue rows, pastes, drafts that nobody came back to.
+    """Remove what only served the moment: ended queue rows, pastes, drafts that nobody came back to, expired sessions.
 
     Purchases and their events are never removed.
     """
@@ -152,6 +153,7 @@ def prune():
     DBTaskResult.objects.finished().filter(finished_at__lt=now - timedelta(days=KEPT_TASKS)).delete()
     Draft.objects.filter(updated_at__lt=now - timedelta(days=KEPT_DRAFTS)).delete()
     Paste.objects.filter(created_at__lt=now - timedelta(days=KEPT_PASTES), draft=None).delete()
+    SessionStore.clear_expired()
 
 
 class SqliteEar:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings as project
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.db import OperationalError, connection
 from django_tasks_db.models import DBTaskResult
 
@@ -418,6 +420,16 @@ def test_old_queue_rows_are_pruned_and_waiting_ones_kept(pending):
     evidence.wake.soon("confirm_costs", pending.pk)
     work.prune()
     assert list(DBTaskResult.objects.values_list("status", flat=True)) == ["READY"]
+
+
+def test_expired_sessions_are_pruned_and_the_others_kept(sam):
+    sessions = {}
+    for words, seconds in (("expired", -1), ("open", 60)):
+        sessions[words] = SessionStore()
+        sessions[words].set_expiry(clock.now() + timedelta(seconds=seconds))
+        sessions[words].create()
+    work.prune()
+    assert [session.session_key for session in Session.objects.all()] == [sessions["open"].session_key]
 
 
 def test_what_only_served_the_moment_is_forgotten_in_time(sam):
