@@ -30,7 +30,7 @@ lint: $(VENV)/.installed-dev
 	@$(BIN) -m ruff format --check
 
 bench: $(VENV)/.installed-dev
-	@set -e; for file in $(filter-out bench/__init__.py bench/chaos.py,$(wildcard bench/*.py)); do \
+	@set -e; for file in $(filter-out bench/__init__.py,$(wildcard bench/*.py)); do \
 	  echo "== $$file"; $(BIN) -m "bench.$$(basename "$$file" .py)"; \
 	done
 

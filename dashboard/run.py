@@ -333,11 +333,16 @@ def serve(processes, port, sandbox_port):
     processes.start("sandbox", "manage.py", "sandbox", "--port", str(sandbox_port))
     processes.wait_for("sandbox", f"http://{HOST}:{sandbox_port}/healthz")
     processes.finish("set-up", "manage.py", "seed_demo")
-    processes.start("worker", "manage.py", "work")
+    processes.start("worker", *worker())
     processes.start("web", *gunicorn(port))
     processes.wait_for("web", f"{url}/healthz")
     say(READY.format(url=url))
     processes.watch()
+
+
+def worker(*options):
+    """The arguments with which Python runs the worker; should this process be killed, the worker ends by itself."""
+    return ["manage.py", "work", "--parent", str(os.getpid()), *options]
 
 
 def gunicorn(port):

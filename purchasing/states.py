@@ -57,9 +57,6 @@ class Outcome(TextChoices):
     UNCONFIRMED = "unconfirmed", "The answer is unknown"
 
 
-SURELY_NOT_BOUGHT = frozenset({Outcome.DECLINED, Outcome.NOT_SENT, Outcome.RATE_LIMITED, Outcome.KEY_REFUSED})
-
-
 class NumberType(TextChoices):
     """IdentityCall's words for the types of number (VN-AVAIL)."""
 

@@ -1,6 +1,7 @@
 """What is refused or said before anything is served or bought."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -87,3 +88,41 @@ def test_wrong_settings_are_refused_with_a_sentence(environment, words):
 
 def test_right_settings_are_accepted():
     assert settings_with(SANDBOX="on", IDENTITYCALL_API_URL="http://127.0.0.1:8001/api/v1/public") == ""
+
+
+class TestAFolderThatCanOnlyBeRead:
+    """The program needs to write where its database is and nowhere else. root may write anywhere, so what is compared
+    is what the folder holds."""
+
+    @pytest.fixture
+    def program(self, tmp_path):
+        for name in ("dashboard", "purchasing", "static", "templates"):
+            unwanted = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(project.BASE_DIR / name, tmp_path / "program" / name, ignore=unwanted)
+        return tmp_path / "program"
+
+    def run(self, program, code, **environment):
+        """Run `code` there; what was made in the folder."""
+        before = set(program.rglob("*"))
+        inherited = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+        environment |= {"PYTHONDONTWRITEBYTECODE": "1", "DJANGO_SETTINGS_MODULE": "dashboard.settings"}
+        command = [sys.executable, "-c", code]
+        subprocess.run(command, cwd=program, env=inherited | environment, timeout=60, check=True)
+        return sorted(str(path.relative_to(program)) for path in set(program.rglob("*")) - before)
+
+    def test_settings_make_nothing(self, program):
+        assert self.run(program, "import dashboard.settings") == []
+
+    def test_the_web_serves_with_a_database_elsewhere_in_a_folder_that_is_not_there_yet(
+        self, program, tmp_path
+    ):
+        database = tmp_path / "data" / "of" / "desk.sqlite3"
+        serve = """
+from dashboard.wsgi import application
+from django.test import Client
+client = Client(headers={"Host": "localhost"})
+assert client.get("/healthz").status_code == 200
+assert client.get("/static/css/desk.css").status_code == 200
+"""
+        assert self.run(program, serve, DATABASE_URL=f"sqlite:///{database}") == []
+        assert database.exists()

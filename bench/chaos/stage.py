@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from dashboard.run import HOST, Processes, free_port, gunicorn
+from dashboard.run import HOST, Processes, free_port, gunicorn, worker
 
 # Short times, so that a doubt is settled in seconds. What the provider does late is over before the window is.
 TIMES = {
@@ -101,7 +101,7 @@ class Stage:
             self._start_supervisor(name)
 
     def _start_supervisor(self, name):
-        self.processes.start(name, "manage.py", "work", "--processes", str(self.supervisors[name]))
+        self.processes.start(name, *worker("--processes", str(self.supervisors[name])))
 
     def run_command(self, *arguments):
         """A command of Number Desk, as a process of its own; True when it ended with 0."""

@@ -7,6 +7,7 @@ database, which the kernel hands out first come, first served, over threads and 
 
 import fcntl
 import os
+from pathlib import Path
 
 from django.db.backends.sqlite3 import base
 
@@ -15,6 +16,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """Django's wrapper that waits for its turn before `BEGIN IMMEDIATE` and gives it back at the end."""
 
     _turn = None
+
+    def get_new_connection(self, conn_params):
+        """Connect; the first time the folder of the database may have to be made."""
+        if not self.is_in_memory_db():
+            Path(self.settings_dict["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+        return super().get_new_connection(conn_params)
 
     def _start_transaction_under_autocommit(self):
         self._take_turn()

@@ -248,7 +248,7 @@ def names(pattern, lines):
     )
 
 
-def looked_up(draft, lines, team):
+def looked_up(lines, team):
     """The lines with what IdentityCall's kept lists show of them: costs where they are listed, or that they are not."""
     key = pauses.current_key(team) if team else None
     if key is None:
@@ -286,7 +286,7 @@ def send(draft, *, actor, team, reason, purpose, chosen):
 
     `chosen` maps phone numbers to the clean values of their fields. Raises what `workflow.submit` raises.
     """
-    lines = looked_up(draft, lines_of(draft), team)
+    lines = looked_up(lines_of(draft), team)
     request = submission.submit(
         team=team,
         requester=actor,

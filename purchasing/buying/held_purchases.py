@@ -33,7 +33,7 @@ def it_was_bought(purchase, *, provider_id, reason, actor):
     with transaction.atomic():
         # Of two people in two teams who name one id at once, the second waits here and finds it taken.
         Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
-        purchase = _held(purchase, actor, in_doubt=True)
+        purchase = _held(purchase, in_doubt=True)
         if Purchase.objects.filter(provider_id=provider_id).exclude(pk=purchase.pk).exists():
             raise Problem(f"IdentityCall's id {provider_id} already belongs to another number here.")
         outcomes.record_purchased(purchase, attempt, provider_id, f"{reason.strip()} ({seen})", actor=actor)
@@ -83,7 +83,7 @@ def _again(purchase, reason, actor, seen, unconfirmed_cost_ok, *, in_doubt):
         raise Problem("Say why: the reason stays in the record.")
     if not permissions.may_approve(actor.user, purchase.request):
         raise NotYours("Only someone who may approve this request can approve it again or order another try.")
-    purchase = _held(purchase, actor, in_doubt=in_doubt)
+    purchase = _held(purchase, in_doubt=in_doubt)
     if in_doubt:
         found = evidence.about(purchase)
         if found.owned_before is not None:
@@ -234,7 +234,7 @@ def _may_decide(purchase, actor, reason):
         raise Problem("Say why: the reason stays in the record.")
 
 
-def _held(purchase, actor, *, in_doubt):
+def _held(purchase, *, in_doubt):
     _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
     if purchase.state != State.HELD:
         raise AlreadyMoved(workflow.what_happened(purchase))

@@ -77,7 +77,7 @@ def _post(request, draft, teams):
     lines = Lines(request.POST, prefix="n", form_kwargs={"groups": group_choices(teams)})
     asked = drafts.lines_of(draft)
     same = [line["phone_number"].value() for line in lines.forms] == [one.phone_number for one in asked]
-    _keep(request, draft, team, form, lines)
+    _keep(draft, team, form, lines)
     do = request.POST.get("do", "keep")
     if not same:  # the numbers changed in another tab, or the form was tampered with
         messages.warning(
@@ -100,7 +100,7 @@ def _address(draft):
     return f"{reverse('purchasing:request-new')}?draft={draft.pk}"
 
 
-def _keep(request, draft, team, form, lines):
+def _keep(draft, team, form, lines):
     typed = {}
     for line in lines.forms:
         fields = {name: line[name].value() for name in drafts.TYPED}
@@ -168,7 +168,7 @@ def _papers_are_fine(form, lines, draft):
 def _page(request, draft, teams, form, lines=None):
     team = form.cleaned_data.get("team") if form.is_bound and hasattr(form, "cleaned_data") else None
     team = team or _team(draft, teams)
-    asked = drafts.looked_up(draft, drafts.lines_of(draft), team)
+    asked = drafts.looked_up(drafts.lines_of(draft), team)
     groups = group_choices(teams)
     if lines is None:
         initial = [{name: getattr(one, name) for name in ("phone_number", *drafts.TYPED)} for one in asked]

@@ -16,6 +16,7 @@ from datetime import timedelta
 
 import psycopg
 from django.conf import settings
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import DatabaseError, close_old_connections, connection
 from django.db.models import Min
 from django.utils import timezone
@@ -40,7 +41,7 @@ KEPT_TASKS, KEPT_PASTES, KEPT_DRAFTS = 14, 30, 180  # days
 # --- One process --------------------------------------------------------------------------------------------------
 
 
-def run_one(queue, *, parent):
+def run_one(queue, *, parent=None):
     """Run the tasks of `queue` until SIGTERM; the 'default' one sweeps as well. Ends with `parent`, a process id."""
     worker = WakingWorker(
         queue_names=[queue],
@@ -56,6 +57,11 @@ def run_one(queue, *, parent):
     worker.run_until_told(sweeps=queue == "default", parent=parent)
 
 
+def is_gone(parent):
+    """Whether `parent`, the id of the process that started this one, has ended. Without one nothing can be gone."""
+    return parent is not None and os.getppid() != parent
+
+
 class WakingWorker(Worker):
     """Runs one task at a time, sweeps when it is time, and sleeps until something is enqueued."""
 
@@ -64,14 +70,14 @@ class WakingWorker(Worker):
         jobs.begin_draining()
         super().shutdown(signum, frame)
 
-    def run_until_told(self, *, sweeps, parent):
+    def run_until_told(self, *, sweeps, parent=None):
         """Go on until a signal, or until `parent`, which started this process, is gone (perhaps already is)."""
         listener = listener_for(connection)
         sweeper = Sweeper() if sweeps else None
         if sweeper:
             sweeper.start()
         pause = 0.2  # seconds; grows while the database does not answer
-        while self.running and os.getppid() == parent:
+        while self.running and not is_gone(parent):
             try:
                 before = self._run_tasks
                 self.max_tasks = before + 1
@@ -142,7 +148,7 @@ class Sweeper(threading.Thread):
 
 
 def prune():
-    """Remove what only served the moment: ended queue rows, pastes, drafts that nobody came back to.
+    """Remove what only served the moment: ended queue rows, pastes, drafts that nobody came back to, expired sessions.
 
     Purchases and their events are never removed.
     """
@@ -150,6 +156,7 @@ def prune():
     DBTaskResult.objects.finished().filter(finished_at__lt=now - timedelta(days=KEPT_TASKS)).delete()
     Draft.objects.filter(updated_at__lt=now - timedelta(days=KEPT_DRAFTS)).delete()
     Paste.objects.filter(created_at__lt=now - timedelta(days=KEPT_PASTES), draft=None).delete()
+    SessionStore.clear_expired()
 
 
 class SqliteListener:
@@ -248,14 +255,17 @@ class Child:
         return self.process is None or self.process.poll() is not None
 
 
-def supervise(processes):
-    """Keep `processes` processes running until SIGTERM or SIGINT, then drain them: each signal is passed on once."""
+def supervise(processes, *, parent=None):
+    """Keep `processes` processes running until SIGTERM or SIGINT, then drain them: each signal is passed on once.
+
+    Whoever starts this and wants it to end with them names their process id as `parent`. A shell does not: what was
+    started with `nohup … &` lives on.
+    """
     children = [Child("default"), *(Child("purchases") for _ in range(processes - 1))]
     told = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: told.append(number))
-    parent = os.getppid()
-    while not told and os.getppid() == parent:
+    while not told and not is_gone(parent):
         for child in children:
             child.look_after(time.monotonic())
         time.sleep(0.1)

@@ -36,7 +36,7 @@ def run():
         lambda: _tell_of_long_waits(now),
         lambda: _tell_of_unapplied(now),
         reminders.remind,
-        lambda: _wake(due, now),
+        lambda: _wake(due),
     ):
         try:
             step()
@@ -137,7 +137,7 @@ def _hold_unconfirmed(purchase):
             evidence.hold(purchase)
 
 
-def _wake(due, now):
+def _wake(due):
     """Enqueue what is due and not in the queue already, oldest first."""
     # A task that is planned for later than the next sweep was planned by a clock that has since gone back.
     soon = jobs.queued().values("task_path", "args_kwargs")[:5000]

@@ -10,7 +10,7 @@ import sys
 import requests
 from cryptography.fernet import Fernet
 
-from dashboard.run import BASE_DIR, HOST, Processes, gunicorn
+from dashboard.run import BASE_DIR, HOST, Processes, gunicorn, worker
 from sandbox.keys import SUPPORT_KEY
 
 PASSWORD = "numberdesk"
@@ -64,7 +64,7 @@ class Desk:
         start("sandbox", "-m", "sandbox", *options, str(self.folder / "sandbox"))
         wait_for("sandbox", f"{self.provider.url}/healthz")
         finish("seed", "manage.py", "seed_demo", *seed)
-        start("worker", "manage.py", "work", "--processes", "2")
+        start("worker", *worker("--processes", "2"))
         start("web", *gunicorn(web))
         wait_for("web", f"{self.url}/healthz")
 

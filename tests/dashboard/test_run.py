@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.run import BASE_DIR, HOST, sandbox_environment
+from dashboard.run import BASE_DIR, HOST, sandbox_environment, serve
 
 PROGRAM = ("dashboard", "purchasing", "sandbox", "static", "templates", "manage.py")
 PATIENCE = 60  # seconds
@@ -60,6 +60,26 @@ def test_the_example_lists_every_setting():
     listed = re.findall(r"^(?:# )?([A-Z_]+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE)
 
     assert sorted(listed) == sorted(read | {"PORT", "SANDBOX_PORT"})
+
+
+def test_the_worker_ends_with_whoever_started_it():
+    """Also when that is killed and can tell nobody; tests/test_work.py shows that `--parent` does it."""
+
+    class Started(dict):
+        def start(self, name, *arguments):
+            self[name] = " ".join(arguments)
+
+        finish = start
+
+        def wait_for(self, *what):
+            pass
+
+        watch = wait_for
+
+    started = Started()
+    serve(started, 8000, 8001)
+
+    assert started["worker"] == f"manage.py work --parent {os.getpid()}"
 
 
 # --- The real thing -----------------------------------------------------------------------------------------------
@@ -160,6 +180,7 @@ def test_data_is_kept_and_no_process_is_left(program, ports):
     assert processes_in(program) == {}
     kept = requests_in(program)
     assert kept == 4
+    rename_a_team(program)
 
     second = run(program, ports)
     wait_until(lambda: "Number Desk is ready" in printed(program))
@@ -170,6 +191,14 @@ def test_data_is_kept_and_no_process_is_left(program, ports):
     assert processes_in(program) == {}
     assert requests_in(program) == kept
     assert (program / ".env").read_text() == secrets
+
+
+def rename_a_team(program):
+    """As its page does."""
+    database = sqlite3.connect(program / "var" / "sandbox.sqlite3")
+    with database:
+        database.execute("UPDATE purchasing_team SET name = 'Help desk' WHERE name = 'Support'")
+    database.close()
 
 
 def requests_in(program):

@@ -7,17 +7,20 @@ from datetime import timedelta
 
 import pytest
 import requests
+from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core import checks
 from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
 
-from purchasing import clock
+from purchasing import audit, clock
 from purchasing.management.commands import work
-from purchasing.models import ApiKey, AuditEvent, Membership, Purchase, Team, User
+from purchasing.models import ApiKey, AuditEvent, Membership, Purchase, PurchaseRequest, Team, User
 from purchasing.states import State
-from purchasing.teams import keys
+from purchasing.teams import keys, teams
 from purchasing.worker import processes
+from sandbox import keys as sandbox_keys
+from sandbox import server
 from tests import factories
 from tests.buying.test_procurement import buy
 from tests.healthy_provider import ONE, owned
@@ -203,6 +206,35 @@ class TestReconcile:
         assert "none" in run(capsys, "reconcile").out
 
 
+class TestSeedDemo:
+    @pytest.fixture(autouse=True)
+    def sandbox(self, settings, tmp_path):
+        with server.running(tmp_path / "sandbox", rate_limit=0) as provider:
+            settings.SANDBOX, settings.IDENTITYCALL_API_URL = True, provider.api_url
+            yield
+
+    @pytest.fixture
+    def renamed(self, db, capsys):
+        """The demo's people and teams; somebody has given one of the teams another name since."""
+        run(capsys, "seed_demo", "--people-only")
+        root = audit.Actor.person(User.objects.get(username="root"))
+        teams.rename_team(Team.objects.get(name="Support"), "Help desk", actor=root)
+
+    def test_goes_on_with_a_renamed_team(self, renamed, capsys):
+        run(capsys, "seed_demo")
+        teams = PurchaseRequest.objects.order_by("pk").values_list("team__name", flat=True)
+        assert list(teams) == ["Help desk", "Help desk", "Help desk", "Sales"]
+
+    def test_sees_to_the_key_of_a_renamed_team(self, renamed, settings, capsys):
+        settings.API_KEY_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+        run(capsys, "seed_demo", "--people-only")
+        current = ApiKey.objects.filter(retired_at=None).order_by("team__name")
+        assert [(key.team.name, key.secret) for key in current] == [
+            ("Help desk", sandbox_keys.SUPPORT_KEY),
+            ("Sales", sandbox_keys.SALES_KEY),
+        ]
+
+
 class TestWork:
     @pytest.mark.parametrize("count", ["0", "1", "-3"])
     def test_needs_at_least_two_processes(self, db, capsys, count):
@@ -221,7 +253,7 @@ class TestWork:
             work.Command().execute(**asked, **options)
 
         ran = []
-        monkeypatch.setattr(processes, "supervise", lambda count: ran.append(count))
+        monkeypatch.setattr(processes, "supervise", lambda count, parent: ran.append(count))
         monkeypatch.setattr(processes, "run_one", lambda queue, parent: ran.append(queue))
         checks.register(broken := lambda **options: [checks.Error("It cannot work like this.")])
         try:

@@ -15,7 +15,7 @@ from tests import factories
 from tests.healthy_provider import OWNED, during, offer, owned
 
 pytestmark = pytest.mark.django_db
-FIRST, SECOND, THIRD = "+12125550188", "+12125550189", "+12125550190"
+FIRST, SECOND = "+12125550188", "+12125550189"
 
 
 @pytest.fixture

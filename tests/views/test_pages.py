@@ -1,6 +1,8 @@
 """Pages that hold no form of their own, the stop button, logging in, and the pages that say no."""
 
 import pytest
+from django.conf import settings as project
+from django.template.loader import get_template
 from django.views.defaults import server_error
 
 from purchasing import clock
@@ -197,6 +199,30 @@ class TestPagesThatSayNo:
         response = server_error(rf.get("/"))
         assert response.status_code == 500
         assert "No number is bought twice." in words(response)
+
+    def test_each_holds_its_words_alone(self):
+        """What stands around them is in one file for each of two frames."""
+        pages = ("400", "403", "403_csrf", "404", "500", "too_much")
+        texts = {name: (project.BASE_DIR / f"templates/{name}.html").read_text() for name in pages}
+        frames = {name: text.splitlines()[0] for name, text in texts.items()}
+        bare, full = '{% extends "error_bare.html" %}', '{% extends "error.html" %}'
+        assert frames == {name: bare if name in ("400", "500") else full for name in pages}
+        assert [name for name, text in texts.items() if "Go to the home page" in text] == []
+
+    @pytest.mark.parametrize("name, sentence", [("400", "Nothing was changed."), ("500", "could not finish")])
+    def test_400_and_500_need_no_person_no_database_and_no_list_of_static_files(
+        self, name, sentence, settings, tmp_path, rf, django_assert_num_queries
+    ):
+        manifest = {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}
+        settings.STATIC_ROOT = tmp_path
+        settings.STORAGES = settings.STORAGES | {"staticfiles": manifest}
+        with django_assert_num_queries(0):
+            without_request, with_request = (
+                get_template(f"{name}.html").render(request=request) for request in (None, rf.get("/"))
+            )
+        assert without_request == with_request
+        assert sentence in with_request
+        assert 'href="/static/css/desk.css"' in with_request
 
 
 class TestAPurchaseInEveryState:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings as project
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.db import OperationalError, connection
 from django_tasks_db.models import DBTaskResult
 
@@ -29,6 +31,7 @@ from tests.wire import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATIENCE = 30  # seconds; what is waited for comes much sooner
+WORK = (sys.executable, "manage.py", "work", "--processes", "2")
 
 
 @pytest.fixture
@@ -56,9 +59,9 @@ def approved(provider, team, sam, ana):
 
 
 class Running:
-    """A running `manage.py work`."""
+    """A running `manage.py work`, or whatever else `command` starts."""
 
-    def __init__(self, provider, log):
+    def __init__(self, provider, log, command=None):
         environment = os.environ | {
             "DATABASE_URL": database_url(),
             "IDENTITYCALL_API_URL": provider.api_url,
@@ -67,11 +70,12 @@ class Running:
             "IDENTITYCALL_DEADLINE": "3",
             "EVIDENCE_CHECK_DELAYS": "0.1,0.5",
         }
-        self.log = log
+        self.log, self.supervisor = log, None
         self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "work", "--processes", "2"],
+            command or (*WORK, "--parent", str(os.getpid())),
             cwd=project.BASE_DIR,
             env=environment,
+            stdin=subprocess.PIPE,
             stdout=log.open("ab"),
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -79,7 +83,7 @@ class Running:
 
     def children(self):
         """The processes it started: `{pid: queue}`."""
-        pid = self.process.pid
+        pid = self.supervisor or self.process.pid
         with suppress(FileNotFoundError):
             found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
             return {int(child): queue for child in found if (queue := queue_of(child))}
@@ -254,6 +258,48 @@ def test_no_process_outlives_the_one_that_started_it(provider, team, tmp_path):
         wait_until(lambda: not any(map(queue_of, started)), PATIENCE)
 
 
+class TestStartedByAShell:
+    """`work` with a shell, or another process, as its parent."""
+
+    @contextmanager
+    def started(self, provider, tmp_path, *options):
+        """The worker, by a shell that goes on until its input ends; nothing of it is left afterwards."""
+        command = f'nohup "$@" {" ".join(options)} & echo $! > {tmp_path / "pid"}; read -r line'
+        shell = Running(provider, tmp_path / "work.log", ("sh", "-c", command, "sh", *WORK))
+        known = {}
+        try:
+            wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), PATIENCE)
+            shell.supervisor = int((tmp_path / "pid").read_text())
+            wait_until(lambda: len(shell.children()) == 2, PATIENCE)
+            known = shell.children()
+            yield shell
+        finally:
+            known |= shell.children()
+            for pid in (shell.process.pid, shell.supervisor, *filter(queue_of, known)):
+                with suppress(ProcessLookupError, TypeError):
+                    os.kill(pid, signal.SIGKILL)
+            shell.process.wait()
+            wait_until(lambda: not any(map(queue_of, known)), PATIENCE)
+            print(shell.log.read_text())
+
+    def test_it_lives_on_and_looks_after_its_processes(self, provider, team, tmp_path):
+        with self.started(provider, tmp_path) as shell:
+            shell.process.stdin.close()
+            shell.process.wait(PATIENCE)
+            killed = shell.buyer()
+            os.kill(killed, signal.SIGKILL)
+            assert shell.buyer(other_than=killed)
+            os.kill(shell.supervisor, signal.SIGTERM)
+            wait_until(lambda: not shell.children(), PATIENCE)
+
+    def test_it_ends_with_the_parent_that_it_was_given(self, provider, team, tmp_path):
+        with self.started(provider, tmp_path, "--parent", "$$") as shell:
+            started = shell.children()
+            shell.process.kill()
+            shell.process.wait()
+            wait_until(lambda: not any(map(queue_of, started)), PATIENCE)
+
+
 class Tired(processes.WakingWorker):
     """A worker whose database fails some times before it answers; it ends when it has run the queue once."""
 
@@ -378,6 +424,16 @@ def test_old_queue_rows_are_pruned_and_waiting_ones_kept(pending):
     jobs.enqueue("confirm_costs", pending.pk)
     processes.prune()
     assert list(DBTaskResult.objects.values_list("status", flat=True)) == ["READY"]
+
+
+def test_expired_sessions_are_pruned_and_the_others_kept(sam):
+    sessions = {}
+    for words, seconds in (("expired", -1), ("open", 60)):
+        sessions[words] = SessionStore()
+        sessions[words].set_expiry(clock.now() + timedelta(seconds=seconds))
+        sessions[words].create()
+    processes.prune()
+    assert [session.session_key for session in Session.objects.all()] == [sessions["open"].session_key]
 
 
 def test_what_only_served_the_moment_is_forgotten_in_time(sam):

@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
+from django.utils.text import slugify
 
 from purchasing import audit
 from purchasing.approving import approvals
@@ -77,9 +78,14 @@ def make_people():
     audit.record("member.added", actor=ACTOR, member="root", role="superuser")
 
 
+def team_of(name):
+    """The team that was made under this name. It may be called otherwise by now, but its address stays."""
+    return Team.objects.get(slug=slugify(name))
+
+
 def keep_key(name, secret):
     """Store the team's key where it has none that can be read (the encryption key may have been replaced)."""
-    team = Team.objects.get(name=name)
+    team = team_of(name)
     key = pauses.current_key(team)
     try:
         if key and ApiKey.objects.values_list("secret", flat=True).get(pk=key.pk):
@@ -127,7 +133,7 @@ def offers_to_ask_for():
     """For each request that is wanted, offers of the sandbox that behave like any other number."""
     found = []
     for team, _, country_code, number_type, _, names, _ in WANTED:
-        key = pauses.current_key(Team.objects.get(name=team))
+        key = pauses.current_key(team_of(team))
         listed, _ = offers.available(key, country_code=country_code, number_type=number_type)
         plain = [offer for number, offer in listed.items() if practice.rule_of(number) is None]
         found.append(plain[: len(names)])
@@ -142,7 +148,7 @@ def make_requests(found):
         if not wanted:
             continue
         asked = submission.submit(
-            team=Team.objects.get(name=team),
+            team=team_of(team),
             requester=audit.Actor.person(User.objects.get(username=requester)),
             reason=reason,
             lines=[line_for(offer, name) for offer, name in zip(wanted, names, strict=False)],

@@ -1,7 +1,5 @@
 """`manage.py work`"""
 
-import os
-
 from django.core.management.base import BaseCommand, CommandError
 
 from purchasing import startup
@@ -23,7 +21,7 @@ class Command(BaseCommand):
             "--one", choices=["purchases", "default"], help="be one of the processes (used by itself)"
         )
         parser.add_argument(
-            "--parent", type=int, default=os.getppid(), help="end with this process (the same)"
+            "--parent", type=int, metavar="PID", help="end when this process, which started it, has ended"
         )
 
     def handle(self, *, one, parent, **options):
@@ -35,4 +33,4 @@ class Command(BaseCommand):
         if options["processes"] < 2:
             raise CommandError("work needs at least 2 processes: one that buys, one for all else.")
         self.check()
-        processes.supervise(options["processes"])
+        processes.supervise(options["processes"], parent=parent)
