@@ -1,7 +1,7 @@
 # Number Desk: `make run` to try it, `make test` to check it. Each target makes its own set-up in .venv.
 #
 #   make run  PORT=8000 SANDBOX_PORT=8001    everything on this machine, with the sandbox provider; Ctrl-C ends it
-#   make quick                               what to check before every commit: lint, layers, the heart; 30 s
+#   make quick                               what to check before every commit: lint, layers, the heart
 #   make test BROWSER=0                      all checks (without those in a browser)
 #   make chaos SEQUENCES=1000                random lives of purchases, then the hostile campaign of bench/chaos
 #   make lint, make bench, make screenshots, make clean
