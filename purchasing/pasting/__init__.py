@@ -15,7 +15,7 @@ Limits: MAX_CHARACTERS in all; MAX_LINES lines that are not blank (of JSON its e
 numbers. Beyond them `read` raises TooLarge, whose text is written for staff, and it raises nothing else.
 """
 
-from purchasing.pasting.fields import FOR_WHO_ASKS
+from purchasing.pasting.fields import FOR_THE_REQUESTER
 from purchasing.pasting.reading import number, read
 from purchasing.pasting.results import (
     MAX_CHARACTERS,
@@ -32,7 +32,7 @@ from purchasing.pasting.results import (
 from purchasing.pasting.text import clean
 
 __all__ = [
-    "FOR_WHO_ASKS",
+    "FOR_THE_REQUESTER",
     "MAX_CHARACTERS",
     "MAX_LINES",
     "Candidate",

@@ -135,7 +135,7 @@ def _may_be_a_count(first: Group, second: Group) -> bool:
 
 
 def _differs(reading: Number | str, number: Number) -> bool:
-    return _is_known(reading) and reading.phone_number != number.phone_number
+    return isinstance(reading, Number) and reading.known and reading.phone_number != number.phone_number
 
 
 def _is_known(reading: Number | str) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +13,6 @@ from purchasing.identitycall.resources import parse_cost
 from purchasing.pasting.headings import type_of
 from purchasing.pasting.numbers import Number
 from purchasing.pasting.results import MAX_WRITTEN, Candidate
-from purchasing.pasting.scan import Found
 from purchasing.pasting.text import cut, tidy
 
 _MOST_FEATURES = _MOST_REGIONS = 20
@@ -25,7 +24,7 @@ _NOTHING = ("", "null", "none", "nil", "n/a", "-", "–")
 UNKNOWN_NUMBER = "The numbering plan does not know this number. Check it with care."
 UNKNOWN_COUNTRY = "The country of this number is not known. Choose one before you ask for it."
 UNKNOWN_TYPE = "The type of this number is not known. Choose one before you ask for it."
-FOR_WHO_ASKS = (UNKNOWN_COUNTRY, UNKNOWN_TYPE)  # says what to do on the form; nobody else can do it
+FOR_THE_REQUESTER = (UNKNOWN_COUNTRY, UNKNOWN_TYPE)  # says what to do on the form; nobody else can do it
 NAME_CUT = f"The name is longer than {MAX_WRITTEN} characters. Its end was cut off."
 
 
@@ -42,10 +41,10 @@ class Claims:
     features: tuple[str, ...] = ()
     region: str = ""
     requirement_group_id: int | None = None
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
 
 
-def claims(
+def read_claims(
     values: Mapping[str, Any], *, default_country: str, priced: bool, notes: Sequence[str] = ()
 ) -> Claims:
     """Read the values that stand beside a number, by their role; `priced` says that costs should stand there."""
@@ -67,33 +66,34 @@ def claims(
     )
 
 
-def candidate(found: Found, said: Claims, *, line: int, written: str, span: int = 1) -> Candidate:
+def candidate(
+    number: Number, claims: Claims, *, line: int, written: str, span: int = 1, warning: str = ""
+) -> Candidate:
     """Join a number with what was said about it; what does not fit together is a warning."""
-    number = found.number
-    warnings = [found.warning] if found.warning else []
+    warnings = [warning] if warning else []
     if not number.known:
         warnings.append(UNKNOWN_NUMBER)
-    country = _agreed_country(number, said, warnings)
-    number_type = _agreed_type(number, said, warnings)
+    country = _agreed_country(number, claims, warnings)
+    number_type = _agreed_type(number, claims, warnings)
     return Candidate(
         line=line,
         written=cut(written),
         phone_number=number.phone_number,
         country_code=country,
         number_type=number_type,
-        name=said.name,
-        upfront_cost=said.upfront_cost,
-        monthly_cost=said.monthly_cost,
-        features=said.features,
-        region=said.region,
-        requirement_group_id=said.requirement_group_id,
-        warnings=(*warnings, *said.warnings),
+        name=claims.name,
+        upfront_cost=claims.upfront_cost,
+        monthly_cost=claims.monthly_cost,
+        features=claims.features,
+        region=claims.region,
+        requirement_group_id=claims.requirement_group_id,
+        warnings=(*warnings, *claims.warnings),
         span=span,
     )
 
 
-def _agreed_country(number: Number, said: Claims, warnings: list[str]) -> str:
-    claimed, planned = said.country_code, number.country_code
+def _agreed_country(number: Number, claims: Claims, warnings: list[str]) -> str:
+    claimed, planned = claims.country_code, number.country_code
     if claimed and (claimed == planned or (not planned and claimed in number.countries)):
         return claimed
     if claimed and planned:
@@ -109,8 +109,8 @@ def _agreed_country(number: Number, said: Claims, warnings: list[str]) -> str:
     return planned
 
 
-def _agreed_type(number: Number, said: Claims, warnings: list[str]) -> str:
-    claimed = said.number_type
+def _agreed_type(number: Number, claims: Claims, warnings: list[str]) -> str:
+    claimed = claims.number_type
     planned = number.types[0] if len(number.types) == 1 else ""
     if claimed and number.types and claimed not in number.types:
         likely = " or ".join(number.types)

@@ -4,11 +4,10 @@ import json
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from json.decoder import scanstring
 from typing import Any
 
 from purchasing.pasting.account import Account
-from purchasing.pasting.fields import Claims, claims, is_nothing
+from purchasing.pasting.fields import Claims, is_nothing, read_claims
 from purchasing.pasting.headings import role_of
 from purchasing.pasting.lines import NOT_A_NUMBER, cell_problem
 from purchasing.pasting.results import MAX_LINES, check_size
@@ -20,7 +19,7 @@ CUT_OFF = "The text is cut off here. Copy it again, to its very end."
 TOO_DEEP = "This is nested too deeply to be a list of numbers. Paste the numbers alone."
 
 _DEEPEST = 6
-_BLANK = re.compile(r"[ \t\n]*")
+_NOT_BLANK = re.compile(r"[^ \t\n]")
 _SEVEN_DIGITS = re.compile(r"(?:\d\D{0,4}){7}")
 _PLAUSIBLE = re.compile(r'\{[ \t\n]*["}]|\[[ \t\n]*["{\[\]0-9tfnNI-]|["0-9tfnNI-]')
 _PATIENCE = 500_000_000  # about half a second
@@ -58,7 +57,7 @@ class _Broken(Exception):
         self.at, self.cut, self.deep = at, cut, deep
 
 
-class _Object(dict):
+class _Object(dict[str, Any]):
     """A JSON object that remembers which keys stood twice with different values."""
 
     def __init__(self, pairs: list[tuple[str, Any]]):
@@ -106,9 +105,9 @@ class Reader:
             return block if block.holds_a_number else None
         finally:
             self._patience -= walk.cost
-        rest = self._text[end : end + 200].split("\n")[0].strip(" \t,;")
+        follows = self._text[end : end + 200].split("\n")[0].strip(" \t,;")
         block = Block(walk.entries, end)
-        if block.holds_a_number or (self._text[start] == "{" and not rest):
+        if block.holds_a_number or (self._text[start] == "{" and not follows):
             return block
         self._patience -= 10 * (end - start)
         return None
@@ -169,7 +168,7 @@ class _Walk:
         at = self._behind_blank(start + 1)
         while self._text[at : at + 1] == '"':
             try:
-                key, at = scanstring(self._text, at + 1, True)
+                key, at = _DECODER.raw_decode(self._text, at)
             except ValueError as problem:
                 raise self._broken(start, problem) from None
             at = self._behind_blank(at)
@@ -211,10 +210,11 @@ class _Walk:
         return _Broken(at, cut=unterminated or reached >= self._length)
 
     def _behind_blank(self, at: int) -> int:
-        return _BLANK.match(self._text, at).end()
+        match = _NOT_BLANK.search(self._text, at)
+        return match.start() if match else len(self._text)
 
 
-def _is_empty_answer(value: dict) -> bool:
+def _is_empty_answer(value: dict[str, Any]) -> bool:
     return any(inner == [] for inner in value.values())
 
 
@@ -226,11 +226,11 @@ def _may_hold_a_number(value: Any) -> bool:
     return isinstance(value, int) and value >= 10**6
 
 
-def _texts(value: dict) -> list[str]:
+def _texts(value: dict[str, Any]) -> list[str]:
     return [text for pair in list(value.items())[:40] for text in pair if isinstance(text, str)]
 
 
-def phone_of(value: dict) -> tuple[str, Any] | None:
+def phone_of(value: dict[str, Any]) -> tuple[str, Any] | None:
     """Return the key and value of an object's phone number."""
     ranked = sorted(
         (is_nothing(inner), role[1], place, key)
@@ -244,33 +244,37 @@ def read_entry(account: Account, entry: Entry, text: str, *, line: int, span: in
     """Account for one entry."""
     written = text[entry.start : min(entry.end, entry.start + 2000)]
     if entry.problem:
-        account.not_understand(line, written, entry.problem, span)
+        account.add_not_understood(line, written, entry.problem, span)
     elif isinstance(entry.value, dict):
         _read_object(account, entry.value, written, line=line, span=span, region=region)
     elif isinstance(entry.value, str | int) and not isinstance(entry.value, bool):
         _read_text(account, str(entry.value), Claims(home=region), line=line, span=span)
     else:
-        account.not_understand(line, written, TOO_DEEP if isinstance(entry.value, list) else NO_NUMBER, span)
+        account.add_not_understood(
+            line, written, TOO_DEEP if isinstance(entry.value, list) else NO_NUMBER, span
+        )
 
 
-def _read_object(account: Account, value: dict, written: str, *, line: int, span: int, region: str) -> None:
-    said = claims(_by_role(value), default_country=region, priced=True)
+def _read_object(
+    account: Account, value: dict[str, Any], written: str, *, line: int, span: int, region: str
+) -> None:
+    claims = read_claims(_by_role(value), default_country=region, priced=True)
     phone = phone_of(value)
     if phone is None:
-        _read_unnamed(account, value, said, written, line=line, span=span)
+        _read_unnamed(account, value, claims, written, line=line, span=span)
     elif phone[0] in getattr(value, "doubled", ()):
-        account.not_understand(line, written, TWO_NUMBERS, span)
+        account.add_not_understood(line, written, TWO_NUMBERS, span)
     elif is_nothing(phone[1]):
-        account.not_understand(line, written, NO_NUMBER, span)
+        account.add_not_understood(line, written, NO_NUMBER, span)
     elif isinstance(phone[1], str | int) and not isinstance(phone[1], bool):
-        _read_text(account, str(phone[1]), said, line=line, span=span, written=written)
+        _read_text(account, str(phone[1]), claims, line=line, span=span, written=written)
     else:
-        account.not_understand(line, written, NOT_A_NUMBER, span)
+        account.add_not_understood(line, written, NOT_A_NUMBER, span)
 
 
-def _by_role(value: dict) -> dict[str, Any]:
+def _by_role(value: dict[str, Any]) -> dict[str, Any]:
     """Return the values by what their keys announce; of several for the same, the first that holds something."""
-    ranked: dict[str, tuple] = {}
+    ranked: dict[str, tuple[tuple[bool, int, int], Any]] = {}
     for place, (key, inner) in enumerate(value.items()):
         role, rank = role_of(key)
         order = (is_nothing(inner), rank, place)
@@ -279,19 +283,23 @@ def _by_role(value: dict) -> dict[str, Any]:
     return {role: inner for role, (_, inner) in ranked.items()}
 
 
-def _read_unnamed(account: Account, value: dict, said: Claims, written: str, *, line: int, span: int) -> None:
+def _read_unnamed(
+    account: Account, value: dict[str, Any], claims: Claims, written: str, *, line: int, span: int
+) -> None:
     found = [one for text in _texts(value) for one in account.finder.find(tidy(text), only_plus=True).found]
     for one in found:
-        account.found(one, said, line=line, written=written if len(found) == 1 else one.written, span=span)
+        account.add(one, claims, line=line, written=written if len(found) == 1 else one.written, span=span)
     if not found:
-        account.not_understand(line, written, NO_NUMBER, span)
+        account.add_not_understood(line, written, NO_NUMBER, span)
 
 
-def _read_text(account: Account, text: str, said: Claims, *, line: int, span: int, written: str = "") -> None:
+def _read_text(
+    account: Account, text: str, claims: Claims, *, line: int, span: int, written: str = ""
+) -> None:
     text = clean(text).replace("\n", " ")
-    found = account.finder.find(text, said.home).found
+    found = account.finder.find(text, claims.home).found
     for one in found:
         alone = (written or text) if len(found) == 1 else one.written
-        account.found(one, said, line=line, written=alone, span=span)
+        account.add(one, claims, line=line, written=alone, span=span)
     if not found:
-        account.not_understand(line, written or text, cell_problem(text), span)
+        account.add_not_understood(line, written or text, cell_problem(text), span)

@@ -21,13 +21,13 @@ def read_line(account: Account, line: int, text: str, region: str) -> None:
     scan = account.finder.find(text, region)
     for found in scan.found:
         written = text if len(scan.found) == 1 else found.written
-        account.found(found, Claims(), line=line, written=written)
+        account.add(found, Claims(), line=line, written=written)
     if scan.found:
         return
     if is_damaged(text):
-        account.not_understand(line, text, DAMAGED)
+        account.add_not_understood(line, text, DAMAGED)
     elif scan.digits and not scan.prose and _SOME_DIGITS.match(text[:400]):
-        account.not_understand(line, text, TOO_SHORT)
+        account.add_not_understood(line, text, TOO_SHORT)
     else:
         account.skip(line, text, NO_NUMBER)
 

@@ -85,13 +85,13 @@ def decoded(line: str) -> str:
     return line
 
 
-def masked(text: str) -> tuple[str, list[re.Match]]:
+def masked(text: str) -> tuple[str, list[re.Match[str]]]:
     """Blank out what is no phone number, keeping the length; what was blanked out comes along."""
-    blanked: list[re.Match] = []
+    blanked: list[re.Match[str]] = []
     if not _CHEAP.search(text):
         return text, blanked
 
-    def blank(match: re.Match) -> str:
+    def blank(match: re.Match[str]) -> str:
         blanked.append(match)
         return "\0" * (match.end() - match.start())
 

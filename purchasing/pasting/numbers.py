@@ -153,28 +153,31 @@ def _described(parsed: PhoneNumber) -> Number | str:
     phone_number = f"+{parsed.country_code}{significant}"
     if not SHORTEST < len(phone_number) <= LONGEST + 1:
         return TOO_SHORT if len(phone_number) <= SHORTEST else TOO_LONG
-    regions = _REGIONS[parsed.country_code]
-    country, kind = _placed(significant, parsed.country_code, regions)
+    calling_code = parsed.country_code or 0  # a parsed number always has one
+    regions = _REGIONS[calling_code]
+    country, number_type = _country_and_type(significant, calling_code, regions)
     countries = () if regions[0] == "001" else regions
-    types = _TYPES.get(kind, ()) if countries or kind == PhoneNumberType.TOLL_FREE else ()
+    types = _TYPES.get(number_type, ()) if countries or number_type == PhoneNumberType.TOLL_FREE else ()
     return Number(
         phone_number,
         country if country in countries else "",
         types,
-        kind != PhoneNumberType.UNKNOWN,
+        number_type != PhoneNumberType.UNKNOWN,
         countries,
     )
 
 
-def _placed(significant: str, calling_code: int, regions: tuple[str, ...]) -> tuple[str, int]:
+def _country_and_type(significant: str, calling_code: int, regions: tuple[str, ...]) -> tuple[str, int]:
     """Return country and type as region_code_for_number() and number_type() do, in one go instead of two."""
     for region in regions:
         plan = PhoneMetadata.metadata_for_region_or_calling_code(calling_code, region)
+        if plan is None:
+            continue
         if plan.leading_digits is not None and len(regions) > 1:
             if re.match(plan.leading_digits, significant):
                 return region, _number_type_helper(significant, plan)
-        elif (kind := _number_type_helper(significant, plan)) != PhoneNumberType.UNKNOWN:
-            return region, kind
+        elif (number_type := _number_type_helper(significant, plan)) != PhoneNumberType.UNKNOWN:
+            return region, number_type
     return regions[0] if len(regions) == 1 else "", PhoneNumberType.UNKNOWN
 
 

@@ -47,7 +47,7 @@ def number(text: str, *, default_country: str = "") -> Candidate | NotUnderstood
     line = clean(text[:2000]).replace("\n", " ")
     found = Finder().find(line, supported(default_country)).found
     if len(found) == 1 and found[0].number and len(text) <= 2000:
-        return candidate(found[0], Claims(), line=1, written=line)
+        return candidate(found[0].number, Claims(), line=1, written=line, warning=found[0].warning)
     reason = (found[0].reason or SEVERAL) if found else (TOO_SHORT if re.search(r"\d", line) else NO_NUMBER)
     return NotUnderstood(1, cut(line), SEVERAL if len(found) > 1 else reason)
 
@@ -137,7 +137,7 @@ class _Text:
                 found = [one for one in found if one.number]
             for one in found:
                 written = piece if len(found) == 1 else one.written
-                self._account.found(one, Claims(), line=line, written=written)
+                self._account.add(one, Claims(), line=line, written=written)
 
     def _line_of(self, place: int) -> int:
         return min(bisect_right(self._starts, place), len(self._lines))
@@ -145,8 +145,7 @@ class _Text:
     def _skip_the_rest(self) -> None:
         """Account for each line that no record lies over."""
         covered = bytearray(len(self._lines) + 2)
-        account = self._account
-        for record in (*account.candidates, *account.not_understood, *account.repeats, *account.skipped):
+        for record in self._account.records:
             covered[record.line : record.line + record.span] = b"\1" * record.span
         first = 0
         for line, text in enumerate([*self._lines, ""], start=1):
@@ -157,5 +156,5 @@ class _Text:
                 last = line
             elif first and (covered[line] or line > len(self._lines)):
                 written = " ".join(self._lines[first - 1 : min(last, first + 20)])
-                account.skip(first, written, NO_NUMBER, last - first + 1)
+                self._account.skip(first, written, NO_NUMBER, last - first + 1)
                 first = 0

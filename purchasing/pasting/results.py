@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from decimal import Decimal
+from typing import Any
 
 MAX_CHARACTERS = 1_000_000
 MAX_LINES = 10_000  # lines that are not blank, entries of JSON, numbers
@@ -80,7 +81,7 @@ class Pasted:
     @property
     def records(self) -> list[Record]:
         """Every record, by line; of one line the numbers first."""
-        everything = [*self.candidates, *self.not_understood, *self.repeats, *self.skipped]
+        everything: list[Record] = [*self.candidates, *self.not_understood, *self.repeats, *self.skipped]
         return sorted(everything, key=lambda record: record.line)
 
 
@@ -90,7 +91,7 @@ def check_size(count: int, limit: int, what: str) -> None:
         raise TooLarge(f"This is more than {limit:,} {what}. Paste it in smaller parts.")
 
 
-def dump(pasted: Pasted) -> dict:
+def dump(pasted: Pasted) -> dict[str, Any]:
     """Return the account of a text as JSON can hold it; `load` makes the same account of it again."""
     return {
         "candidates": [_packed(candidate) for candidate in pasted.candidates],
@@ -102,7 +103,7 @@ def dump(pasted: Pasted) -> dict:
     }
 
 
-def load(kept: dict) -> Pasted:
+def load(kept: dict[str, Any]) -> Pasted:
     """Return the account that `dump` was given."""
     return Pasted(
         candidates=tuple(_unpacked(each) for each in kept["candidates"]),
@@ -118,14 +119,14 @@ _BLANK = {field.name: field.default for field in fields(Candidate)}
 _COSTS = ("upfront_cost", "monthly_cost")
 
 
-def _packed(candidate: Candidate) -> dict:
+def _packed(candidate: Candidate) -> dict[str, Any]:
     """What differs from a candidate of which nothing but the number is known."""
     packed = {name: getattr(candidate, name) for name in _BLANK}
     packed |= {name: str(packed[name]) for name in _COSTS if packed[name] is not None}
     return {name: value for name, value in packed.items() if value != _BLANK[name]}
 
 
-def _unpacked(kept: dict) -> Candidate:
+def _unpacked(kept: dict[str, Any]) -> Candidate:
     kept = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
     kept |= {name: Decimal(kept[name]) for name in _COSTS if name in kept}
     return Candidate(**kept)

@@ -81,7 +81,7 @@ class Finder:
     def find(self, line: str, region: str = "", *, only_plus: bool = False) -> Scan:
         """Look for phone numbers in one line; `only_plus` leaves alone what has no plus sign."""
         if simple := _ALONE.fullmatch(line):
-            return Scan([self._said(line, self._plan.international(simple[1]))], False, True)
+            return Scan([self._found(line, self._plan.international(simple[1]))], False, True)
         written = decoded(line)
         text = plain(written)
         if not _DIGITS.search(text):
@@ -92,7 +92,7 @@ class Finder:
         }
         where = _Line(written, text, letters_outside_labels(text), amounts, Runs(self._plan, region))
         placed = [
-            (match.start(), self._said(written[slice(*match.span())], DAMAGED))
+            (match.start(), self._found(written[slice(*match.span())], DAMAGED))
             for match in blanked
             if match["damaged"]
         ]
@@ -102,11 +102,11 @@ class Finder:
             if token["plus"] or not (only_plus or end - start < shortest or is_identifier(text, start, end)):
                 placed += [(start, found) for found in self._numbers(where, token)]
         if not placed and (match := VANITY.search(text)):
-            placed.append((match.start(), self._said(written[slice(*match.span())], LETTERS)))
+            placed.append((match.start(), self._found(written[slice(*match.span())], LETTERS)))
         placed.sort(key=lambda place: place[0])
         return Scan([found for _, found in placed], where.prose, _DIGITS.search(text) is not None)
 
-    def _said(self, written: str, result: Number | str, warning: str = "") -> Found:
+    def _found(self, written: str, result: Number | str, warning: str = "") -> Found:
         self._count += 1
         if self._count > MAX_LINES:
             raise TooLarge(TOO_MANY)
@@ -116,13 +116,13 @@ class Finder:
             else Found(written, None, result)
         )
 
-    def _numbers(self, line: _Line, token: re.Match) -> Iterator[Found]:
+    def _numbers(self, line: _Line, token: re.Match[str]) -> Iterator[Found]:
         """Read one run of digits: mostly one number, at times several."""
         self._runs += 1
         if self._runs > _MOST_RUNS:
             raise TooLarge(TOO_MANY)
         if _is_endless(token[0]):
-            yield self._said(line.written[slice(*token.span())], TOO_LONG)
+            yield self._found(line.written[slice(*token.span())], TOO_LONG)
             return
         plus = token["plus"] is not None
         runs = _split_at_brackets(_groups(line.text, token))
@@ -144,7 +144,7 @@ class Finder:
             if line.prose and not plus and isinstance(result, Number) and not result.known:
                 result = UNSURE
             if isinstance(result, Number) or length(groups[:used]) >= _worth_saying(plus, line.prose):
-                yield self._said(line.written[start:end], result, warning)
+                yield self._found(line.written[start:end], result, warning)
             start = runs[0][0].start if runs else end
             plus = False
 
@@ -154,7 +154,7 @@ def _is_endless(run: str) -> bool:
     return len(run) > _LONGEST_RUN or (len(run) > _LONGEST_NUMBER and not _NEXT_NUMBER.search(run))
 
 
-def _end_before(text: str, amount: re.Match) -> int:
+def _end_before(text: str, amount: re.Match[str]) -> int:
     """Return where the text ends to which an amount might belong."""
     before = text[max(0, amount.start() - 4) : amount.start()]
     return amount.start() - len(before) + len(before.rstrip(" .-/()[]"))
@@ -183,7 +183,7 @@ def _worth_saying(plus: bool, prose: bool) -> int:
     return SHORTEST
 
 
-def _groups(text: str, token: re.Match) -> list[Group]:
+def _groups(text: str, token: re.Match[str]) -> list[Group]:
     groups = []
     before, end = token.span()
     if _FLOAT.fullmatch(token[0]):  # a spreadsheet's number, written out with its decimals

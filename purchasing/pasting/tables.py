@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from purchasing.countries import country_of
 from purchasing.pasting.account import Account
-from purchasing.pasting.fields import Claims, claims, is_nothing
+from purchasing.pasting.fields import Claims, is_nothing, read_claims
 from purchasing.pasting.headings import role_of, type_of
 from purchasing.pasting.lines import cell_problem, read_line
 from purchasing.pasting.text import plain
@@ -139,7 +139,7 @@ def _is_country(cell: str) -> bool:
     return len(cell.strip()) <= 40 and country_of(cell) != ""
 
 
-_CONTENTS = {
+_CONTENTS: dict[str, Callable[[str], object]] = {
     "country": _is_country,
     "type": type_of,
     "features": _FEATURE.fullmatch,
@@ -192,13 +192,11 @@ def _quoted_cells(text: str, delimiter: str) -> list[str]:
     cell = re.compile(
         rf'[ ]*"([^"]*(?:""[^"]*)*)"[ ]*(?=[{re.escape(delimiter)}]|$)|([^{re.escape(delimiter)}]*)'
     )
-    cells, place = [], 0
-    while len(cells) <= _MOST_CELLS + 1:
-        match = cell.match(text, place)
+    cells: list[str] = []
+    place = 0
+    while place <= len(text) and len(cells) <= _MOST_CELLS + 1 and (match := cell.match(text, place)):
         cells.append(match[1].replace('""', '"') if match[1] is not None else match[2])
         place = match.end() + 1
-        if place > len(text):
-            break
     return cells
 
 
@@ -224,19 +222,19 @@ def _trimmed(cell: str) -> str:
 
 
 def _read_row(account: Account, row: Row, cells: list[str], layout: Layout, region: str) -> None:
-    said = _claims(cells, layout, region)
+    claims = _claims(cells, layout, region)
     groups = ([cells[column] for column in columns if column < len(cells)] for columns in layout.phones)
     filled = next((list(filter(None, group)) for group in groups if any(group)), [])
     if not filled:
-        account.not_understand(row.line, row.text, MISSING, row.span)
+        account.add_not_understood(row.line, row.text, MISSING, row.span)
         return
     area = next((cells[column] for column in layout.roles.get("area", []) if column < len(cells)), "")
-    found = [one for cell in filled for one in account.finder.find(_in_full(area, cell), said.home).found]
+    found = [one for cell in filled for one in account.finder.find(_in_full(area, cell), claims.home).found]
     for one in found:
         written = row.text if len(found) == 1 else one.written
-        account.found(one, said, line=row.line, written=written, span=row.span)
+        account.add(one, claims, line=row.line, written=written, span=row.span)
     if not found:
-        account.not_understand(row.line, row.text, cell_problem(filled[0]), row.span)
+        account.add_not_understood(row.line, row.text, cell_problem(filled[0]), row.span)
 
 
 def _in_full(area: str, cell: str) -> str:
@@ -252,7 +250,7 @@ def _claims(cells: list[str], layout: Layout, region: str) -> Claims:
     for role, columns in layout.roles.items():
         there = [cells[column] for column in columns if column < len(cells) and not is_nothing(cells[column])]
         values[role] = ", ".join(dict.fromkeys(there)) if role == "region" else next(iter(there), "")
-    return claims(values, default_country=region, priced=layout.priced, notes=_notes(values, layout))
+    return read_claims(values, default_country=region, priced=layout.priced, notes=_notes(values, layout))
 
 
 def _notes(values: dict[str, str], layout: Layout) -> list[str]:
