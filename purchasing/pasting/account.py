@@ -1,4 +1,4 @@
-"""The account of a text: every record in its place, numbers that stand twice told apart, nothing beyond the limit."""
+"""Collects the records of a text and recognises numbers that appear more than once."""
 
 from purchasing.pasting.fields import Claims, candidate
 from purchasing.pasting.results import Candidate, NotUnderstood, Pasted, Record, Repeat, Skipped
@@ -7,7 +7,7 @@ from purchasing.pasting.text import cut
 
 
 class Account:
-    """Collects what stands in a text."""
+    """The records of one text so far."""
 
     def __init__(self) -> None:
         self.finder = Finder()
@@ -18,7 +18,7 @@ class Account:
         self._first_lines: dict[str, int] = {}
 
     def add(self, found: Found, claims: Claims, *, line: int, written: str, span: int = 1) -> None:
-        """Add a number, or what looks like one and was not understood."""
+        """Add a number, or something that looks like one and was not understood."""
         if found.number is None:
             self.add_not_understood(line, written, found.reason, span)
         elif (first := self._first_lines.get(found.number.phone_number)) is not None:
@@ -43,7 +43,7 @@ class Account:
         return [*self.candidates, *self.not_understood, *self.repeats, *self.skipped]
 
     def pasted(self, *, held_secret: bool, shape: str) -> Pasted:
-        """Return the whole account."""
+        """Return the records as one result."""
         return Pasted(
             tuple(self.candidates),
             tuple(self.not_understood),

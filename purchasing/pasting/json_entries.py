@@ -1,4 +1,4 @@
-"""JSON in a pasted text: where each entry stands, also when the end is missing or something stands around it."""
+"""Finds the JSON in a pasted text and its entries, even if its end is missing or other text surrounds it."""
 
 import json
 import re
@@ -13,22 +13,22 @@ from purchasing.pasting.lines import NOT_A_NUMBER, cell_problem
 from purchasing.pasting.results import MAX_LINES, check_size
 from purchasing.pasting.text import clean, tidy
 
-NO_NUMBER = "No phone number stands in this entry."
-TWO_NUMBERS = "This entry holds two different numbers under one name. Paste the one that is meant alone."
-CUT_OFF = "The text is cut off here. Copy it again, to its very end."
-TOO_DEEP = "This is nested too deeply to be a list of numbers. Paste the numbers alone."
+NO_NUMBER = "There is no phone number in this entry."
+TWO_NUMBERS = "This entry has two different numbers under one name. Paste only the one you mean."
+CUT_OFF = "The text is cut off here. Copy it again, right to the end."
+TOO_DEEP = "This is nested too deeply to be a list of numbers. Paste only the numbers."
 
 _DEEPEST = 6
 _NOT_BLANK = re.compile(r"[^ \t\n]")
 _SEVEN_DIGITS = re.compile(r"(?:\d\D{0,4}){7}")
 _PLAUSIBLE = re.compile(r'\{[ \t\n]*["}]|\[[ \t\n]*["{\[\]0-9tfnNI-]|["0-9tfnNI-]')
-_PATIENCE = 500_000_000  # about half a second
-_LONG = 40  # characters of a number that are worth reading as one
+_BUDGET = 500_000_000  # characters examined in vain per text: about half a second
+_LONGEST_FIGURE = 40  # characters; longer figures are no number or cost, and slow to convert
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One value that stands where a number is expected, and where it stands."""
+    """One value in a place where a number is expected, and its position in the text."""
 
     start: int
     end: int
@@ -38,19 +38,19 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A stretch of JSON: its entries, its end."""
+    """A piece of JSON: its entries and where it ends."""
 
     entries: list[Entry]
     end: int
 
     @property
     def holds_a_number(self) -> bool:
-        """Say whether an entry may be a phone number, or may have been one before it was cut off."""
+        """Return whether an entry may be a phone number, or may have been one before it was cut off."""
         return any(entry.problem or _may_hold_a_number(entry.value) for entry in self.entries)
 
 
 class _Broken(Exception):
-    """The JSON ends being JSON: `at` is where the entry begins that could not be read."""
+    """The text stops being JSON: `at` is where the entry that could not be read begins."""
 
     def __init__(self, at: int, *, cut: bool = False, deep: bool = False):
         super().__init__()
@@ -58,7 +58,7 @@ class _Broken(Exception):
 
 
 class _Object(dict[str, Any]):
-    """A JSON object that remembers which keys stood twice with different values."""
+    """A JSON object that remembers which keys occurred more than once with different values."""
 
     def __init__(self, pairs: list[tuple[str, Any]]):
         super().__init__(pairs)
@@ -67,12 +67,12 @@ class _Object(dict[str, Any]):
 
 
 def _integer(written: str) -> int | str:
-    return int(written) if len(written) <= _LONG else written
+    return int(written) if len(written) <= _LONGEST_FIGURE else written
 
 
 def _fraction(written: str) -> Decimal | str:
     try:
-        return Decimal(written) if len(written) <= _LONG else written
+        return Decimal(written) if len(written) <= _LONGEST_FIGURE else written
     except InvalidOperation:
         return written
 
@@ -83,16 +83,16 @@ _DECODER = json.JSONDecoder(
 
 
 class Reader:
-    """Finds blocks of JSON in one text. Places that turn out to be none cost time, so there is an end to trying."""
+    """Finds blocks of JSON in one text, within a budget: attempts at places that turn out not to be JSON cost time."""
 
     def __init__(self, text: str):
         self._text = text
         self._length = len(text.rstrip())
-        self._patience = _PATIENCE
+        self._budget = _BUDGET
 
     def block(self, start: int) -> Block | None:
-        """Return the JSON that begins at this place, or None where there is none."""
-        if self._patience <= 0:
+        """Return the JSON that begins at this place, or None if there is none."""
+        if self._budget <= 0:
             return None
         walk = _Walk(self._text, self._length)
         try:
@@ -104,23 +104,23 @@ class Reader:
             block = Block(walk.entries, broken.at)
             return block if block.holds_a_number else None
         finally:
-            self._patience -= walk.cost
+            self._budget -= walk.cost
         follows = self._text[end : end + 200].split("\n")[0].strip(" \t,;")
         block = Block(walk.entries, end)
         if block.holds_a_number or (self._text[start] == "{" and not follows):
             return block
-        self._patience -= 10 * (end - start)
+        self._budget -= 10 * (end - start)
         return None
 
 
 class _Walk:
-    """Goes through arrays and objects down to the entries."""
+    """Walks through arrays and objects down to the entries."""
 
     def __init__(self, text: str, length: int):
         self._text = text
-        self._length = length  # up to the last character that is not blank
+        self._length = length  # without the blanks at the end
         self.entries: list[Entry] = []
-        self.cost = 0  # of what turned out to be no JSON, in characters that were looked at
+        self.cost = 0  # characters examined for what turned out not to be JSON
 
     def value(self, at: int, depth: int) -> int:
         """Collect the entries of the value that begins here; return where it ends."""
@@ -164,7 +164,7 @@ class _Walk:
         return end
 
     def _members(self, start: int, depth: int, *, whole: bool) -> int:
-        """Go through the members of an envelope, or of what is left of one."""
+        """Read the members of an envelope; it is not `whole` if it is damaged or cut off."""
         at = self._behind_blank(start + 1)
         while self._text[at : at + 1] == '"':
             try:
@@ -179,7 +179,7 @@ class _Walk:
                 known = len(self.entries)
                 at = self.value(at, depth + 1)
                 if whole and not any(_may_hold_a_number(entry.value) for entry in self.entries[known:]):
-                    del self.entries[known:]  # links, errors, counts: a part of the frame
+                    del self.entries[known:]  # links, errors, counts: part of the envelope
             else:
                 try:
                     _, at = self._decoded(at)
@@ -205,7 +205,7 @@ class _Walk:
 
     def _broken(self, at: int, problem: ValueError) -> _Broken:
         reached = getattr(problem, "pos", at)
-        self.cost += reached + 20 * (reached - at)  # the error counts the lines in front of it
+        self.cost += reached + 20 * (reached - at)  # JSONDecodeError counts the lines before it
         unterminated = str(problem).startswith("Unterminated string")
         return _Broken(at, cut=unterminated or reached >= self._length)
 
@@ -273,7 +273,7 @@ def _read_object(
 
 
 def _by_role(value: dict[str, Any]) -> dict[str, Any]:
-    """Return the values by what their keys announce; of several for the same, the first that holds something."""
+    """Return the values by the role of their keys; for each role the best key that has a value."""
     ranked: dict[str, tuple[tuple[bool, int, int], Any]] = {}
     for place, (key, inner) in enumerate(value.items()):
         role, rank = role_of(key)
