@@ -160,11 +160,11 @@ class TestDropped:
 
     def test_a_workbook_leads_to_its_verdicts(self, client):
         response = self.drop(client, "numbers.xlsx", TestRefused.WORKBOOK)
-        assert "numbers.xlsx: 1 line read, 1 number can be asked for" in words(response)
+        assert "numbers.xlsx: 1 line read, 1 number can be requested" in words(response)
         assert Paste.objects.get().picked == ["+442079460018"]
 
     def test_the_content_decides_what_a_file_is_not_its_name(self, client):
-        assert "1 number can be asked for" in words(self.drop(client, "x.csv", TestRefused.WORKBOOK))
+        assert "1 number can be requested" in words(self.drop(client, "x.csv", TestRefused.WORKBOOK))
 
     def test_a_file_wins_over_text(self, client):
         self.drop(client, "a.txt", b"+442079460018", text="+12125550101")
