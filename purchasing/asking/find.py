@@ -161,14 +161,14 @@ def _first_month(offer):
 
 
 _ORDER = {
-    "monthly": lambda o: (
-        _MOST if o.monthly_cost is None else o.monthly_cost,
-        _first_month(o),
-        o.phone_number,
+    "monthly": lambda offer: (
+        _MOST if offer.monthly_cost is None else offer.monthly_cost,
+        _first_month(offer),
+        offer.phone_number,
     ),
-    "first": lambda o: (_first_month(o), o.phone_number),
-    "number": lambda o: o.phone_number,
-    "region": lambda o: (not o.regions, o.regions, o.phone_number),
+    "first": lambda offer: (_first_month(offer), offer.phone_number),
+    "number": lambda offer: offer.phone_number,
+    "region": lambda offer: (not offer.regions, offer.regions, offer.phone_number),
 }
 
 

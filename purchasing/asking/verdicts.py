@@ -45,9 +45,9 @@ class Row:
     offered: Offered = field(default=NOTHING_KNOWN)
 
 
-def rows(user, read, *, team=None, since=None):
+def rows(user, pasted, *, team=None, since=None):
     """A `Row` for each record of a text, by line. The lists and requirement groups of `team` count."""
-    numbers = [candidate.phone_number for candidate in read.candidates]
+    numbers = [candidate.phone_number for candidate in pasted.candidates]
     records, owned = {}, {}
     for start in range(0, len(numbers), 500):
         part = numbers[start : start + 500]
@@ -56,8 +56,8 @@ def rows(user, read, *, team=None, since=None):
         for phone_number, owner in listed.values_list("phone_number", "key__team"):
             owned.setdefault(phone_number, set()).add(owner)
     seen = set(permissions.teams_seen_by(user).values_list("pk", flat=True))
-    register, sightings = papers.Register(team), sightings_of(team, read, since=since)
-    found = [
+    register, sightings = papers.Register(team), sightings_of(team, pasted, since=since)
+    result = [
         _verdict(
             candidate,
             records.get(candidate.phone_number),
@@ -66,15 +66,15 @@ def rows(user, read, *, team=None, since=None):
             register,
             sightings,
         )
-        for candidate in read.candidates
+        for candidate in pasted.candidates
     ]
-    found += [
+    result += [
         Row(r.line, r.written, "still", "Repeated", (f"Already on line {r.first_line}.",))
-        for r in read.repeats
+        for r in pasted.repeats
     ]
-    found += [Row(n.line, n.written, "bad", "Not understood", (n.reason,)) for n in read.not_understood]
-    found += [Row(s.line, s.written, "still", "Skipped", (s.reason,)) for s in read.skipped]
-    return sorted(found, key=lambda row: row.line)
+    result += [Row(n.line, n.written, "bad", "Not understood", (n.reason,)) for n in pasted.not_understood]
+    result += [Row(s.line, s.written, "still", "Skipped", (s.reason,)) for s in pasted.skipped]
+    return sorted(result, key=lambda row: row.line)
 
 
 def _verdict(candidate, record, owners, seen, register, sightings):
@@ -129,17 +129,17 @@ def _offered(candidate, sightings):
     return Offered("ok", f"Offered now: {now}", seen_at)
 
 
-def lists_for(read):
+def lists_for(pasted):
     """The lists of IdentityCall that may contain the numbers of a text, those for the most numbers first."""
-    known = [candidate for candidate in read.candidates if candidate.country_code]
+    known = [candidate for candidate in pasted.candidates if candidate.country_code]
     counts = Counter(place for candidate in known for place in offers.places_of(candidate))
     return [place for place, _ in counts.most_common(MOST_LISTS)]
 
 
-def sightings_of(team, read, *, since=None):
+def sightings_of(team, pasted, *, since=None):
     """The stored lists for the numbers of a text, none older than `since`; None if the team has no key."""
     key = pauses.current_key(team) if team else None
-    return offers.Sightings(key, lists_for(read), since=since) if key else None
+    return offers.Sightings(key, lists_for(pasted), since=since) if key else None
 
 
 # --- Looking up what was pasted -------------------------------------------------------------------------------------
@@ -150,13 +150,13 @@ def look_up(paste_id):
     paste = Paste.objects.select_related("team").filter(pk=paste_id, looked_at=None).first()
     if paste is None:
         return
-    read = pasting.load(paste.records)
+    pasted = pasting.load(paste.records)
     key = price_lookup.usable_key(paste.team) if paste.team else None
     since = clock.now() - timedelta(seconds=offers.OFFERS_SERVE)
-    sightings = sightings_of(paste.team, read, since=since) if key else None
+    sightings = sightings_of(paste.team, pasted, since=since) if key else None
     missing = [
         place
-        for place in (lists_for(read) if sightings else [])
+        for place in (lists_for(pasted) if sightings else [])
         if place not in sightings.seen and place not in sightings.failed
     ]
     if missing:

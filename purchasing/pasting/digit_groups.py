@@ -14,7 +14,7 @@ from purchasing.pasting.numbers import LONGEST, NO_COUNTRY, SHORTEST, TOO_LONG, 
 SLASH = "It is not clear what the digits after the slash mean. Write each number in full, on its own line."
 _NORTH_AMERICA = frozenset(phonenumbers.COUNTRY_CODE_TO_REGION_CODE[1])
 _MOST_GROUPS = 20  # nobody writes one number in more groups of digits
-_COMPACT = 9  # digits without a space that make a complete number
+_COMPLETE = 9  # digits without a space that make a complete number
 
 
 class Group(NamedTuple):
@@ -74,14 +74,14 @@ def length(groups: list[Group]) -> int:
 def _read(
     groups: list[Group], read: Reading, amount: str, *, at_home: bool = False
 ) -> tuple[int, Number | str]:
-    few = groups[:_MOST_GROUPS]
-    whole = read(few) if len(few) == len(groups) else TOO_LONG
+    head = groups[:_MOST_GROUPS]
+    whole = read(head) if len(head) == len(groups) else TOO_LONG
     if isinstance(whole, Number):
-        return len(groups), _doubted(whole, groups, read, amount, at_home=at_home)
+        return len(groups), _unless_ambiguous(whole, groups, read, amount, at_home=at_home)
     fits = []
-    for used in _cuts(few):
-        follows = few[used].digits.startswith("0" if at_home else "00")  # as the next number would begin
-        number = read(few[:used])
+    for used in _possible_ends(head):
+        follows = head[used].digits.startswith("0" if at_home else "00")  # as the next number would begin
+        number = read(head[:used])
         if not isinstance(number, Number) or (at_home and not follows):
             continue
         if not at_home and (used == 1 or follows):
@@ -93,7 +93,7 @@ def _read(
     return len(groups), TWO_READINGS if fits else whole
 
 
-def _cuts(groups: list[Group]) -> Iterator[int]:
+def _possible_ends(groups: list[Group]) -> Iterator[int]:
     """Yield the numbers of groups after which the phone number may end and something else begin."""
     digits = 0
     for used in range(1, len(groups)):
@@ -104,7 +104,7 @@ def _cuts(groups: list[Group]) -> Iterator[int]:
             yield used
 
 
-def _doubted(
+def _unless_ambiguous(
     number: Number, groups: list[Group], read: Reading, amount: str, *, at_home: bool
 ) -> Number | str:
     """Return the number, unless part of the same digits is an equally good reading."""
@@ -113,7 +113,7 @@ def _doubted(
     first, last = groups[0], groups[-1]
     if (
         not at_home
-        and len(first.digits) >= _COMPACT
+        and len(first.digits) >= _COMPLETE
         and " " in groups[1].before
         and isinstance(read(groups[:1]), Number)
     ):
@@ -122,12 +122,12 @@ def _doubted(
         return TWO_READINGS
     if len(last.digits) == 1 and last.before == " " and _differs(read(groups[:-1]), number):
         return TWO_READINGS
-    if at_home and _may_be_a_count(first, groups[1]) and _differs(read(groups[1:]), number):
+    if at_home and _may_be_a_row_number(first, groups[1]) and _differs(read(groups[1:]), number):
         return TWO_READINGS
     return SLASH if "/" in last.before and len(last.digits) <= 3 else number
 
 
-def _may_be_a_count(first: Group, second: Group) -> bool:
+def _may_be_a_row_number(first: Group, second: Group) -> bool:
     """Return whether the first digits may be a row number rather than part of a phone number."""
     apart = second.before.strip("()[]") == " " or second.before.startswith((")", "]"))
     most = 4 if second.digits.startswith("0") else 1

@@ -53,9 +53,8 @@ class Layout:
     """What the columns of a table contain."""
 
     roles: dict[str, list[int]]  # the columns of each role, best first
-    phones: list[
-        list[int]
-    ]  # groups of columns with numbers, best first: a row is read from the first that is filled
+    # Groups of columns with numbers, best first: a row is read from the first group that is filled.
+    phones: list[list[int]]
     width: int
     headed: bool
     priced: bool

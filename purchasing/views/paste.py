@@ -33,44 +33,44 @@ def paste(request):
         return render(request, "purchasing/paste.html", {"form": PasteForm(teams=teams)})
     form = PasteForm(request.POST, request.FILES, teams=teams)
     if form.is_valid():
-        dropped = form.cleaned_data["file"]
-        where, text = ("file", dropped.text) if dropped else ("text", form.cleaned_data["text"])
+        upload = form.cleaned_data["file"]
+        where, text = ("file", upload.text) if upload else ("text", form.cleaned_data["text"])
         try:
-            read = pasting.read(text, default_country=form.cleaned_data["country_code"])
+            pasted = pasting.read(text, default_country=form.cleaned_data["country_code"])
         except pasting.TooLarge as problem:
             form.add_error(where, str(problem))
         else:
-            if read.candidates:
-                return _keep(request, form, teams, text, dropped, read)
-            form.add_error(where, _nothing_found(read))
+            if pasted.candidates:
+                return _keep(request, form, teams, text, upload, pasted)
+            form.add_error(where, _nothing_found(pasted))
     return render(request, "purchasing/paste.html", {"form": form})
 
 
 paste.takes_files = True
 
 
-def _nothing_found(read):
-    if read.not_understood:
-        first = read.not_understood[0]
+def _nothing_found(pasted):
+    if pasted.not_understood:
+        first = pasted.not_understood[0]
         return f"No phone number in this could be read. Line {first.line}: {first.reason}"
     return "There is no phone number in this. Numbers look like +44 20 7946 0018."
 
 
-def _keep(request, form, teams, text, dropped, read):
+def _keep(request, form, teams, text, upload, pasted):
     team = form.cleaned_data.get("team") or teams.order_by("name").first()
-    rows = verdicts.rows(request.user, read)
+    rows = verdicts.rows(request.user, pasted)
     fine = [row.candidate.phone_number for row in rows if row.may_pick]
     kept = Paste.objects.create(
         user=request.user,
         team=team,
         text=pasting.clean(text),
-        file_name=dropped.name if dropped else "",
+        file_name=upload.name if upload else "",
         country_code=form.cleaned_data["country_code"],
-        records=pasting.dump(read),
+        records=pasting.dump(pasted),
         picked=fine if len(fine) <= MOST_NUMBERS else [],
     )
     jobs.enqueue("look_up", str(kept.pk))
-    if read.held_secret and dropped:
+    if pasted.held_secret and upload:
         messages.error(request, SECRET_WORDS)
     return redirect("purchasing:paste-verdicts", pk=kept.pk)
 
@@ -135,8 +135,8 @@ def _rows_of(request, pk):
     if not kept.records:
         kept.records = pasting.dump(pasting.read(kept.text, default_country=kept.country_code))
     since = kept.created_at - timedelta(seconds=offers.OFFERS_SERVE)
-    read = pasting.load(kept.records)
-    return kept, verdicts.rows(request.user, read, team=kept.team, since=since)
+    pasted = pasting.load(kept.records)
+    return kept, verdicts.rows(request.user, pasted, team=kept.team, since=since)
 
 
 def _progress(kept, rows):

@@ -366,7 +366,7 @@ class TestWhatWasPasted:
         self.look_up()
         part = client.get(poll).content.decode()
         assert 'hx-swap-oob="true"' in part and "Offered now" in part and "hx-trigger" not in part
-        assert 'type="checkbox"' not in part  # what was ticked meanwhile stays
+        assert 'type="checkbox"' not in part  # ticks made since then stay
 
     def test_is_looked_up_again(self, client, provider):
         self.paste(client, '[{"phone_number": "+12125550101", "number_type": "local"}]')
