@@ -1,6 +1,6 @@
 """`make run`: all of Number Desk on this machine, with the sandbox provider, until Ctrl-C.
 
-Nothing real is bought here, whatever `.env` says: the children get the sandbox's settings, and its own database.
+Nothing real is bought here, whatever `.env` says: the child processes get sandbox settings and a sandbox database.
 """
 
 import base64
@@ -20,18 +20,19 @@ import environ
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
-PATIENCE = 60  # seconds until a child has to answer
-GRACE = 7  # seconds beyond the deadline of a call: `work` drains in 5
-SAME_SIGNAL = 1  # seconds: a Ctrl-C of the terminal can arrive twice, from the terminal and from make
+PATIENCE = 60  # seconds in which a child process must answer
+GRACE = 7  # seconds on top of the deadline of a call; `work` needs 5 to drain
+# Seconds in which a second signal is the same Ctrl-C: it can arrive twice, from the terminal and from make.
+SAME_SIGNAL = 1
 
 DOT_ENV = """\
-# Written by `make run`, yours to change. .env.example explains every setting. Not for git.
-# Keep it: without API_KEY_ENCRYPTION_KEYS the stored API keys cannot be read.
+# Written by `make run`. Change it as you like; .env.example explains every setting. Do not commit it.
+# Do not lose it: without API_KEY_ENCRYPTION_KEYS the stored API keys cannot be read.
 SECRET_KEY={secret_key}
 API_KEY_ENCRYPTION_KEYS={encryption_key}
 
-# The sandbox: nothing real is bought. For the real IdentityCall remove these two lines; Number Desk then uses a
-# database of its own, and README.md says what else to set. `make run` stays in the sandbox.
+# The sandbox: nothing real is bought. To use the real IdentityCall, remove these two lines. Number Desk then uses
+# another database, and README.md says what else to set. `make run` always uses the sandbox.
 SANDBOX=on
 IDENTITYCALL_API_URL=http://127.0.0.1:{sandbox_port}/api/v1/public
 """
@@ -39,37 +40,37 @@ IDENTITYCALL_API_URL=http://127.0.0.1:{sandbox_port}/api/v1/public
 READY = """
 Number Desk is ready at {url} (sandbox: nothing real is bought)
 
-  log in as  who
-  sam        asks for numbers: requester of Support
-  ana        approves or rejects: approver of Support and Sales
-  tom        looks after both teams: team admin
-  ida        reads everything: auditor
-  root       may do everything: superuser, also at {url}/admin/
-             password of all five: numberdesk
+  log in as
+  sam        requester of Support: requests numbers
+  ana        approver of Support and Sales: approves or rejects
+  tom        admin of both teams
+  ida        auditor: reads everything
+  root       superuser: can do everything, also at {url}/admin/
+             The password of all five is numberdesk.
 
-Ctrl-C ends everything; what was done is kept for the next `make run`."""
+Ctrl-C stops everything. Your data is kept for the next `make run`."""
 
 
 class CannotRun(Exception):
-    """It cannot be started, or cannot go on; the text is for people."""
+    """Number Desk cannot start or continue. The text of the error is written for people."""
 
 
 class Told(Exception):
-    """A signal asked to end."""
+    """A signal asked the run to end."""
 
 
 # --- Settings -----------------------------------------------------------------------------------------------------
 
 
 def read_settings():
-    """Read `.env`, written first where there is none. Returns `(environment of the children, port, sandbox port)`."""
+    """Read `.env`, creating it if missing. Returns `(environment of the child processes, port, sandbox port)`."""
     path = Path(os.environ.get("ENV_FILE") or BASE_DIR / ".env")
     if path.exists():
-        environ.Env.read_env(str(path))  # what the environment has already wins
+        environ.Env.read_env(str(path))  # the environment itself wins
     port, sandbox_port = _port("PORT", 8000), _port("SANDBOX_PORT", 8001)
     if port == sandbox_port:
         raise CannotRun(
-            f"PORT and SANDBOX_PORT are both {port}. Choose two: make run PORT=8000 SANDBOX_PORT=8001"
+            f"PORT and SANDBOX_PORT are both {port}. Choose two ports: make run PORT=8000 SANDBOX_PORT=8001"
         )
     _refuse_busy(port, "PORT", "")
     _refuse_busy(sandbox_port, "SANDBOX_PORT", " (for the sandbox provider)")
@@ -78,12 +79,12 @@ def read_settings():
         environ.Env.read_env(str(path))
     for name in ("SECRET_KEY", "API_KEY_ENCRYPTION_KEYS"):
         if not os.environ.get(name):
-            raise CannotRun(f"{path} has no {name}. .env.example says how to make one.")
+            raise CannotRun(f"{path} has no {name}. .env.example explains how to create one.")
     return sandbox_environment(dict(os.environ), port, sandbox_port), port, sandbox_port
 
 
 def sandbox_environment(environment, port, sandbox_port):
-    """`environment` as the children get it: the sandbox on these ports, no real database, no real mail."""
+    """The environment of the child processes: the sandbox on these ports, no real database, no real mail."""
     here = "127.0.0.1,localhost,[::1]"
     changed = {
         "SANDBOX": "on",
@@ -95,8 +96,8 @@ def sandbox_environment(environment, port, sandbox_port):
     }
     if environment.get("SANDBOX", "").strip().lower() not in environ.Env.BOOLEAN_TRUE_STRINGS:
         say(
-            "SANDBOX is not on in your settings. `make run` leaves them alone and runs the sandbox beside them, in a "
-            "database of its own: var/sandbox.sqlite3. Nothing real is bought."
+            "SANDBOX is off in your settings. `make run` does not change them: it runs the sandbox with its own "
+            "database, var/sandbox.sqlite3. Nothing real is bought."
         )
         changed |= {"DATABASE_URL": "sqlite:///var/sandbox.sqlite3", "EMAIL_URL": "consolemail://"}
     return environment | changed
@@ -105,7 +106,7 @@ def sandbox_environment(environment, port, sandbox_port):
 def _port(name, default):
     text = os.environ.get(name) or str(default)
     if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535):
-        raise CannotRun(f"{name} has to be a number from 1 to 65535; it is {text!r}.")
+        raise CannotRun(f"{name} must be a number from 1 to 65535, not {text!r}.")
     return int(text)
 
 
@@ -119,11 +120,11 @@ def _refuse_busy(port, name, what):
             else f"cannot be used: {error.strerror}"
         )
         other = port + 10 if 1024 <= port < 65000 else 8010
-        raise CannotRun(f"Port {port}{what} {why}. Choose another one: make run {name}={other}") from None
+        raise CannotRun(f"Port {port}{what} {why}. Choose another: make run {name}={other}") from None
 
 
 def free_port(port=0):
-    """Which port is free: `port` itself (else OSError), or any."""
+    """Return `port` if it is free (else raise OSError), or any free port for 0."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((HOST, port))
@@ -133,7 +134,7 @@ def free_port(port=0):
 def _write(path, sandbox_port):
     text = DOT_ENV.format(
         secret_key=secrets.token_urlsafe(50),
-        encryption_key=base64.urlsafe_b64encode(os.urandom(32)).decode(),  # what Fernet.generate_key() does
+        encryption_key=base64.urlsafe_b64encode(os.urandom(32)).decode(),  # as Fernet.generate_key() does
         sandbox_port=sandbox_port,
     )
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -145,10 +146,10 @@ def _write(path, sandbox_port):
 
 
 class Processes:
-    """Python programs of ours, each in a session of its own: a Ctrl-C of the terminal reaches them through us alone.
+    """Child processes, each in its own session, so that a Ctrl-C in the terminal reaches them only through us.
 
-    What they print goes to the terminal with their name before it, or to a file for each in the folder `logs`.
-    Whatever waits raises `Told` as soon as `told()`.
+    Their output goes to the terminal, with their name before each line, or to one file each in the folder `logs`.
+    Methods that wait raise `Told` as soon as `told()` is true.
     """
 
     def __init__(self, environment, *, logs=None, told=lambda: False):
@@ -157,7 +158,7 @@ class Processes:
         self._relays = {}
 
     def start(self, name, *arguments):
-        """Start `python ARGUMENTS` in the project's folder."""
+        """Start `python ARGUMENTS` in the project folder."""
         options = {
             "cwd": BASE_DIR,
             "env": self.environment,
@@ -176,7 +177,7 @@ class Processes:
         return child
 
     def finish(self, name, *arguments):
-        """Start it and wait for its end; `CannotRun` when that is not 0."""
+        """Start a process and wait for it to end; raise `CannotRun` if its exit code is not 0."""
         child = self.start(name, *arguments)
         self.watch(lambda: child.poll() is not None)
         del self.children[name]
@@ -184,14 +185,14 @@ class Processes:
             raise CannotRun(f"`{' '.join(arguments)}` {_how(child.returncode)}.{self._last_words(name)}")
 
     def wait_for(self, name, url):
-        """Return when `url` answers 200."""
+        """Wait until `url` answers 200; raise `CannotRun` after PATIENCE seconds."""
         until = time.monotonic() + PATIENCE
         while not self.watch(lambda: answers(url), once=True):
             if time.monotonic() > until:
                 raise CannotRun(f"The {name} process does not answer at {url}.{self._last_words(name)}")
 
     def watch(self, done=lambda: False, *, once=False):
-        """Return True when `done()`; raise `CannotRun` when a child ends before. With `once`, look a single time."""
+        """Wait until `done()`, return True; raise `CannotRun` if a child ends first. With `once`, check only once."""
         while True:
             if self.told():
                 raise Told
@@ -206,21 +207,21 @@ class Processes:
                 return False
 
     def stop(self, *names, patience, hurried=lambda: False):
-        """End these: SIGTERM, and SIGKILL after `patience` seconds or as soon as `hurried()`."""
+        """Stop these processes: SIGTERM, then SIGKILL after `patience` seconds or as soon as `hurried()`."""
         children = [self.children.pop(name) for name in names if name in self.children]
         _signal(children, signal.SIGTERM)
         until = time.monotonic() + patience
         while any(map(self._is_there, children)) and time.monotonic() < until and not hurried():
             time.sleep(0.05)
         if any(map(self._is_there, children)):
-            _signal(children, signal.SIGTERM)  # a second one ends what the worker's processes are doing
+            _signal(children, signal.SIGTERM)  # a second SIGTERM makes the worker drop what it is doing
             time.sleep(1)
             _signal(children, signal.SIGKILL)
             for child in children:
                 child.wait()
 
     def _is_there(self, child):
-        """Whether anything of it is left: its process group, or whoever else still holds its output open."""
+        """Whether its process group still exists, or any other process still has its output open."""
         return _has_group(child) or (child in self._relays and self._relays[child].is_alive())
 
     def _last_words(self, name):
@@ -231,7 +232,7 @@ class Processes:
 
 
 def answers(url):
-    """Whether a GET of `url` answers 200 now; a proxy of the environment is not asked."""
+    """Whether a GET of `url` answers 200 now, without any proxy of the environment."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=2) as answer:
@@ -247,7 +248,8 @@ def _signal(children, number):
 
 
 def _has_group(child):
-    child.poll()  # else the group of an ended child is there until somebody has asked for its exit code
+    # An ended child stays in its group as a zombie until its exit code is read.
+    child.poll()
     try:
         os.killpg(child.pid, 0)
     except (ProcessLookupError, PermissionError):
@@ -260,13 +262,13 @@ def _how(code):
 
 
 def _relay(name, stream):
-    """Pass on what a child prints, line by line; a terminal that is gone must not stop the child."""
+    """Print the output of a child line by line; a closed terminal must not stop the child."""
     for line in stream:
         say(f"{name:8} | {line.decode(errors='replace').rstrip()}")
 
 
 def say(text):
-    """Print, unless nobody is there any more to read it."""
+    """Print, and ignore a terminal that was closed."""
     try:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
@@ -278,12 +280,13 @@ def say(text):
 
 
 class Signals:
-    """SIGINT, SIGTERM and SIGHUP: the first one asks to end, a later one to do so at once."""
+    """SIGINT, SIGTERM and SIGHUP: the first asks the run to end, a later one to end at once."""
 
     def __init__(self):
         self._heard = []
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            # Under nohup SIGHUP stays ignored.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._hear)
 
     def _hear(self, number, frame):
@@ -299,7 +302,7 @@ class Signals:
 
 
 def main():
-    """Run everything until told to end (exit status 0) or until something fails (1)."""
+    """Run everything until a signal (exit status 0) or a failure (1)."""
     signals = Signals()
     try:
         environment, port, sandbox_port = read_settings()
@@ -312,22 +315,21 @@ def main():
         serve(processes, port, sandbox_port)
     except Told:
         say(
-            f"\nEnding. A purchase under way is waited for, at most {patience:g} seconds; Ctrl-C again ends it at once."
+            f"\nStopping. A purchase in progress gets up to {patience:g} seconds; press Ctrl-C again to stop now."
         )
     except CannotRun as problem:
-        say(f"{problem}\nEnding everything else.")
+        say(f"{problem}\nStopping everything else.")
         status = 1
     finally:
         others = [name for name in processes.children if name != "sandbox"]
         processes.stop(*others, patience=patience, hurried=signals.hurried)
-        processes.stop(
-            "sandbox", patience=5, hurried=signals.hurried
-        )  # last: a purchase still gets its answer
+        # The sandbox stops last, so that a purchase in progress still gets its answer.
+        processes.stop("sandbox", patience=5, hurried=signals.hurried)
     return status
 
 
 def serve(processes, port, sandbox_port):
-    """Bring everything up, one after the other, and watch it."""
+    """Start everything in order, then watch it."""
     url = f"http://{HOST}:{port}"
     processes.finish("set-up", "manage.py", "migrate", "--verbosity", "0")
     processes.start("sandbox", "manage.py", "sandbox", "--port", str(sandbox_port))
@@ -346,8 +348,8 @@ def worker(*options):
 
 
 def gunicorn(port):
-    """The arguments with which Python serves the web on `port`."""
-    quiet = "-W", "ignore:No directory at:UserWarning"  # there is no collectstatic in the sandbox
+    """The arguments for Python to serve the web on `port`."""
+    quiet = "-W", "ignore:No directory at:UserWarning"  # the sandbox does not run collectstatic
     options = "--workers 2 --threads 4 --graceful-timeout 5 --no-control-socket --log-level warning"
     return [*quiet, "-m", "gunicorn", *options.split(), "--bind", f"{HOST}:{port}", "dashboard.wsgi"]
 

@@ -14,7 +14,7 @@ environ.Env.read_env(env.path("ENV_FILE", default=str(BASE_DIR / ".env")))  # th
 
 
 def is_loopback(url):
-    """Whether `url` leads to this machine and nowhere else."""
+    """Whether `url` is an address of this machine."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return True
@@ -39,7 +39,7 @@ if not is_loopback(IDENTITYCALL_API_URL):
         )
     if urlsplit(IDENTITYCALL_API_URL).scheme != "https":
         raise ImproperlyConfigured(
-            "IDENTITYCALL_API_URL must begin with https:// (the API key travels with it)."
+            "IDENTITYCALL_API_URL must begin with https://, because requests carry the API key."
         )
 
 IDENTITYCALL_CONNECT_TIMEOUT = env.float("IDENTITYCALL_CONNECT_TIMEOUT", default=5)  # all in seconds
@@ -53,11 +53,11 @@ REMIND_APPROVERS_AFTER_HOURS = env.float("REMIND_APPROVERS_AFTER_HOURS", default
 REMIND_ADMINS_AFTER_HOURS = env.float("REMIND_ADMINS_AFTER_HOURS", default=72)
 CURRENCY = env("CURRENCY", default="USD")
 if min(IDENTITYCALL_CONNECT_TIMEOUT, IDENTITYCALL_READ_TIMEOUT, IDENTITYCALL_DEADLINE, SETTLE_WINDOW) <= 0:
-    raise ImproperlyConfigured("The IDENTITYCALL_… times and SETTLE_WINDOW are seconds above 0.")
+    raise ImproperlyConfigured("The IDENTITYCALL_… times and SETTLE_WINDOW must be above 0 seconds.")
 if not EVIDENCE_CHECK_DELAYS or min(EVIDENCE_CHECK_DELAYS) <= 0 or RATE_LIMIT_PER_MINUTE < 1:
     raise ImproperlyConfigured("EVIDENCE_CHECK_DELAYS and RATE_LIMIT_PER_MINUTE must be above 0.")
 
-# Tests let a process believe that its machine's clock is wrong by so many seconds; nothing else may.
+# Seconds by which tests shift the clock of a process; ignored with the real IdentityCall.
 TEST_CLOCK_OFFSET = env.float("TEST_CLOCK_OFFSET", default=0) if is_loopback(IDENTITYCALL_API_URL) else 0
 
 # --- Secrets: no defaults -----------------------------------------------------------------------------------------
@@ -68,13 +68,14 @@ try:
     [Fernet(key) for key in API_KEY_ENCRYPTION_KEYS]
 except ValueError:
     raise ImproperlyConfigured(
-        "API_KEY_ENCRYPTION_KEYS holds something that is no Fernet key. Make one with: python -c "
+        "API_KEY_ENCRYPTION_KEYS has an entry that is not a Fernet key. Create a key with: python -c "
         "'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
     ) from None
 if not API_KEY_ENCRYPTION_KEYS:
-    raise ImproperlyConfigured("API_KEY_ENCRYPTION_KEYS is empty: without it no API key can be stored.")
+    raise ImproperlyConfigured("API_KEY_ENCRYPTION_KEYS is empty. Without it no API key can be stored.")
 
-# Sign the record's seals, newest first. Without it SECRET_KEY does; who replaces that names the old one here.
+# The keys that sign the seals of the record, newest first; SECRET_KEY by default. If you replace SECRET_KEY, put the
+# old one here.
 AUDIT_SEAL_KEYS = [key.strip() for key in env.list("AUDIT_SEAL_KEYS", default=[]) if key.strip()] or [
     SECRET_KEY
 ]
@@ -135,9 +136,7 @@ TEMPLATES = [
         },
     }
 ]
-FORM_RENDERER = (
-    "django.forms.renderers.TemplatesSetting"  # widgets of ours have their templates in templates/
-)
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"  # our widgets have templates in templates/
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
 # --- People and sessions ------------------------------------------------------------------------------------------
@@ -146,8 +145,8 @@ AUTH_USER_MODEL = "purchasing.User"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "purchasing:home"
 LOGOUT_REDIRECT_URL = "login"
-SESSION_COOKIE_AGE = SESSION_LIFE = 8 * 60 * 60  # seconds after which a log-in ends, whatever is done
-SESSION_IDLE = 30 * 60  # seconds without a click
+SESSION_COOKIE_AGE = SESSION_LIFE = 8 * 60 * 60  # seconds after which a session expires, even in use
+SESSION_IDLE = 30 * 60  # seconds without a click after which a session expires
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -168,21 +167,21 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 X_FRAME_OPTIONS = "DENY"
-# How many proxies in front add to X-Forwarded-For. At 0 nobody is believed but who connects; with https:// in SITE_URL
-# that is the proxy for everybody, so log-ins are then slowed down by account alone.
+# How many proxies in front add to X-Forwarded-For. With 0, only the address of the connection counts; with https:// in
+# SITE_URL that is always the proxy's, so logins are then limited by account only.
 TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
 ADDRESS_IS_OF_PROXY = HTTPS and not TRUSTED_PROXIES
 if TRUSTED_PROXIES < 0:
-    raise ImproperlyConfigured("TRUSTED_PROXIES is a number of proxies: 0 or more.")
+    raise ImproperlyConfigured("TRUSTED_PROXIES must be the number of proxies: 0 or more.")
 SECURE_REFERRER_POLICY = "same-origin"
-if HTTPS:  # a proxy in front ends TLS and sets X-Forwarded-Proto (README)
+if HTTPS:  # a proxy in front terminates TLS and sets X-Forwarded-Proto (README)
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
     SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
     SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
-DATA_UPLOAD_MAX_MEMORY_SIZE = 6 * 1024 * 1024  # bytes; 1 MB of pasted text in any encoding of a form fits
+DATA_UPLOAD_MAX_MEMORY_SIZE = 6 * 1024 * 1024  # bytes: fits 1 MB of pasted text in any form encoding
 
 # --- Database -----------------------------------------------------------------------------------------------------
 
@@ -191,7 +190,7 @@ DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{_default_fil
 _database = DATABASES["default"]
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     _database["ENGINE"] = "dashboard.sqlite"
-    _database["NAME"] = str(BASE_DIR / _database["NAME"])  # a relative name is below the project
+    _database["NAME"] = str(BASE_DIR / _database["NAME"])  # a relative path is below the project
     _database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,  # seconds
@@ -229,10 +228,10 @@ vars().update(env.email_url("EMAIL_URL", default="consolemail://"))  # EMAIL_BAC
 EMAIL_TIMEOUT = 10  # seconds
 _mail_host = urlsplit(SITE_URL).hostname or "localhost"
 if is_loopback(SITE_URL) or ":" in _mail_host or _mail_host.replace(".", "").isdigit():
-    _mail_host = "localhost"  # an IP address is no domain for mail
+    _mail_host = "localhost"  # an IP address is not a mail domain
 DEFAULT_FROM_EMAIL = env("MAIL_FROM", default=f"Number Desk <number-desk@{_mail_host}>")
 if "@" not in DEFAULT_FROM_EMAIL or len(DEFAULT_FROM_EMAIL.splitlines()) != 1:
-    raise ImproperlyConfigured("MAIL_FROM is an address: number-desk@example.com, or Name <…>.")
+    raise ImproperlyConfigured("MAIL_FROM must be an address: number-desk@example.com, or Name <…>.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -243,7 +242,7 @@ LOGGING = {
     },
     "root": {"handlers": ["console"], "level": env("LOG_LEVEL", default="INFO")},
     "loggers": {
-        "django_tasks_db": {"level": "WARNING"},  # it says each time that it found nothing to do
+        "django_tasks_db": {"level": "WARNING"},  # otherwise it logs every poll that finds no task
         "django.server": {"handlers": ["console"], "propagate": False},
     },
 }

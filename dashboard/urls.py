@@ -1,4 +1,4 @@
-"""Every address of Number Desk."""
+"""Every URL of Number Desk."""
 
 from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required
@@ -17,7 +17,7 @@ urlpatterns = [
     path("readyz", health.readyz, name="readyz"),
     path(
         "favicon.ico",
-        # Looked up when it is asked for: `migrate` and `check` run before `collectstatic` on a new server.
+        # Lazy: on a new server `migrate` and `check` run before `collectstatic`.
         login_not_required(RedirectView.as_view(url=lazy(static, str)("favicon.svg"))),
         name="favicon",
     ),

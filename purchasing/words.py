@@ -1,4 +1,4 @@
-"""What happened, in sentences for staff: events, waiting purchases, money, phone numbers and countries."""
+"""Words and sentences for staff: events, money, phone numbers, countries and times."""
 
 import re
 from collections import defaultdict
@@ -19,74 +19,74 @@ from purchasing.states import NumberType, Outcome, State
 
 EVENTS = {
     "request.submitted": "sent this request",
-    "purchase.pending": "asked for {number}",
-    "request.edited": "changed this request; a yes to an older version no longer counts",
+    "purchase.pending": "requested {number}",
+    "request.edited": "changed this request; approvals of older versions no longer count",
     "request.reminded": "the approvers were reminded",
     "request.admins_reminded": "the team admins were reminded",
-    "purchase.approved_first": "said yes to {number}; a second approver has to say it too",
+    "purchase.approved_first": "gave {number} its first approval; a second approver has to approve it too",
     "team.rules_changed": "changed the rules of {team}",
     "stand_in.named": "named {stand_in} to stand in for {approver} from {from_day} to {to_day}",
-    "stand_in.ended": "ended that {stand_in} stands in for {approver}",
+    "stand_in.ended": "ended the time of {stand_in} as stand-in for {approver}",
     "purchase.approved": "approved {number}",
     "purchase.rejected": "rejected {number}",
     "purchase.cancelled": "cancelled {number}",
-    "purchase.expired": "nobody decided about {number} in time",
+    "purchase.expired": "nobody decided on {number} in time",
     "purchase.price_changed": "the price of {number} changed",
-    "purchase.purchasing": "began to buy {number}",
-    "purchase.purchased": "{number} is bought",
+    "purchase.purchasing": "started to buy {number}",
+    "purchase.purchased": "{number} was bought",
     "purchase.failed": "{number} could not be bought",
     "purchase.unconfirmed": "nobody knows yet whether {number} was bought; this is being checked",
     "purchase.held": "{number} needs a decision",
-    "purchase.given_up": "gave up {number}; it is still watched",
-    "purchase.waits_long": "{number} has waited for 20 minutes",
-    "purchase.applied": "name and recording of {number} are as asked for",
-    "purchase.not_applied": "name or recording of {number} are not as asked for yet",
-    "purchase.released": "said that {number} is no longer rented",
-    "provider.redirected": "IdentityCall pointed the order of {number} to another address; that was not followed",
-    "attempt.given_up": "an order of {number} that was settled otherwise never got its answer",
-    "attempt.late_answer": "a late answer came for {number}; it was written down and changed nothing",
-    "team.created": "made the team {team}",
+    "purchase.given_up": "gave up on {number}; it is still being watched",
+    "purchase.waits_long": "{number} has been waiting for 20 minutes",
+    "purchase.applied": "the name and recording of {number} are set as requested",
+    "purchase.not_applied": "the name or recording of {number} is not set as requested yet",
+    "purchase.released": "marked {number} as no longer rented",
+    "provider.redirected": "IdentityCall redirected the order of {number}; the redirect was not followed",
+    "attempt.given_up": "an order of {number} was settled by other means and never got an answer",
+    "attempt.late_answer": "a late answer arrived for {number}; it was recorded and changed nothing",
+    "team.created": "created the team {team}",
     "team.stopped": "stopped buying for {team}",
-    "team.goes_on": "let {team} buy again",
+    "team.goes_on": "resumed buying for {team}",
     "desk.stopped": "stopped all buying",
-    "desk.goes_on": "let everybody buy again",
+    "desk.goes_on": "resumed all buying",
     "key.stored": "stored the API key …{key} for {team}",
-    "key.replaced": "replaced the API key of {team} by …{key}",
+    "key.replaced": "replaced the API key of {team} with …{key}",
     "key.refused": "IdentityCall refused the API key …{key} of {team}",
     "provider.paused": "IdentityCall could not be reached; buying pauses",
-    "provider.resumed": "IdentityCall answers again; buying goes on",
+    "provider.resumed": "IdentityCall is answering again; buying resumes",
     "member.added": "added {member} as {role}",
-    "member.changed": "set password and role of {member}: {role}",
+    "member.changed": "set the password and role of {member}: {role}",
     "key.tested": "tested the API key …{key} of {team}",
-    "key.not_stored": "tried to store an API key for {team}, which was not taken",
-    "key.scope_said": "said what the API key …{key} of {team} is for: {scope}",
-    "key.removed": "took the API key …{key} of {team} out of use",
-    "key.wiped": "forgot the API key …{key} of {team}, which nothing needs any more",
-    "key.reencrypted": "encrypted all stored API keys with the newest encryption key: {count}",
+    "key.not_stored": "tried to store an API key for {team}, which was not accepted",
+    "key.scope_said": "set the scope of the API key …{key} of {team}: {scope}",
+    "key.removed": "removed the API key …{key} of {team}",
+    "key.wiped": "erased the API key …{key} of {team}, which is no longer needed",
+    "key.reencrypted": "re-encrypted all stored API keys with the newest encryption key: {count}",
     "team.renamed": "renamed the team {before} to {after}",
     "team.switched_off": "switched {team} off",
     "team.switched_on": "switched {team} on",
     "member.invited": "invited {member} to {team} as {role}",
-    "member.link_sent": "let {member} have a link to choose a password",
+    "member.link_sent": "sent {member} a link to choose a password",
     "member.password_chosen": "chose a password",
     "member.roles_changed": "changed the roles of {member} in {team} from {before} to {after}",
-    "member.removed": "took {member} out of {team}",
-    "member.deactivated": "switched the account of {member} off",
-    "member.activated": "switched the account of {member} on",
+    "member.removed": "removed {member} from {team}",
+    "member.deactivated": "switched off the account of {member}",
+    "member.activated": "switched on the account of {member}",
     "papers.added": "added the papers “{papers}” for {what} to the register of {team}",
     "papers.changed": "changed the papers “{papers}” for {what} in the register of {team}",
-    "papers.removed": "took the papers “{papers}” for {what} out of the register of {team}",
+    "papers.removed": "removed the papers “{papers}” for {what} from the register of {team}",
     "member.mail_changed": "changed the mail settings of {member}",
     "member.password_changed": "changed the password of {member}",
     "login.succeeded": "logged in",
-    "login.failed": "tried to log in as {tried} and did not get in",
-    "login.blocked": "tried to log in as {tried} too often, and has to wait",
+    "login.failed": "tried to log in as {tried} and failed",
+    "login.blocked": "tried to log in as {tried} too often and has to wait",
     "login.ended": "logged out",
     "audit.exported": "exported events as {format}: {filter}",
     "audit.verified": "checked the whole record: {result}",
     "audit.sealed": "sealed the record at event {event}",
 }
-# How actions are grouped where one is chosen: by the word before the dot.
+# How the choice of actions is grouped: by the word before the dot.
 GROUPS = {
     "Requests and numbers": ("request", "purchase", "attempt"),
     "Teams and people": ("team", "stand_in", "papers", "member"),
@@ -101,22 +101,22 @@ _ANY = {
     "approver": "an approver",
     "tried": "somebody",
 }
-# What only one event of a kind says: ' as {role}', ' “{papers}”', ' …{key}'.
+# Details of a single event, which the name of its kind leaves out: ' as {role}', ' “{papers}”', ' …{key}'.
 _DETAIL = re.compile(
-    r"( (is )?(as|at event|by|for|from|to|of))? ?[“…]*\{(?!(" + "|".join(_ANY) + r")\})\w+\}”?"
+    r"( (is )?(as|at event|by|for|from|to|of|with))? ?[“…]*\{(?!(" + "|".join(_ANY) + r")\})\w+\}”?"
 )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a timeline: an event, or what one click did to several numbers."""
+    """One line of a timeline: an event, or what one click did to several numbers at once."""
 
     event: object
     sentence: str
 
 
 def grouped(events):
-    """Events as timeline entries, in their order; neighbours of one click that say the same become one."""
+    """Events as timeline entries, in their order; neighbours from one click with the same sentence become one."""
     entries = []
     for _, group in groupby(events, key=_as_one):
         group = list(group)
@@ -130,7 +130,7 @@ def _as_one(event):
 
 
 def actions():
-    """Every action as something to choose, in groups: `[(group, [(action, words)])]`."""
+    """Every action as a choice of a form field, in groups: `[(group, [(action, words)])]`."""
     grouped_actions = [
         (group, [action for action in EVENTS if action.partition(".")[0] in kinds])
         for group, kinds in GROUPS.items()
@@ -141,7 +141,7 @@ def actions():
 
 
 def action_in_words(action):
-    """What kind of event it is: 'Approved a number'."""
+    """The name of a kind of event: 'Approved a number'."""
     words = EVENTS.get(action, action.replace(".", " ").replace("_", " "))
     words = _DETAIL.sub("", words).format_map(_ANY).replace("the team a team", "a team")
     words = words.partition(";")[0].rstrip(": ")
@@ -153,7 +153,7 @@ def sentence(event, number=None):
     words = EVENTS.get(event.action, event.action.replace(".", " ").replace("_", " "))
     if event.action == "purchase.approved" and event.was != State.PENDING:
         words = {
-            State.PURCHASING: "{number} was surely not bought; it waits in line again",
+            State.PURCHASING: "{number} was not bought; it is queued again",
             State.HELD: "approved {number} again",
         }.get(event.was, words)
     if event.data.get("over_budget"):
@@ -165,24 +165,24 @@ def sentence(event, number=None):
 
 
 def who(event):
-    """Who did it: 'bob', or 'bob, standing in for ana'."""
+    """The actor of an event: 'bob', or 'bob, standing in for ana'."""
     return in_place_of(event.actor_name, event.on_behalf_of)
 
 
 def in_place_of(person, principal):
-    """A person, with whom they stood in for where they did: 'bob, standing in for ana'."""
+    """A person, and the one they stood in for, if any: 'bob, standing in for ana'."""
     return f"{person}, standing in for {principal}" if principal else str(person)
 
 
 def listed(names):
-    """Names as a sentence holds them: 'ana', 'ana and eve', 'ana, bob and eve'."""
+    """Names as in a sentence: 'ana', 'ana and eve', 'ana, bob and eve'."""
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
 
 
 @lru_cache(maxsize=10_000)
 def phone(number):
-    """A phone number as people read it: +44 20 7946 0018."""
+    """A phone number in its international format: +44 20 7946 0018."""
     try:
         return phonenumbers.format_number(phonenumbers.parse(number), PhoneNumberFormat.INTERNATIONAL)
     except phonenumbers.NumberParseException:
@@ -190,33 +190,33 @@ def phone(number):
 
 
 def country(code):
-    """The English name of a country, or that nobody knows it."""
+    """The English name of a country, or 'an unknown country'."""
     return country_name(code) if code else "an unknown country"
 
 
 def kind_of_numbers(country_code, number_type):
-    """'local numbers of Germany', or 'numbers of Germany' where the type does not matter or is not known."""
+    """'local numbers of Germany', or 'numbers of Germany' if the type is unknown or does not matter."""
     kind = f"{NumberType(number_type).label.lower()} numbers" if number_type in NumberType else "numbers"
     return f"{kind} of {country(country_code)}"
 
 
 def day(date):
-    """A day as people read it: 3 May 2027."""
+    """A day in words: 3 May 2027."""
     return f"{date.day} {date:%B %Y}"
 
 
 def moment(at):
-    """A time to the second as people read it: 3 May 2027, 14:03:22."""
+    """A time to the second: 3 May 2027, 14:03:22."""
     return f"{at.day} {at:%b %Y, %H:%M:%S}"
 
 
 def money(cost):
-    """A cost with its currency, or 'not known': never 0 for one that nobody knows."""
+    """A cost with its currency, or 'not known': an unknown cost is never shown as 0."""
     return "not known" if cost is None else f"{plain(cost)} {settings.CURRENCY}"
 
 
 def sums(figures):
-    """What some numbers cost, in a few words: '3.00 USD once and 6.00 USD a month, 1 number of unknown price'."""
+    """What several numbers cost, in a few words: '3.00 USD once and 6.00 USD a month, 1 number of unknown price'."""
     if figures.unknown == figures.count:
         return "price not known"
     known = f"{money(figures.upfront)} once and {money(figures.monthly)} a month"
@@ -224,25 +224,25 @@ def sums(figures):
 
 
 def remaining(amount):
-    """What is left of a budget, as a figure: '3.00 USD', 'already 7.20 USD over'."""
+    """What is left of a budget, for a table: '3.00 USD', 'already 7.20 USD over'."""
     return money(amount) if amount >= 0 else f"already {money(-amount)} over"
 
 
 def at_least(amount, unknown):
-    """A sum that may lack costs that nobody knows: '3.00 USD', 'at least 3.00 USD', and 'not known' instead of 0."""
+    """A sum that leaves out `unknown` costs: '3.00 USD', 'at least 3.00 USD', or 'not known' instead of 0."""
     if not unknown:
         return money(amount)
     return f"at least {money(amount)}" if amount else money(None)
 
 
 def at_most(amount, unknown):
-    """What is left where such costs may come on top: '3.00 USD', 'at most 3.00 USD', 'already 7.20 USD over'."""
+    """What is left of a budget before `unknown` costs: '3.00 USD', 'at most 3.00 USD', 'already 7.20 USD over'."""
     return f"at most {money(amount)}" if unknown and amount >= 0 else remaining(amount)
 
 
 def left(amount):
-    """What is left of a budget: '3.00 USD are left', or 'it is 7.20 USD over already'."""
-    return f"{money(amount)} are left" if amount >= 0 else f"it is {money(-amount)} over already"
+    """What is left of a budget, in a sentence: '3.00 USD is left', or 'it is already 7.20 USD over'."""
+    return f"{money(amount)} is left" if amount >= 0 else f"it is already {money(-amount)} over"
 
 
 def plain(cost):
@@ -253,7 +253,7 @@ def plain(cost):
 
 
 def ago(moment):
-    """How long ago: 'just now', '4 minutes ago'."""
+    """How long ago a moment was: 'just now', '4 minutes ago'."""
     if moment > timezone.now() - timedelta(minutes=1):
         return "just now"
     return f"{timesince(moment, depth=1)} ago"
@@ -265,11 +265,11 @@ def numbers(count):
 
 
 OUTCOMES = {
-    Outcome.OPEN: "The call is under way.",
-    Outcome.PURCHASED: "IdentityCall said that it is bought.",
-    Outcome.DECLINED: "IdentityCall said no.",
-    Outcome.NOT_SENT: "It never reached IdentityCall, so it was surely not bought.",
-    Outcome.RATE_LIMITED: "IdentityCall asked to wait; it was surely not bought.",
-    Outcome.KEY_REFUSED: "IdentityCall refused the team's API key; it was surely not bought.",
-    Outcome.UNCONFIRMED: "There was no clear answer: it may have been bought or not.",
+    Outcome.OPEN: "The call is in progress.",
+    Outcome.PURCHASED: "IdentityCall confirmed the purchase.",
+    Outcome.DECLINED: "IdentityCall declined the purchase.",
+    Outcome.NOT_SENT: "The order did not reach IdentityCall, so nothing was bought.",
+    Outcome.RATE_LIMITED: "IdentityCall asked to wait, so nothing was bought.",
+    Outcome.KEY_REFUSED: "IdentityCall refused the team's API key, so nothing was bought.",
+    Outcome.UNCONFIRMED: "There was no clear answer, so it is not known whether the number was bought.",
 }

@@ -1,1 +1,1 @@
-"""A stand-in for the IdentityCall API over real HTTP, for practice and for tests; nothing real is bought."""
+"""A stand-in for the IdentityCall API over real HTTP, for practice and tests. Nothing real is bought."""

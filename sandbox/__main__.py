@@ -13,7 +13,7 @@ from sandbox.practice import RULES
 
 
 def main(arguments=None):
-    """Run the sandbox as the arguments say; the exit status."""
+    """Run the sandbox with these arguments; return the exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -52,43 +52,43 @@ def _parser():
     parser.add_argument(
         "--port", type=int, default=8001, help="port to listen on (default 8001; 0 picks a free one)"
     )
-    parser.add_argument("--host", default=server.HOST, help="127.0.0.1; any other is refused")
+    parser.add_argument("--host", default=server.HOST, help="127.0.0.1; any other address is refused")
     parser.add_argument(
-        "--state", type=Path, required=True, metavar="DIR", help="directory that keeps what was bought"
+        "--state", type=Path, required=True, metavar="DIR", help="directory for the state of the account"
     )
     parser.add_argument(
-        "--rate-limit", type=_count, default=60, help="requests a minute for each key; 0 for no limit"
+        "--rate-limit", type=_count, default=60, help="requests per minute for each key; 0 for no limit"
     )
-    parser.add_argument("--seed", type=int, default=SEED, help="another seed puts other numbers on offer")
+    parser.add_argument("--seed", type=int, default=SEED, help="seed of the numbers on offer")
     parser.add_argument(
         "--numbers",
         type=_count,
         default=PLAIN_NUMBERS,
-        help="plain numbers on offer in each country and type",
+        help="ordinary numbers on offer in each country and type",
     )
     parser.add_argument(
         "--key",
         action="append",
         default=[],
         metavar="NAME=SECRET[:read+write[:PROJECT]]",
-        help="one more key",
+        help="add a key",
     )
-    parser.add_argument("--keys-file", action="append", default=[], type=Path, help="JSON list of more keys")
+    parser.add_argument(
+        "--keys-file", action="append", default=[], type=Path, help="add the keys of a JSON list"
+    )
     parser.add_argument(
         "--fault", action="append", default=[], metavar="KIND[:OPTION=VALUE,...]", help="set a fault"
     )
     parser.add_argument("--slow-seconds", type=float, default=8, help="how long a slow practice number takes")
-    parser.add_argument(
-        "--no-practice", dest="practice", action="store_false", help="no number acts up by itself"
-    )
+    parser.add_argument("--no-practice", dest="practice", action="store_false", help="no practice numbers")
     parser.add_argument("--no-control", dest="control", action="store_false", help="no /_control/ endpoint")
-    parser.add_argument("--quiet", action="store_true", help="no line for each request")
+    parser.add_argument("--quiet", action="store_true", help="do not log requests")
     return parser
 
 
 def _count(text):
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError("a whole number, 0 or more")
+        raise argparse.ArgumentTypeError("must be a whole number, 0 or more")
     return int(text)
 
 

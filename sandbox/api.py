@@ -1,7 +1,7 @@
-"""The documented surface of virtual numbers, projects and operators: a call in, an answer out, no sockets.
+"""The documented API of virtual numbers, projects and operators: turns calls into answers, without sockets.
 
-The texts and shapes are the provider's; where its pages leave a text open (validation of odd values), the
-shape is documented and the words are ours.
+Texts and shapes are the provider's. Where its pages leave a text open (validation of odd values), the shape is
+documented and the text is ours.
 """
 
 import json
@@ -34,7 +34,7 @@ PROJECT_TIME = "2025-01-15T09:00:00Z"
 
 @dataclass
 class Answer:
-    """What goes back: a payload to be written as JSON (None is no body) and headers beyond the usual ones."""
+    """One answer: status, payload for the JSON body (None for no body) and additional headers."""
 
     status: int
     payload: object = None
@@ -43,7 +43,7 @@ class Answer:
 
 @dataclass
 class Call:
-    """One request of the API: which endpoint, by whom, with what."""
+    """One request to the API: endpoint, key, query and body."""
 
     endpoint: str
     permission: str
@@ -54,7 +54,7 @@ class Call:
     content_type: str = ""
 
     def fields(self):
-        """The JSON object of the body, an empty one for no body; Refused (400) when it is anything else."""
+        """The JSON object in the body, empty if there is no body; raises Refused (400) for anything else."""
         if not self.body.strip():
             return {}
         if self.content_type.partition(";")[0].strip().lower() != "application/json":
@@ -69,7 +69,7 @@ class Call:
 
 
 class Refused(Exception):
-    """The call is answered with an error: `{"error": text}`, or `{"errors": [...]}` for a list (ERR)."""
+    """The call gets an error as its answer: `{"error": text}`, or `{"errors": [...]}` for a list (ERR)."""
 
     def __init__(self, status, reason):
         super().__init__(reason)
@@ -87,7 +87,7 @@ def not_found():
 
 
 def find_call(method, path):
-    """The call that a method and path mean, without key and body; Refused (404) when they mean none."""
+    """The call for a method and path, without key and body; raises Refused (404) if there is none."""
     if path.startswith(BASE_PATH):
         for route_method, pattern, endpoint, permission in ROUTES:
             match = re.fullmatch(pattern, path.removeprefix(BASE_PATH))
@@ -97,7 +97,7 @@ def find_call(method, path):
 
 
 def unauthorized(endpoint):
-    """401 in the words of the endpoint's page, of which there are three."""
+    """401 with the text from the endpoint's page; the pages have three different texts."""
     return Refused(401, UNAUTHORIZED.get(endpoint, "Unauthorized"))
 
 
@@ -108,10 +108,10 @@ class Api:
         self.state = state
         self.inventory = inventory
         self.practice_numbers = practice_numbers
-        self.listings = Counter()  # of the numbers that get dearer
+        self.listings = Counter()  # how often each 'dearer' number was listed
 
     def answer(self, call):
-        """Carry out a call of a working key."""
+        """Carry out a call with a working key."""
         try:
             if call.permission not in call.key.permissions:
                 raise Refused(403, f"{call.permission.capitalize()} permission required")
@@ -125,7 +125,7 @@ class Api:
     # Virtual numbers
 
     def list(self, call):
-        """VN-LIST: the numbers that the key sees, whole, in one answer."""
+        """VN-LIST: all numbers that the key sees, in one answer."""
         return Answer(200, {"data": [list_form(number) for number in self._seen_by(call.key)]})
 
     def get(self, call):
@@ -133,7 +133,7 @@ class Api:
         return Answer(200, {"data": self._detail_form(self._find(call), call.key)})
 
     def patch(self, call):
-        """VN-UPD: only what is sent changes."""
+        """VN-UPD: changes only the fields that are sent."""
         number = self._find(call)
         fields = call.fields()
         changes = {
@@ -155,7 +155,7 @@ class Api:
         return Answer(200, {"data": self._detail_form(number, call.key)})
 
     def available(self, call):
-        """VN-AVAIL: what is on offer in one country and type, whole, whoever asks."""
+        """VN-AVAIL: all offers of one country and type, the same for every key."""
         country_code = call.query.get("country") or "US"
         number_type = call.query.get("number_type") or "mobile"
         if not re.fullmatch(r"[A-Za-z]{2}", country_code):
@@ -166,7 +166,7 @@ class Api:
         return Answer(200, {"data": [self._entry(offer) for offer in offers if not self._is_sold(offer)]})
 
     def purchase(self, call):
-        """VN-BUY: buys, attaches to the key's project, switches recording on, answers in the list form."""
+        """VN-BUY: buys a number for the key's project, with recording on; answers in the list form."""
         fields = call.fields()
         phone_number = fields.get("phone_number")
         if (
@@ -196,14 +196,14 @@ class Api:
     # Projects and operators
 
     def projects(self, call):
-        """PR-LIST: sorted by name; a bound key gets exactly its own."""
+        """PR-LIST: sorted by name; a bound key gets only its own project."""
         names = sorted(
             (name, number) for number, name in self.state.projects().items() if call.key.sees(number)
         )
         return Answer(200, {"data": [project_form(number, name) for name, number in names]})
 
     def operators(self, call):
-        """OP-NEW: an account-wide key leaves the operator unlinked, a bound one links it to its project."""
+        """OP-NEW: a bound key links the operator to its project, an account-wide key does not link it."""
         fields = call.fields()
         errors = []
         for name, label in (("name", "Name"), ("phone_number", "Phone number")):
@@ -273,7 +273,7 @@ class Api:
 
 
 def list_form(number):
-    """A number as VN-LIST and VN-BUY show it; the sandbox attaches no operators."""
+    """A number as VN-LIST and VN-BUY show it; in the sandbox numbers have no operators."""
     return {
         "id": number.id,
         "phone_number": number.phone_number,
@@ -312,7 +312,7 @@ def operator_form(operator):
 
 
 def check_purchase_fields(fields):
-    """Refused (422) when a field is of another type than VN-BUY names; null counts as not sent."""
+    """Raise Refused (422) if a field has another type than VN-BUY documents; null counts as not sent."""
     sent = {name: value for name, value in fields.items() if value is not None}
     for name in ("phone_number", "country_code", "name", "upfront_cost", "monthly_cost"):
         if not isinstance(sent.get(name, ""), str):
@@ -334,4 +334,4 @@ def _normalised(phone_number):
 
 
 def _no_constant(text):
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")

@@ -1,4 +1,4 @@
-"""Faults of the connection, the status and the body of an answer."""
+"""Faults in the connection, the status and the body of an answer."""
 
 import gzip
 import json
@@ -22,7 +22,7 @@ REFUSAL_FORMS = ("error", "errors", "html", "empty", "huge", "shapeless", "objec
 @KINDS.kind("hang_before", BEFORE, seconds=FOR_EVER)
 @KINDS.kind("hang_after", AFTER, seconds=FOR_EVER)
 def hang(fault, line, answer, scene):
-    """No answer, until the client gives up or `seconds` have passed."""
+    """No answer until the client gives up or `seconds` have passed."""
     line.hang(fault.seconds)
 
 
@@ -32,7 +32,7 @@ def hang(fault, line, answer, scene):
 def close(fault, line, answer, scene):
     """The connection ends without an answer.
 
-    buys_late first waits `seconds` in silence, and buys even if the client has left meanwhile.
+    buys_late first waits `seconds` in silence, and then buys even if the client has left.
     """
     line.close()
 
@@ -46,7 +46,7 @@ def reset(fault, line, answer, scene):
 
 @KINDS.kind("refuse", AFTER, seconds=2.0)
 def refuse(fault, line, answer, scene):
-    """The answer is proper, but from then on nobody listens for `seconds`."""
+    """Answers properly, and then refuses connections for `seconds`."""
     line.closing = True
     scene.refuse(fault.seconds)
     line.send(answer)
@@ -54,20 +54,20 @@ def refuse(fault, line, answer, scene):
 
 @KINDS.kind("slow_before", LATE, seconds=5.0)
 def slow_before(fault, line, answer, scene):
-    """Waits `seconds`, then does it and answers."""
+    """Waits `seconds`, then carries out the call and answers."""
     line.send(answer)
 
 
 @KINDS.kind("slow_after", AFTER, seconds=5.0)
 def slow_after(fault, line, answer, scene):
-    """Does it, waits `seconds`, then answers."""
+    """Carries out the call, waits `seconds`, then answers."""
     if not line.wait(fault.seconds):
         line.send(answer)
 
 
 @KINDS.kind("drip_head", AFTER, seconds=0.5)
 def drip_head(fault, line, answer, scene):
-    """The head comes byte by byte, `seconds` apart, the body after it."""
+    """Sends the head byte by byte, `seconds` apart, then the body."""
     body = body_of(answer)
     line.outcome = f"{answer.status} dripped"
     line.drip(head_of(answer.status, length=len(body), close=True) + body, fault.seconds)
@@ -75,7 +75,7 @@ def drip_head(fault, line, answer, scene):
 
 @KINDS.kind("drip_body", AFTER, seconds=0.5)
 def drip_body(fault, line, answer, scene):
-    """The head comes at once, the body byte by byte."""
+    """Sends the head at once and the body byte by byte."""
     body = body_of(answer)
     line.outcome = f"{answer.status} dripped"
     line.write(head_of(answer.status, length=len(body), close=True))
@@ -95,7 +95,7 @@ def head_cut(fault, line, answer, scene):
 @KINDS.kind("status_before", BEFORE, status=503)
 @KINDS.kind("status_after", AFTER, status=503)
 def status(fault, line, answer, scene):
-    """Another `status`: below 300 with the proper body (204 without), else with an error as body (`text`)."""
+    """Another `status`: below 300 with the proper body (204 with none), else with an error (`text`) as body."""
     if fault.status < 300:
         payload = answer.payload if answer else {"data": None}
     else:
@@ -106,15 +106,15 @@ def status(fault, line, answer, scene):
 @KINDS.kind("unauthorized", BEFORE, status=401)
 @KINDS.kind("forbidden", BEFORE, status=403)
 def refused_key(fault, line, answer, scene):
-    """401 and 403 to a key that is good."""
+    """401 or 403 for a valid key."""
     status(fault, line, answer, scene)
 
 
 @KINDS.kind("rate_limited", BEFORE, retry_after="seconds", seconds=2.0)
 def rate_limited(fault, line, answer, scene):
-    """429; Retry-After by `retry_after`: seconds, date, none, nonsense, huge, or any other text as it is.
+    """429 with a Retry-After by `retry_after`: seconds, date, none, nonsense, huge, or any other text unchanged.
 
-    The first two name the time `seconds` from now.
+    The first two stand for `seconds` from now.
     """
     values = {
         "seconds": str(math.ceil(fault.seconds)),
@@ -139,7 +139,7 @@ def redirect(fault, line, answer, scene):
 
 @KINDS.kind("declined", BEFORE, status=422, form="error", choices={"form": REFUSAL_FORMS})
 def declined(fault, line, answer, scene):
-    """422 (or another `status`) in one of several forms, with `text` as its words."""
+    """422 (or another `status`) in one of several forms, with `text` as the message."""
     words = fault.text or "This number cannot be purchased"
     bodies = {
         "error": {"error": words},
@@ -168,7 +168,7 @@ def body_empty(fault, line, answer, scene):
 
 @KINDS.kind("body_truncated", AFTER)
 def body_truncated(fault, line, answer, scene):
-    """Content-Length promises more than comes before the connection closes."""
+    """Content-Length announces more than arrives before the connection closes."""
     body = body_of(answer)
     line.write(head_of(answer.status, length=len(body), close=True) + body[: len(body) // 2])
     line.close(f"{answer.status} cut")
@@ -184,20 +184,20 @@ def body_unmeasured(fault, line, answer, scene):
 
 @KINDS.kind("body_not_json", AFTER)
 def body_not_json(fault, line, answer, scene):
-    """The proper status with a page in place of JSON."""
+    """The proper status with an HTML page instead of JSON."""
     line.send_body(answer.status, (fault.text or "<html><body>OK</body></html>").encode())
 
 
 @KINDS.kind("body_huge", AFTER, megabytes=10.0)
 def body_huge(fault, line, answer, scene):
-    """The proper JSON with so many megabytes of filler in it."""
+    """The proper JSON with this many `megabytes` of filler."""
     filler = "x" * int(fault.megabytes * 1_000_000)
     line.send(Answer(answer.status, {"filler": filler} | answer.payload))
 
 
 @KINDS.kind("body_gzip", AFTER, megabytes=0.0)
 def body_gzip(fault, line, answer, scene):
-    """The proper JSON compressed although nobody asked, with so many megabytes of filler in it."""
+    """The proper JSON with this many `megabytes` of filler, compressed although the client did not ask for it."""
     filler = "x" * int(fault.megabytes * 1_000_000)
     body = json.dumps({"filler": filler} | answer.payload).encode()
     line.send_body(answer.status, gzip.compress(body), headers={"Content-Encoding": "gzip"})
@@ -205,7 +205,7 @@ def body_gzip(fault, line, answer, scene):
 
 @KINDS.kind("body_field", AFTER, field="id")
 def body_field(fault, line, answer, scene):
-    """`field` of the data has another `value`; without a value it is null."""
+    """`field` of the data has another `value`, null by default."""
     _send_altered(line, answer, lambda data: data | {fault.field: fault.value})
 
 
@@ -217,7 +217,7 @@ def body_wrong_number(fault, line, answer, scene):
 
 @KINDS.kind("body_text_id", AFTER)
 def body_text_id(fault, line, answer, scene):
-    """The id is a text."""
+    """The id is a string."""
     _send_altered(line, answer, lambda data: data | {"id": str(data.get("id"))})
 
 
@@ -228,7 +228,7 @@ def body_no_id(fault, line, answer, scene):
 
 
 def _send_altered(line, answer, change):
-    """The answer with its data changed: the one record, or each of a list."""
+    """Send the answer with `change` applied to its record, or to each record of its list."""
     data = answer.payload["data"]
     data = [change(entry) for entry in data] if isinstance(data, list) else change(data)
     line.send(Answer(answer.status, {"data": data}))

@@ -1,6 +1,6 @@
-"""Faults of lists: numbers missing from the account's list, offers that are not what the page says.
+"""Faults in lists: numbers missing from the account's list, offers that differ from the documentation.
 
-Where a fault names a `phone_number`, only that entry suffers.
+A fault with a `phone_number` affects only that entry.
 """
 
 import copy
@@ -23,7 +23,7 @@ ODD_VALUES = {
 EXTRA_FIELDS = {"reservable": True, "vanity": {"words": ["<b>bold</b>", None]}, "quality_score": 1e300}
 
 
-# Entries that are not there
+# Missing entries
 
 
 @KINDS.kind("list_lag", ALTER, endpoints=("list",), seconds=10.0)
@@ -41,21 +41,21 @@ def lag(fault, entries, scene):
 @KINDS.kind("list_empty", ALTER, endpoints=EITHER)
 @KINDS.kind("offers_empty", ALTER, endpoints=("available",))
 def empty(fault, entries, scene):
-    """Nothing is in the list; with `phone_number` only that number is not."""
+    """The list is empty; with `phone_number` only that number is missing."""
     return [entry for entry in entries if not _is_meant(fault, entry)]
 
 
 @KINDS.kind("list_half", ALTER, endpoints=EITHER)
 @KINDS.kind("offers_half", ALTER, endpoints=("available",))
 def half(fault, entries, scene):
-    """The first half only: of bought numbers the newest are missing."""
+    """Only the first half: the newest of the bought numbers are missing."""
     return entries[: len(entries) // 2]
 
 
 @KINDS.kind("list_garbage", ALTER, endpoints=EITHER)
 @KINDS.kind("offers_garbage", ALTER, endpoints=("available",))
 def garbage(fault, entries, scene):
-    """Entries of every wrong sort, then the proper ones with a text as id."""
+    """Invalid entries of every kind, then the proper ones with a string as id."""
     return JUNK + [entry | {"id": str(entry.get("id"))} for entry in entries]
 
 
@@ -74,7 +74,7 @@ def paged(fault, line, answer, scene):
     line.send(Answer(answer.status, {"data": entries[(page - 1) * per_page : page * per_page], "meta": meta}))
 
 
-# Offers that are not what the page says
+# Offers that differ from the documentation
 
 
 @KINDS.kind("offers_missing", ALTER, endpoints=("available",))
@@ -101,19 +101,19 @@ def null(fault, entries, scene):
 
 @KINDS.kind("offers_odd", ALTER, endpoints=("available",))
 def odd(fault, entries, scene):
-    """Fields of other types than the page names."""
+    """Fields with other types than documented."""
     return _changed(fault, entries, lambda entry: entry | copy.deepcopy(ODD_VALUES))
 
 
 @KINDS.kind("offers_extra", ALTER, endpoints=("available",))
 def extra(fault, entries, scene):
-    """Fields that no page names."""
+    """Undocumented fields."""
     return _changed(fault, entries, lambda entry: entry | EXTRA_FIELDS)
 
 
 @KINDS.kind("offers_cost", ALTER, endpoints=("available",), field="monthly_cost", value="NaN")
 def cost(fault, entries, scene):
-    """`field`, a cost or any other, has this `value`: 1e400, NaN, 1,00, -1.00 or what you like."""
+    """`field`, a cost or any other, has this `value`: 1e400, NaN, 1,00, -1.00 or anything else."""
     return _changed(fault, entries, lambda entry: entry | {fault.field: fault.value})
 
 

@@ -1,4 +1,4 @@
-"""The control endpoint `/_control/`, which only the sandbox has: faults, ledger, counters, keys, offers."""
+"""The control endpoint `/_control/`, which exists only in the sandbox: faults, ledger, counters, keys, offers."""
 
 from dataclasses import asdict
 
@@ -85,7 +85,9 @@ def add_key(provider, query, fields, rest):
     try:
         key = provider.add_key(**fields)
     except TypeError:
-        raise Refused(422, "a key has name, secret, permissions, project_id, expires_at, revoked") from None
+        raise Refused(
+            422, "a key has name, secret, permissions, project_id, expires_at and revoked"
+        ) from None
     return {"name": key.name, "secret": key.secret}
 
 

@@ -1,4 +1,4 @@
-"""Faults: what can be made to go wrong, for which calls, how often, and how often it did."""
+"""Faults: what can be made to go wrong, for which calls and how often, with a count of what did."""
 
 import dataclasses
 import random
@@ -8,21 +8,21 @@ from collections import Counter
 from sandbox import bad_answers, bad_lists
 
 ANY = "any"
-LISTS = ("list", "available")  # a call of these is about no single number
+LISTS = ("list", "available")  # calls that are not about a single number
 KINDS = {**bad_answers.KINDS, **bad_lists.KINDS}
 
 
 class BadFault(ValueError):
-    """A fault cannot be set as described; the text says why."""
+    """The options do not describe a valid fault; the text says why."""
 
 
 @dataclasses.dataclass
 class Fault:
-    """One fault that is set: its kind, the calls it is for, and the options that its kind reads.
+    """One active fault: its kind, the calls that it applies to, and the options of its kind.
 
-    `endpoint` is one of the API's or 'any'; `phone_number` the one that is bought, read or changed, or for a
-    kind that alters lists the entry to alter; `key` the name of a key. `skip` matching calls go by, then it
-    acts on `times` of them (None: until cleared), each with `probability`. The rest is read by some kinds.
+    `endpoint` is one of the API's or 'any'; `phone_number` is the number bought, read or changed, or the entry to
+    alter for a kind that alters lists; `key` is the name of a key. The fault lets `skip` matching calls pass, then
+    acts on `times` of them (None: until cleared), each with `probability`. Only some kinds use the other options.
     """
 
     kind: str
@@ -47,7 +47,7 @@ class Fault:
     chance: random.Random = None
 
     def matches(self, call, phone_number):
-        """Whether it is for this call."""
+        """Whether the fault applies to this call."""
         return (
             self.endpoint in (ANY, call.endpoint)
             and self.key in (None, call.key.name)
@@ -55,7 +55,7 @@ class Fault:
         )
 
     def record(self):
-        """The fault as the control endpoint shows it: all that is set."""
+        """The fault as the control endpoint shows it: every field that is set."""
         values = {
             item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name != "chance"
         }
@@ -76,7 +76,7 @@ SETTABLE = {"kind", "value", *NUMBERS, *TEXTS}
 
 
 def make_fault(options, *, endpoints):
-    """A checked fault from a mapping; BadFault says what is wrong with it."""
+    """A valid fault from a mapping of options; raises BadFault, which says what is wrong."""
     unknown = sorted(set(options) - SETTABLE)
     if unknown:
         raise BadFault(f"a fault has no {', '.join(map(str, unknown))}")
@@ -86,7 +86,7 @@ def make_fault(options, *, endpoints):
     values = {"endpoint": kind.endpoint} | kind.defaults | {k: v for k, v in options.items() if v is not None}
     for name, value in values.items():
         if name in TEXTS and not isinstance(value, str):
-            raise BadFault(f"{name} must be a text")
+            raise BadFault(f"{name} must be a string")
         if name in NUMBERS and not _is_number(value):
             raise BadFault(f"{name} must be a number, 0 or more")
         if NUMBERS.get(name) is int and value != int(value):
@@ -107,7 +107,7 @@ def _is_number(value):
 
 
 def read_fault(text):
-    """The options in `kind` or `kind:name=value,name=value`, as given to --fault."""
+    """The options in `kind` or `kind:name=value,name=value`, the format of --fault."""
     kind, _, rest = text.partition(":")
     options = {"kind": kind.strip()}
     for part in filter(None, rest.split(",")):
@@ -120,7 +120,7 @@ def read_fault(text):
 
 
 class FaultPlan:
-    """The faults that are set, in order, and how often each kind was applied."""
+    """The active faults, in order, and how often each kind was applied."""
 
     def __init__(self):
         self._faults = []
@@ -137,14 +137,14 @@ class FaultPlan:
             return fault.id
 
     def clear(self, fault_id=None):
-        """Take one fault away, or all of them; how many went."""
+        """Clear one fault or all of them; return how many were cleared."""
         with self._lock:
             before = len(self._faults)
             self._faults = [fault for fault in self._faults if fault_id not in (None, fault.id)]
             return before - len(self._faults)
 
     def take(self, call, phone_number):
-        """The first fault that acts on this call, counted as applied; None when all is well."""
+        """The first fault that acts on this call, counted as applied, or None."""
         with self._lock:
             for fault in self._faults:
                 if not fault.matches(call, phone_number) or fault.times == 0:
@@ -162,7 +162,7 @@ class FaultPlan:
         return None
 
     def give_back(self, fault):
-        """It was taken for something that did not come about (a purchase that was refused): not applied."""
+        """Undo `take` for a fault that had nothing to spoil, such as a purchase that was refused."""
         with self._lock:
             fault.applied -= 1
             self._counts[fault.kind] -= 1
@@ -170,7 +170,7 @@ class FaultPlan:
                 fault.times += 1
 
     def count(self, kind):
-        """Note a fault that was applied without a call."""
+        """Count a fault that was applied without a call."""
         with self._lock:
             self._counts[kind] += 1
 
@@ -179,7 +179,7 @@ class FaultPlan:
             return [fault.record() for fault in self._faults]
 
     def counts(self):
-        """Applications by kind; kinds that never acted are left out."""
+        """How often each kind was applied, without those that never were."""
         with self._lock:
             return {kind: count for kind, count in sorted(self._counts.items()) if count > 0}
 

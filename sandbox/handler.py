@@ -1,4 +1,4 @@
-"""One connection of the sandbox: reads requests, has them answered or spoiled, and logs a line for each."""
+"""One connection to the sandbox: reads requests, answers or spoils them, and logs one line for each."""
 
 import socket
 import sys
@@ -35,7 +35,7 @@ class Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def do_any(self):
-        """Answer one request, whatever it is; never a traceback."""
+        """Answer one request of any kind; a traceback never reaches the client."""
         self.is_busy = True
         started = time.monotonic()
         line = Line(
@@ -67,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_any
 
     def send_error(self, code, message=None, explain=None):
-        """A request that the parser refuses: our error body; a strange method is an unknown path."""
+        """Answer a request that the parser refuses with our error body; an unknown method counts as an unknown path."""
         line = Line(self.connection, stopping=self.provider.stopping, closing=True)
         self.close_connection = True
         line.send(not_found().answer() if code == 501 else Answer(code, {"error": message or "Bad request"}))
@@ -75,13 +75,13 @@ class Handler(BaseHTTPRequestHandler):
         self.log(f"{self.command or '-'} {line.outcome}")
 
     def log(self, text):
-        """One line to stderr, without control characters and without anything of the form of a key."""
+        """Write one line to stderr, without control characters and anything that looks like a key."""
         if not self.provider.quiet:
             text = ANYTHING_LIKE_A_KEY.sub("idc_...", text.strip())[:500]
             print("".join(c if c.isprintable() else "?" for c in text), file=sys.stderr, flush=True)
 
     def log_message(self, format, *args):
-        """The base class has nothing to add."""
+        """Silence the log of the base class."""
 
     def _serve(self, line):
         path, _, query_text = self.path.partition("?")
@@ -96,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
         return self._serve_api(line, path, query, body, content_type)
 
     def _serve_api(self, line, path, query, body, content_type):
-        """Key, then rate, then faults, then the call itself; what the fault was is noted for the log."""
+        """Check the key, the rate limit and the faults, then carry out the call; return the fault for the log."""
         provider = self.provider
         call = find_call(self.command, path)
         call.query, call.body, call.content_type = query, body, content_type
@@ -129,7 +129,7 @@ class Handler(BaseHTTPRequestHandler):
             row["outcome"] = line.outcome
 
     def _answer_properly(self, line, call, phone_number):
-        """As documented, unless the number that was just bought is one for practice."""
+        """Answer as documented, unless the call bought a practice number."""
         answer = self.provider.api.answer(call)
         is_sale = call.endpoint == "purchase" and answer.status == 201
         rule = self.provider.api.practice_rule(phone_number) if is_sale else None
@@ -140,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
         return line.send(answer)
 
     def _misbehave(self, fault, line, call, scene):
-        """Let a fault act; False when there was nothing to spoil: it is kept for the next call."""
+        """Let a fault act; return False if there was nothing to spoil, which keeps the fault for the next call."""
         kind = KINDS[fault.kind]
         if kind.phase == BEFORE:
             kind.act(fault, line, None, scene)
@@ -161,7 +161,7 @@ class Handler(BaseHTTPRequestHandler):
         return spoiled != answer
 
     def _read_body(self, line):
-        """The whole body, at most a megabyte; what cannot be read ends the connection after the answer."""
+        """The whole body, at most a megabyte; a body that cannot be read ends the connection after the answer."""
         lengths = self.headers.get_all("Content-Length", [])
         if "Transfer-Encoding" in self.headers or len(lengths) > 1 or not all(map(_is_length, lengths)):
             self._leave_body(line, 400, "A body needs one Content-Length")
@@ -174,12 +174,12 @@ class Handler(BaseHTTPRequestHandler):
         return body
 
     def _leave_body(self, line, status, reason):
-        """Refuse a request whose body is not read: the connection is of no use after that."""
+        """Refuse a request without reading its body, and end the connection, which is unusable after that."""
         line.closing = self.is_unread = True
         raise Refused(status, reason)
 
     def _drain(self):
-        """Take in what the client still sends, for a while, so that it can read the answer."""
+        """Read what the client still sends, for a while; an early close would lose the answer."""
         try:
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(1)

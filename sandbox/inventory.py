@@ -1,4 +1,4 @@
-"""The numbers on offer: the same ones at each start with the same seed, made when first asked for."""
+"""The numbers on offer: generated on first use, the same for the same seed."""
 
 import random
 import threading
@@ -11,7 +11,7 @@ from sandbox import practice
 from sandbox.plans import PLANS
 
 PLAIN_NUMBERS = 20  # in each list, before its practice numbers
-MANY = {("US", "local"): 25}  # times as many: a list in which people can practise to search
+MANY = {("US", "local"): 25}  # times as many: a long list to practise searching
 SEED = 1
 
 TYPES = {
@@ -25,7 +25,7 @@ NORTH_AMERICA = {"US", "CA"}
 
 @dataclass(frozen=True)
 class Offer:
-    """One number on offer; costs in cents of a currency that the provider never names."""
+    """One number on offer. Costs are cents of a currency that the provider never names."""
 
     phone_number: str
     country_code: str
@@ -37,7 +37,7 @@ class Offer:
     monthly_cents: int
 
     def entry(self, *, tenths=0):
-        """The offer as the search shows it (VN-AVAIL), at a price so many tenths higher."""
+        """The offer as the search shows it (VN-AVAIL), with costs higher by `tenths`."""
         places = [("country", self.country), ("state", self.state), ("city", self.city)]
         return {
             "phone_number": self.phone_number,
@@ -53,7 +53,7 @@ class Offer:
 
 
 class Inventory:
-    """All that was ever on offer. What is sold, and at what price today, is known to `sandbox.state`."""
+    """Every number that was ever on offer. `sandbox.state` knows which are sold and which costs changed."""
 
     def __init__(self, seed=SEED, plain_numbers=PLAIN_NUMBERS):
         self.seed = seed
@@ -63,7 +63,7 @@ class Inventory:
         self._lock = threading.Lock()
 
     def offers(self, country_code, number_type):
-        """The offers of one country and type, in a fixed order; none where there is no such plan."""
+        """The offers of one country and type, in a fixed order; empty if there is no such plan."""
         plan = PLANS.get((country_code, number_type))
         if plan is None:
             return ()
@@ -92,7 +92,7 @@ def _generate(plan, *, seed, plain_numbers):
         area = plan.areas[len(made) % len(plan.areas)]
         phone_number = _draw(plan, area, ending, chance=chance, made=made)
         made.add(phone_number)
-        times = chance.choice((1, 1, 1, 2))  # one in four is a finer number, and costs twice as much
+        times = chance.choice((1, 1, 1, 2))  # one in four costs twice as much
         yield Offer(
             phone_number=phone_number,
             country_code=plan.country_code,
@@ -106,7 +106,7 @@ def _generate(plan, *, seed, plain_numbers):
 
 
 def _draw(plan, area, ending, *, chance, made):
-    """Draw until the numbering plan knows the number; most draws are right at once."""
+    """Draw digits until the number is valid in the numbering plan; most draws are."""
     while True:
         count = plan.digits - len(area.prefix) - len(ending or "")
         digits = "".join(chance.choice("0123456789") for _ in range(count)) + (ending or "")

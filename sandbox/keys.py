@@ -1,7 +1,7 @@
-"""API keys of the sandbox: how a key looks, what it may do, the built-in ones, and the limit on their use.
+"""API keys of the sandbox: their shape and permissions, the built-in keys, and the rate limit.
 
-The built-in keys open nothing but the sandbox. Each has the documented shape, `idc_` and 32 letters or digits
-(AUTH), and ends in four digits of its own, by which the ledger names it.
+The built-in keys work only in the sandbox. Each has the documented shape, `idc_` and 32 letters or digits (AUTH), and
+ends in four digits of its own, by which the ledger identifies it.
 """
 
 import math
@@ -39,7 +39,7 @@ REVOKED_KEY = _built_in("Revoked", "1032")
 
 
 class BadKey(ValueError):
-    """A key cannot be made as described; the text says why, without the key."""
+    """The options do not describe a valid key; the text says why, without the key."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Key:
         return self.secret[-4:]
 
     def works(self):
-        """Whether the provider would still take it."""
+        """Whether the provider still accepts the key."""
         expired = self.expires_at and datetime.fromisoformat(self.expires_at) <= datetime.now(UTC)
         return not (self.revoked or expired)
 
@@ -85,7 +85,7 @@ BUILT_IN_KEYS = (
 def make_key(
     name, secret=None, permissions=("read", "write"), project_id=None, expires_at=None, revoked=False
 ):
-    """A checked key, with a fresh secret where none is given; BadKey says what is wrong."""
+    """A valid key, with a new secret if none is given; raises BadKey, which says what is wrong."""
     secret = secret or "idc_" + "".join(secrets.choice(LETTERS_AND_DIGITS) for _ in range(32))
     if not isinstance(name, str) or not name.strip():
         raise BadKey("a key needs a name")
@@ -118,7 +118,7 @@ def read_key(text):
 
 
 class Keyring:
-    """All keys by name. A name added again replaces the older key, a secret belongs to one name."""
+    """All keys by name. Adding a name again replaces its key; a secret belongs to one name only."""
 
     def __init__(self, keys=()):
         self._keys = {}
@@ -131,11 +131,11 @@ class Keyring:
         self._keys[key.name] = key
 
     def revoke(self, name):
-        """End a key for good; KeyError when there is none of this name."""
+        """Revoke a key for good; raises KeyError if there is none of this name."""
         self._keys[name] = replace(self._keys[name], revoked=True)
 
     def find(self, authorization):
-        """The key that an Authorization header names, working or not; None when it names none."""
+        """The key in an Authorization header, working or not, or None."""
         scheme, _, secret = (authorization or "").partition(" ")
         if scheme.lower() != "bearer":
             return None
@@ -149,7 +149,7 @@ class Keyring:
 
 
 class RateLimit:
-    """So many requests a key in any 60 seconds; 0 means no limit."""
+    """At most `per_minute` requests per key in any 60 seconds; 0 means no limit."""
 
     WINDOW = 60
 
@@ -159,7 +159,7 @@ class RateLimit:
         self._lock = threading.Lock()
 
     def seconds_to_wait(self, name):
-        """0 and the request counts, or whole seconds until the next one would be let through."""
+        """0 if the request is allowed, which counts it; else the whole seconds until one would be."""
         if not self.per_minute:
             return 0
         now = time.monotonic()

@@ -1,17 +1,17 @@
-"""What a kind of fault is, and how the modules that have them put them down."""
+"""Kinds of faults, and the decorator that registers them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-BEFORE = "before"  # the call is never carried out
-AFTER = "after"  # it is carried out, only the answer suffers; a call that was refused is answered properly
-LATE = "late"  # first a wait of `seconds`, then as AFTER
-ALTER = "alter"  # as AFTER, and only the entries of a list differ
+BEFORE = "before"  # the call is not carried out
+AFTER = "after"  # it is carried out, and only the answer is affected; a refused call is answered properly
+LATE = "late"  # waits `seconds`, then as AFTER
+ALTER = "alter"  # as AFTER, but only the entries of a list change
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a fault may need: the request, our port, when a number was bought, how to stop listening."""
+    """What a fault may need: the request, our port, when a number was bought, a way to stop listening."""
 
     path: str
     query: dict
@@ -24,9 +24,9 @@ class Scene:
 class Kind:
     """One kind of fault.
 
-    `act(fault, line, answer, scene)` sends what the client gets; `answer` is the proper one, None for BEFORE.
-    For ALTER it is `act(fault, entries, scene)` and returns other entries. `endpoints` are those it can be
-    set on, the usual one first; () is any, usually purchase. `defaults` are for its options.
+    `act(fault, line, answer, scene)` sends what the client gets; `answer` is the proper answer, None for BEFORE.
+    For ALTER `act(fault, entries, scene)` returns other entries. `endpoints` lists where the fault can be set, the
+    default first; () means anywhere, with purchase as the default. `defaults` are the defaults of its options.
     """
 
     act: Callable
@@ -40,7 +40,7 @@ class Kind:
         return self.endpoints[0] if self.endpoints else "purchase"
 
     def record(self):
-        """What the control endpoint tells about it."""
+        """What the control endpoint shows about the kind."""
         return {
             "phase": self.phase,
             "endpoint": self.endpoint,
@@ -50,7 +50,7 @@ class Kind:
 
 
 class Kinds(dict):
-    """Kinds by name; `kind` is the decorator that adds one."""
+    """Kinds by name; the decorator `kind` adds one."""
 
     def kind(self, name, phase, *, endpoints=(), choices=None, **defaults):
         def add(act):

@@ -1,8 +1,8 @@
 """Where the sandbox's numbers come from: countries, their prefixes and what a number costs there.
 
-One line a country and type: how many digits follow the calling code, then the prefixes in use, each with its
-place where the plan knows one ("212 New York/New York" is city and state). Whether a made number is valid is
-for `phonenumbers` to say, in `sandbox.inventory`.
+One line per country and type: how many digits follow the calling code, then the prefixes in use, with their place
+if the plan has one ("212 New York/New York" is city and state). `sandbox.inventory` checks generated numbers with
+`phonenumbers`.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Area:
 
 @dataclass(frozen=True)
 class Plan:
-    """The numbers of one type in one country; `monthly_cents` is what a plain one costs."""
+    """The numbers of one type in one country; `monthly_cents` is the cost of an ordinary one."""
 
     country_code: str
     country: str
@@ -152,12 +152,8 @@ MX|Mexico|52|180
   toll-free|10|800
 """
 
-DEARER_BY_TYPE = {
-    "mobile": 100,
-    "local": 80,
-    "toll-free": 200,
-    "national": 150,
-}  # per cent of the country's price
+# Per cent of the country's price.
+DEARER_BY_TYPE = {"mobile": 100, "local": 80, "toll-free": 200, "national": 150}
 
 
 def _area(text):

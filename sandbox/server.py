@@ -1,4 +1,4 @@
-"""The sandbox as a server on 127.0.0.1: start it, stop it, and reach into it from a test.
+"""The sandbox as a server on 127.0.0.1: start it, stop it, and control it from a test.
 
 with running(state_dir, rate_limit=0) as provider:
     provider.set_fault("reset_after", times=1)
@@ -28,11 +28,11 @@ HOST = "127.0.0.1"
 
 
 class CannotStart(RuntimeError):
-    """The sandbox cannot be started as asked; the text says why, for people."""
+    """The sandbox cannot start with these options. The text of the error is written for people."""
 
 
 class Listener(socketserver.ThreadingTCPServer):
-    """Accepts connections, each served by a thread of its own."""
+    """Accepts connections and serves each in its own thread."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -50,15 +50,15 @@ class Listener(socketserver.ThreadingTCPServer):
             super().shutdown_request(request)
 
     def handle_error(self, request, client_address):
-        """A broken connection is the client's affair."""
+        """Ignore broken connections."""
 
 
 class Provider:
-    """A running sandbox. All methods are safe from any thread; each is also there at `/_control/` over HTTP.
+    """A running sandbox. All methods are safe from any thread; each is also available at `/_control/` over HTTP.
 
-    `state_dir` keeps what was bought. `rate_limit` is requests a key a minute (0: none), `keys` more of them,
-    `faults` mappings as for `set_fault`, `practice` whether some numbers act up by themselves,
-    `plain_numbers` how many others are on offer in each country and type.
+    `state_dir` holds the state of the account. `rate_limit` is requests per key and minute (0: no limit), `keys` are
+    additional keys, `faults` mappings as for `set_fault`. `practice` turns the practice numbers on, and
+    `plain_numbers` is how many ordinary numbers are on offer in each country and type.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Provider:
         self.quiet = quiet
         self.stopping = threading.Event()
         self.connections = set()
-        self.life = 0  # how often it was reset: a late purchase of an earlier life is not carried out
+        self.life = 0  # counts resets: a late purchase from before a reset is not carried out
         self.traffic = Traffic()
         self.rate_limit = RateLimit(rate_limit)
         self.fault_plan = FaultPlan()
@@ -108,10 +108,10 @@ class Provider:
 
     @property
     def api_url(self):
-        """What a client takes as its base URL."""
+        """The base URL for a client."""
         return self.url + BASE_PATH
 
-    # What happened
+    # Reading
 
     def ledger(self):
         """Every accepted purchase: sequence, time, key (last four), phone_number, id, project_id, payload."""
@@ -122,33 +122,33 @@ class Provider:
         return self.traffic.counters() | {"faults": self.fault_plan.counts()}
 
     def requests(self, after=0):
-        """The latest requests of the API, each with time, endpoint, key, phone_number, outcome and fault."""
+        """The latest requests to the API, each with time, endpoint, key, phone_number, outcome and fault."""
         return self.traffic.latest(after)
 
     def owned(self):
-        """Numbers on the account, of all projects, as VirtualNumber."""
+        """The numbers on the account, of all projects, as VirtualNumber."""
         return self.state.numbers()
 
     def offers(self, country_code="US", number_type="mobile"):
-        """Phone numbers still on offer; those for practice come last."""
+        """The phone numbers still on offer; practice numbers come last."""
         offers = self.api.inventory.offers(country_code, number_type)
         return [offer.phone_number for offer in offers if not self.state.is_sold(offer.phone_number)]
 
-    # What is to happen
+    # Control
 
     def set_fault(self, kind, **options):
-        """Set a fault and return its id, or raise BadFault; the options are those of `faults.Fault`."""
+        """Set a fault and return its id, or raise BadFault; the options are the fields of `faults.Fault`."""
         return self.fault_plan.add(make_fault({"kind": kind, **options}, endpoints=ENDPOINTS))
 
     def faults(self):
         return self.fault_plan.all()
 
     def clear_faults(self, fault_id=None):
-        """Take away one fault, or all; what was counted stays."""
+        """Clear one fault or all; the counters stay."""
         return self.fault_plan.clear(fault_id)
 
     def refuse(self, seconds):
-        """Refuse connections for `seconds`, from now on."""
+        """Refuse connections for `seconds` from now."""
         self.fault_plan.count("refuse")
         self.stop_listening_for(seconds)
 
@@ -157,7 +157,7 @@ class Provider:
         self.rate_limit.forget()
 
     def add_key(self, name, secret=None, **options):
-        """Add a key, or replace the one of this name; the options are those of `sandbox.keys.make_key`."""
+        """Add a key, or replace the key of this name; the options are those of `sandbox.keys.make_key`."""
         key = make_key(name, secret, **options)
         self.state.add_key(key)
         return key
@@ -166,15 +166,15 @@ class Provider:
         self.state.revoke_key(name)
 
     def release(self, phone_number):
-        """Take a number off the account, as done in the dashboard; False when it is not on it."""
+        """Remove a number from the account, as the dashboard does; return False if it is not on the account."""
         return self.state.release(phone_number)
 
     def set_cost(self, phone_number, **costs):
-        """Change what an offer costs: `upfront_cost`, `monthly_cost`, as texts or anything else."""
+        """Change the costs of an offer: `upfront_cost`, `monthly_cost`, as strings or anything else."""
         self.state.set_costs(phone_number, **costs)
 
     def reset(self):
-        """An empty account: ledger, faults, counters, changed costs and added keys are gone."""
+        """Empty the account: delete ledger, faults, counters, changed costs and added keys."""
         self.life += 1
         self.fault_plan.reset()
         self.rate_limit.forget()
@@ -183,7 +183,7 @@ class Provider:
         self.state.reset()
 
     def stop(self):
-        """End at once: nobody listens, open connections are shut, the files are closed."""
+        """Stop at once: stop listening, shut open connections, close the files."""
         self.stopping.set()
         with self._listening:
             if self._listen_again_at is None:
@@ -196,7 +196,7 @@ class Provider:
     # For the handler
 
     def phone_number_of(self, call):
-        """The number that a call is about, if it says so: for faults and counters."""
+        """The number that a call is about, or None: for faults and counters."""
         if call.number_id is not None:
             number = self.state.number(call.number_id)
             return number and number.phone_number
@@ -207,13 +207,13 @@ class Provider:
         return None
 
     def bought_at(self, number_id):
-        """When a number was bought, ISO 8601, whether it is still ours or not."""
+        """When a number was bought (ISO 8601), released or not."""
         return self.state.bought_at(number_id)
 
     # Sockets
 
     def _hold_port(self, port):
-        """Bind a socket that never listens: the port stays ours while nobody listens on it."""
+        """Bind a socket that never listens, which keeps the port ours while connections are refused."""
         holder = socket.socket()
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -225,7 +225,7 @@ class Provider:
             raise CannotStart(f"Port {port} cannot be used: {error.strerror}.") from None
         except OverflowError:
             holder.close()
-            raise CannotStart("A port is a number from 1 to 65535.") from None
+            raise CannotStart("The port must be a number from 1 to 65535.") from None
         self._port_holder = holder
         self.port = holder.getsockname()[1]
 
@@ -268,7 +268,7 @@ class Provider:
 
 @contextlib.contextmanager
 def running(state_dir, **options):
-    """A sandbox in this process for the length of a with block; options as for Provider."""
+    """Run a sandbox in this process during a with block; options as for Provider."""
     provider = Provider(state_dir, **options)
     try:
         yield provider
@@ -277,7 +277,7 @@ def running(state_dir, **options):
 
 
 def serve(*, state_dir, port=8001, quiet=False, **options):
-    """Run a sandbox until SIGTERM or Ctrl-C; 0, or 1 with a sentence on stderr when it cannot start."""
+    """Run a sandbox until SIGTERM or Ctrl-C; return 0, or 1 with a sentence on stderr if it cannot start."""
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())

@@ -1,8 +1,8 @@
-"""What the sandbox keeps: bought numbers, operators, keys and costs, in two files of one directory.
+"""The stored state of the sandbox: bought numbers, operators, keys and costs, in two files of one directory.
 
-`ledger.jsonl` has one line a purchase, written and fsynced before the answer leaves: it alone says what was
-bought. `state.json` has all that changed since, and is replaced as a whole. A kill at any moment leaves both
-readable: a line that was not written to its end was never answered, and is cut off at the next start.
+`ledger.jsonl` has one line per purchase, written and fsynced before the answer is sent; it alone decides what was
+bought. `state.json` has all other changes and is replaced as a whole. A kill at any moment leaves both readable: an
+incomplete line belongs to a purchase that was never answered, and is cut off at the next start.
 """
 
 import fcntl
@@ -20,16 +20,16 @@ EMPTY = {"numbers": {}, "operators": [], "keys": [], "costs": {}}
 
 
 class InUse(RuntimeError):
-    """Another sandbox keeps its state in this directory."""
+    """Another sandbox uses this directory."""
 
 
 class NoLongerAvailable(Exception):
-    """The number was bought before."""
+    """The number was already bought."""
 
 
 @dataclass(frozen=True)
 class VirtualNumber:
-    """A bought number; recording is on from the first moment (VN-BUY)."""
+    """A bought number; recording is on from the start (VN-BUY)."""
 
     id: int
     phone_number: str
@@ -47,7 +47,7 @@ CHANGEABLE = ("name", "active", "recording", "routing_strategy", "released")
 
 
 class State:
-    """The account at the provider. Safe to use from many threads; one process at a time."""
+    """The account at the provider. Safe for many threads of one process."""
 
     def __init__(self, directory, *, keys=()):
         self.directory = Path(directory)
@@ -62,7 +62,7 @@ class State:
             self._ledger_file.close()
             self._lock_file.close()
 
-    # What is read
+    # Reading
 
     def numbers(self):
         """Bought numbers that were not released, oldest first."""
@@ -75,12 +75,12 @@ class State:
         return None if number is None or number.released else number
 
     def bought_at(self, number_id):
-        """When a number was bought, ISO 8601, released or not."""
+        """When a number was bought (ISO 8601), released or not."""
         with self._lock:
             return self._numbers[number_id].bought_at
 
     def is_sold(self, phone_number):
-        """A released number stays sold: it does not come back on offer."""
+        """Whether a number was ever bought; a released number stays sold and does not come back on offer."""
         with self._lock:
             return phone_number in self._sold
 
@@ -98,14 +98,14 @@ class State:
             return [dict(operator) for operator in self._document["operators"]]
 
     def projects(self):
-        """Id to name: the built-in ones and any that a key is bound to."""
+        """Names by id: the built-in projects and all that keys are bound to."""
         bound = {key.project_id for key in self.keyring.all() if key.project_id}
         return {number: f"Project {number}" for number in bound} | api_keys.PROJECT_NAMES
 
-    # What is written
+    # Writing
 
     def buy(self, phone_number, *, country_code, key, payload):
-        """Sell a number to a key's project, once: the ledger has it on disk when this returns."""
+        """Sell a number to a key's project, once; the purchase is on disk when this returns."""
         with self._lock:
             if phone_number in self._sold:
                 raise NoLongerAvailable(phone_number)
@@ -124,7 +124,7 @@ class State:
             return self._enter(entry)
 
     def change(self, number_id, **changes):
-        """Change a bought number and return it as it is now."""
+        """Change a bought number and return the new record."""
         with self._lock:
             self._numbers[number_id] = replace(self._numbers[number_id], **changes)
             self._document["numbers"].setdefault(str(number_id), {}).update(changes)
@@ -132,7 +132,7 @@ class State:
             return self._numbers[number_id]
 
     def release(self, phone_number):
-        """Take a number off the account, as the dashboard does; False when it is not on it."""
+        """Remove a number from the account, as the dashboard does; return False if it is not on the account."""
         with self._lock:
             for number in self.numbers():
                 if number.phone_number == phone_number:
@@ -141,7 +141,7 @@ class State:
         return False
 
     def set_costs(self, phone_number, **costs):
-        """From now on an offer shows these costs, whatever they are."""
+        """Show these costs for an offer from now on, even invalid ones."""
         with self._lock:
             self._document["costs"].setdefault(phone_number, {}).update(costs)
             self._save()
@@ -159,16 +159,16 @@ class State:
             self._save()
 
     def revoke_key(self, name):
-        """End a key; KeyError when there is none of this name."""
+        """Revoke a key; raises KeyError if there is none of this name."""
         with self._lock:
             self.keyring.revoke(name)
             self._save()
 
     def reset(self):
-        """Back to an empty account with the keys of the start."""
+        """Return to an empty account with the keys of the start."""
         with self._lock:
             self._start_empty()
-            self._save()  # first, so that a kill in between cannot put old changes on new numbers
+            self._save()  # first, so that after a kill in between old changes cannot apply to new numbers
             os.ftruncate(self._ledger_file.fileno(), 0)
             os.fsync(self._ledger_file.fileno())
 
@@ -206,7 +206,7 @@ class State:
             self._enter(json.loads(line))
 
     def _enter(self, entry):
-        """Take a ledger entry into memory, with what was changed on its number since."""
+        """Load a ledger entry, with the later changes to its number."""
         number = VirtualNumber(
             id=entry["id"],
             phone_number=entry["phone_number"],

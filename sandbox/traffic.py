@@ -1,4 +1,4 @@
-"""What was asked of the sandbox: counters for as long as it runs, and the latest requests one by one."""
+"""The traffic of the sandbox: counters while it runs, and the latest requests one by one."""
 
 import threading
 from collections import Counter, deque
@@ -8,7 +8,7 @@ KEPT = 10_000
 
 
 class Traffic:
-    """Every request of the API is noted on arrival, before anything can go wrong with it."""
+    """Records every API request on arrival, before anything can go wrong with it."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -22,7 +22,7 @@ class Traffic:
             self._purchase_posts = Counter()
 
     def note(self, *, method, endpoint, key, phone_number):
-        """A row for this request; whoever answers it fills in `outcome` and `fault`."""
+        """Return a new row for this request; the handler fills in `outcome` and `fault`."""
         row = {
             "number": 0,
             "time": datetime.now(UTC).isoformat(),
@@ -43,7 +43,7 @@ class Traffic:
         return row
 
     def counters(self):
-        """Requests by endpoint and key, and purchase POSTs by phone number, whether they bought or not."""
+        """Requests by endpoint and key, and purchase POSTs by phone number, successful or not."""
         with self._lock:
             return {
                 "total": self._total,
@@ -52,6 +52,6 @@ class Traffic:
             }
 
     def latest(self, after=0):
-        """The rows numbered above `after`, oldest first; an outcome of None is a request still open."""
+        """The rows numbered above `after`, oldest first; a request without an outcome is still open."""
         with self._lock:
             return [dict(row) for row in self._latest if row["number"] > after]

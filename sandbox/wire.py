@@ -1,4 +1,4 @@
-"""The bytes of an answer, and a connection on which they can be sent whole, slowly, in part or not at all."""
+"""The bytes of an answer, and a connection that can send them at once, slowly, in part or not at all."""
 
 import json
 import select
@@ -11,12 +11,12 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close() send
 
 
 def body_of(answer):
-    """The JSON body of an answer; no bytes where it has no payload."""
+    """The JSON body of an answer; empty if it has no payload."""
     return b"" if answer.payload is None else json.dumps(answer.payload).encode()
 
 
 def head_of(status, *, length, headers=None, content_type="application/json; charset=utf-8", close=False):
-    """A response head; `length` None leaves Content-Length out, and a 204 has neither length nor type."""
+    """A response head; without `length` it has no Content-Length, and a 204 has neither length nor type."""
     phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Unknown"
     lines = [f"HTTP/1.1 {status} {phrase}", f"Date: {formatdate(usegmt=True)}"]
     if status != 204:
@@ -30,7 +30,7 @@ def head_of(status, *, length, headers=None, content_type="application/json; cha
 
 
 class Line:
-    """The connection of one request. `outcome` says for the log what became of it."""
+    """The connection of one request. `outcome` describes for the log how the request ended."""
 
     def __init__(self, connection, *, stopping, closing=False, head_only=False):
         self.connection = connection
@@ -40,17 +40,17 @@ class Line:
         self.outcome = "nothing"
 
     def send(self, answer, **head_options):
-        """The answer as documented."""
+        """Send the answer as documented."""
         self.send_body(answer.status, body_of(answer), headers=answer.headers, **head_options)
 
     def send_body(self, status, body, *, headers=None, **head_options):
-        """A whole answer with any body."""
+        """Send a complete answer with any body."""
         head = head_of(status, length=len(body), headers=headers, close=self.closing, **head_options)
         self.outcome = str(status)
         self.write(head + (b"" if self.head_only or status == 204 else body))
 
     def write(self, data):
-        """Send all of it; a client that hung up is no error."""
+        """Send all data; a client that has hung up is not an error."""
         try:
             self.connection.sendall(data)
         except OSError:
@@ -70,7 +70,7 @@ class Line:
                 return
 
     def close(self, outcome="closed"):
-        """End the connection in an orderly way, whatever was sent."""
+        """End the connection normally, whatever was sent."""
         self.outcome = outcome
         self.closing = True
 
@@ -80,18 +80,18 @@ class Line:
         self.close("reset")
 
     def hang(self, seconds):
-        """Say nothing for so long, or until the client hangs up; then close."""
+        """Send nothing for `seconds` or until the client hangs up, then close."""
         self.close("no answer")
         waited = 0
         while waited < seconds and not self.is_gone() and not self.wait(0.05):
             waited += 0.05
 
     def wait(self, seconds):
-        """Let time pass; True when the server ends meanwhile."""
+        """Wait; return True if the server stops first."""
         return self.stopping.wait(seconds)
 
     def is_gone(self):
-        """Whether the client hung up."""
+        """Whether the client has hung up."""
         poll = select.poll()
         poll.register(self.connection, select.POLLIN)
         try:
@@ -101,7 +101,7 @@ class Line:
 
 
 def is_reset(connection):
-    """Whether `Line.reset` was asked for this connection."""
+    """Whether `Line.reset` was called for this connection."""
     try:
         return connection.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == RESET_ON_CLOSE
     except OSError:

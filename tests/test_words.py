@@ -1,4 +1,4 @@
-"""What happened, in sentences: events, sums of money, phone numbers."""
+"""Words and sentences: events, sums of money, phone numbers, times."""
 
 import re
 from datetime import timedelta
@@ -18,7 +18,7 @@ from tests import factories
 
 class TestMoney:
     @pytest.mark.parametrize(
-        "cost, said",
+        "cost, expected",
         [
             (None, "not known"),
             (Decimal(0), "0.00 USD"),
@@ -29,24 +29,24 @@ class TestMoney:
             (Decimal("999999.9999"), "999999.9999 USD"),
         ],
     )
-    def test_has_two_to_four_places_and_never_0_for_the_unknown(self, cost, said):
-        assert words.money(cost) == said
+    def test_has_two_to_four_places_and_never_0_for_the_unknown(self, cost, expected):
+        assert words.money(cost) == expected
 
-    def test_sums_in_one_line_say_what_they_leave_out(self):
+    def test_sums_in_one_line_mention_unknown_prices(self):
         known = factories.line("+1", upfront_cost=Decimal(1), monthly_cost=Decimal(2))
         unknown = factories.line("+1", upfront_cost=None, monthly_cost=None)
-        said = [words.sums(figures(lines)) for lines in ([known], [known, unknown], [unknown])]
-        assert said == [
+        sums = [words.sums(figures(lines)) for lines in ([known], [known, unknown], [unknown])]
+        assert sums == [
             "1.00 USD once and 2.00 USD a month",
             "at least 1.00 USD once and 2.00 USD a month; 1 number of unknown price",
             "price not known",
         ]
 
     @pytest.mark.parametrize(
-        "left, said", [("3", "3.00 USD"), ("0", "0.00 USD"), ("-7.2", "already 7.20 USD over")]
+        "left, expected", [("3", "3.00 USD"), ("0", "0.00 USD"), ("-7.2", "already 7.20 USD over")]
     )
-    def test_what_remains_is_never_a_negative_sum(self, left, said):
-        assert words.remaining(Decimal(left)) == said
+    def test_a_remaining_budget_is_never_a_negative_sum(self, left, expected):
+        assert words.remaining(Decimal(left)) == expected
 
     def test_names_are_listed_as_in_a_sentence(self):
         assert [words.listed(names.split()) for names in ("ana", "ana eve", "ana bob eve")] == [
@@ -66,7 +66,7 @@ class TestMoney:
             ([(0, 0)], "0.00 USD", "0.00 USD"),
         ],
     )
-    def test_sums_say_what_they_leave_out(self, costs, first, after):
+    def test_sums_mention_unknown_prices(self, costs, first, after):
         lines = [factories.line("+1", upfront_cost=_decimal(a), monthly_cost=_decimal(b)) for a, b in costs]
         template = Template("{% include 'purchasing/partials/figures.html' %}")
         page = template.render(Context({"figures": figures(lines)}))
@@ -80,7 +80,7 @@ def _decimal(number):
 
 class TestPhoneNumbers:
     @pytest.mark.parametrize(
-        "number, said",
+        "number, expected",
         [
             ("+442079460018", "+44 20 7946 0018"),
             ("+15551234567", "+1 555-123-4567"),
@@ -89,13 +89,13 @@ class TestPhoneNumbers:
             ("+", "+"),
         ],
     )
-    def test_are_grouped_as_people_read_them(self, number, said):
-        assert words.phone(number) == said
+    def test_are_grouped_as_people_read_them(self, number, expected):
+        assert words.phone(number) == expected
 
 
 class TestTime:
     @pytest.mark.parametrize(
-        "age, said",
+        "age, expected",
         [
             (-60, "just now"),
             (0, "just now"),
@@ -104,8 +104,8 @@ class TestTime:
             (3 * 86400, "3\xa0days ago"),
         ],
     )
-    def test_is_told_as_people_tell_it(self, age, said):
-        assert words.ago(timezone.now() - timedelta(seconds=age)) == said
+    def test_is_described_relative_to_now(self, age, expected):
+        assert words.ago(timezone.now() - timedelta(seconds=age)) == expected
 
 
 class TestSentences:
@@ -113,19 +113,19 @@ class TestSentences:
         return AuditEvent(action=action, phone_number="+442079460018", **{"data": {}} | fields)
 
     @pytest.mark.parametrize("action", words.EVENTS)
-    def test_every_action_has_one_without_a_gap(self, action):
+    def test_every_action_has_one_without_missing_data(self, action):
         names = set(re.findall(r"{(\w+)}", words.EVENTS[action])) - {"number", "team"}
         data = dict.fromkeys(names, "1234")
-        said = words.sentence(self.event(action, data=data))
-        assert said and "{" not in said and "?" not in said
+        sentence = words.sentence(self.event(action, data=data))
+        assert sentence and "{" not in sentence and "?" not in sentence
 
     @pytest.mark.parametrize("state", [*State])
     def test_every_move_has_one(self, state):
         assert f"purchase.{state}" in words.EVENTS
 
-    def test_back_in_line_is_no_approval_of_a_person(self):
-        said = words.sentence(self.event("purchase.approved", was=State.PURCHASING))
-        assert said == "+44 20 7946 0018 was surely not bought; it waits in line again"
+    def test_queued_again_is_not_described_as_an_approval_by_a_person(self):
+        sentence = words.sentence(self.event("purchase.approved", was=State.PURCHASING))
+        assert sentence == "+44 20 7946 0018 was not bought; it is queued again"
         assert (
             words.sentence(self.event("purchase.approved", was=State.HELD))
             == "approved +44 20 7946 0018 again"
@@ -135,22 +135,22 @@ class TestSentences:
         )
 
     @pytest.mark.parametrize(
-        "action, was, said",
+        "action, was, expected",
         [
             ("purchase.approved", State.PENDING, "approved +44 20 7946 0018, beyond the budget"),
             ("purchase.approved", State.HELD, "approved +44 20 7946 0018 again, beyond the budget"),
             (
                 "purchase.approved_first",
                 "",
-                "said yes to +44 20 7946 0018, beyond the budget; a second approver has to say it too",
+                "gave +44 20 7946 0018 its first approval, beyond the budget; a second approver has to approve it too",
             ),
         ],
     )
-    def test_what_went_beyond_a_soft_budget_says_so(self, action, was, said):
-        assert words.sentence(self.event(action, was=was, data={"over_budget": True})) == said
+    def test_approvals_beyond_a_soft_budget_say_so(self, action, was, expected):
+        assert words.sentence(self.event(action, was=was, data={"over_budget": True})) == expected
         assert "budget" not in words.sentence(self.event(action, was=was))
 
-    def test_both_names_of_a_stand_in_are_told(self):
+    def test_a_stand_in_is_named_with_the_person_they_stand_in_for(self):
         assert words.who(self.event("purchase.approved", actor_name="bob")) == "bob"
         by_both = self.event("purchase.approved", actor_name="bob", on_behalf_of="ana")
         assert words.who(by_both) == "bob, standing in for ana"
@@ -159,31 +159,34 @@ class TestSentences:
         assert words.sentence(self.event("purchase.put_aside")) == "purchase put aside"
 
     def test_braces_in_the_data_stay_text(self):
-        said = words.sentence(self.event("member.added", data={"member": "{team.keys}", "role": "{0}"}))
-        assert said == "added {team.keys} as {0}"
+        sentence = words.sentence(self.event("member.added", data={"member": "{team.keys}", "role": "{0}"}))
+        assert sentence == "added {team.keys} as {0}"
 
     @pytest.mark.django_db
     def test_one_click_on_several_numbers_is_one_line(self, team, sam, ana):
         asked = factories.request(team, sam, ["+12125550101", "+12125550102"])
         factories.approve(asked, ana)
-        said = [entry.sentence for entry in words.grouped(asked.events.order_by("-seq"))]
-        assert said == ["approved 2 numbers", "asked for 2 numbers", "sent this request"]
+        sentences = [entry.sentence for entry in words.grouped(asked.events.order_by("-seq"))]
+        assert sentences == ["approved 2 numbers", "requested 2 numbers", "sent this request"]
 
     @pytest.mark.django_db
     def test_two_clicks_are_two_lines(self, team, sam, ana):
         asked = factories.request(team, sam, ["+12125550101", "+12125550102"])
         for purchase in asked.purchases.all():
             approvals.approve(asked.pk, [purchase.pk], approver=factories.actor(ana), version=1)
-        said = [entry.sentence for entry in words.grouped(asked.events.order_by("-seq"))]
-        assert said[:2] == ["approved +1 212-555-0102", "approved +1 212-555-0101"]
+        sentences = [entry.sentence for entry in words.grouped(asked.events.order_by("-seq"))]
+        assert sentences[:2] == ["approved +1 212-555-0102", "approved +1 212-555-0101"]
 
     @pytest.mark.django_db
-    def test_what_the_system_does_alone_is_told_number_by_number(self, team, sam):
+    def test_what_the_system_does_is_described_number_by_number(self, team, sam):
         asked = factories.request(team, sam, ["+12125550101", "+12125550102"])
         for purchase in asked.purchases.order_by("pk"):
             audit.record("purchase.price_changed", actor=audit.WORKER, purchase=purchase)
-        said = [entry.sentence for entry in words.grouped(asked.events.order_by("-seq"))]
-        assert said[:2] == ["the price of +1 212-555-0102 changed", "the price of +1 212-555-0101 changed"]
+        sentences = [entry.sentence for entry in words.grouped(asked.events.order_by("-seq"))]
+        assert sentences[:2] == [
+            "the price of +1 212-555-0102 changed",
+            "the price of +1 212-555-0101 changed",
+        ]
 
 
 class TestCoverage:
@@ -195,6 +198,6 @@ class TestCoverage:
     def test_what_somebody_else_did_has_words(self, state):
         assert "{number}" in workflow._HAPPENED[State(state)]
 
-    @pytest.mark.parametrize("count, said", [(0, "0 numbers"), (1, "1 number"), (3, "3 numbers")])
-    def test_counts(self, count, said):
-        assert words.numbers(count) == said
+    @pytest.mark.parametrize("count, expected", [(0, "0 numbers"), (1, "1 number"), (3, "3 numbers")])
+    def test_counts(self, count, expected):
+        assert words.numbers(count) == expected

@@ -1,1 +1,1 @@
-"""Django's SQLite engine with a fair queue of writers: see base.py."""
+"""Django's SQLite engine with a fair queue for writers: see base.py."""

@@ -1,8 +1,8 @@
-"""SQLite with a queue of writers that is served in turn.
+"""SQLite with a fair queue for writers.
 
-SQLite's own busy handler is unfair: under steady writing one or two processes take every turn and the others wait
-until 'database is locked'. Here each write transaction first takes an exclusive `flock` on a file beside the
-database, which the kernel hands out first come, first served, over threads and processes alike.
+SQLite's own busy handler is unfair: under steady writing one or two processes take every turn, and the others wait
+until they get 'database is locked'. Here each write transaction first takes an exclusive `flock` on a file beside the
+database. The kernel grants it first come, first served, to threads and processes alike.
 """
 
 import fcntl
@@ -13,7 +13,7 @@ from django.db.backends.sqlite3 import base
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's wrapper that waits for its turn before `BEGIN IMMEDIATE` and gives it back at the end."""
+    """Django's wrapper, which waits for its turn before `BEGIN IMMEDIATE` and gives it back at the end."""
 
     _turn = None
 
@@ -32,7 +32,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise
 
     def _commit(self):
-        super()._commit()  # when it fails Django rolls back next, and the turn is ours until then
+        super()._commit()  # if this fails Django rolls back, and that gives the turn back
         self._give_turn_back()
 
     def _rollback(self):
@@ -62,5 +62,5 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _give_turn_back(self):
         if self._turn is not None:
-            os.close(self._turn)  # closing the only descriptor of this open file ends the lock
+            os.close(self._turn)  # closing the only descriptor of this open file releases the lock
             self._turn = None

@@ -310,6 +310,6 @@ def _line(line, chosen):
         monthly_cost=line.monthly_cost,
         features=", ".join(line.features)[:200],
         region=line.region[:200],
-        warning=" ".join(w for w in line.warnings if w not in pasting.FOR_WHO_ASKS)[:500],
+        warning=" ".join(w for w in line.warnings if w not in pasting.FOR_THE_REQUESTER)[:500],
         record_calls=chosen["record_calls"] == "yes",
     )

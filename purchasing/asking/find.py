@@ -1,8 +1,8 @@
-"""Find numbers: what IdentityCall offers for a country and a type, kept for a minute, filtered and sorted here.
+"""Find numbers: what IdentityCall offers for a country and a type, stored for a minute, filtered and sorted here.
 
-The provider's search knows neither area code, pattern, region, feature nor price (VN-AVAIL), so these work on its
-answer. A search from a page is made once a minute for all who look, takes a few seconds at most, and never hides what
-the last one showed.
+The provider's search does not filter by area code, pattern, region, feature or price (VN-AVAIL), so filters work on its
+answer. However many people search, a page asks once a minute, waits a few seconds at most, and keeps the last result
+if a search fails.
 """
 
 import fnmatch
@@ -18,16 +18,16 @@ from purchasing.identitycall.resources import Offer
 from purchasing.models import Desk
 from purchasing.provider import offers, pauses, turns
 
-LONGEST_SEARCH = 8  # seconds that a search may take while somebody waits for the page
+LONGEST_SEARCH = 8  # seconds that a search may take while a page waits
 PAGE_WAIT = 2  # seconds that a page waits for its turn in the key's rate
 AGAIN_AFTER_FAILURE = 15  # seconds after a search that failed before a page makes the next one
-NO_KEY = "{team} has no API key yet, so IdentityCall cannot be asked. Its team admin stores one."
-AT_ONCE = 5  # seconds for which even 'look again' is answered by what was just seen
+NO_KEY = "{team} has no API key yet, so IdentityCall cannot be asked. A team admin can store one."
+AT_ONCE = 5  # seconds in which even 'Refresh' gets the stored result
 
 
 @dataclass(frozen=True)
 class Shelf:
-    """What is known of one country and type: the offers, when they were seen, and why they may be old."""
+    """The offers for one country and type, when they were seen, and why they may be out of date."""
 
     offers: list[Offer]
     seen_at: datetime | None  # None: never
@@ -35,9 +35,9 @@ class Shelf:
 
 
 def look(team, *, country_code, number_type, again=False):
-    """The shelf of a country and a type with the team's key; searches where what is kept is older than a minute.
+    """The shelf of a country and a type for the team's key; searches if the stored one is older than a minute.
 
-    `again` asks for a new search sooner. Raises nothing for the provider.
+    `again` allows a new search sooner. Provider errors are not raised: they become the shelf's `problem`.
     """
     key = pauses.current_key(team)
     if key is None:
@@ -61,13 +61,13 @@ def look(team, *, country_code, number_type, again=False):
 
 
 def kept(team, *, country_code, number_type):
-    """What is kept of a shelf, without asking."""
+    """The stored shelf, without a search."""
     key = pauses.current_key(team)
     return _shelf(offers.shelf(key, country_code=country_code, number_type=number_type) if key else None)
 
 
 def _obstacle(key, now):
-    """Why nothing is asked now with this key, or ''."""
+    """Why this key may not be used now, or ''."""
     if key.refused_at:
         return pauses.KEY_REFUSED
     if key.paused_until and not clock.has_come(key.paused_until, now):
@@ -96,7 +96,7 @@ def _shelf(kept, problem=""):
 # --- Filters and order --------------------------------------------------------------------------------------------
 
 SORTS = {
-    "monthly": "Cheapest a month",
+    "monthly": "Cheapest per month",
     "first": "Cheapest in the first month",
     "number": "By number",
     "region": "By region",
@@ -105,12 +105,12 @@ SORTS = {
 
 @dataclass(frozen=True)
 class Filters:
-    """What somebody wants to see of a shelf."""
+    """Which offers of a shelf to show, and in which order."""
 
     digits: str = ""  # as typed: '555' anywhere, '+1212*' from the start, '*00' at the end, '?' for one digit
     region: str = ""
     feature: str = ""
-    highest: Decimal | None = None  # a month
+    highest: Decimal | None = None  # monthly cost
     sort: str = "monthly"
 
     def __bool__(self):
@@ -118,7 +118,7 @@ class Filters:
 
 
 def chosen(listed, filters):
-    """The offers that pass the filters, in the wanted order."""
+    """The offers that pass the filters, sorted."""
     matches = digits_pattern(filters.digits)
     region = filters.region.casefold()
     found = [
@@ -136,10 +136,10 @@ def chosen(listed, filters):
 
 
 def digits_pattern(text):
-    """A test of a phone number for what was typed, or None where nothing was.
+    """A predicate that matches phone numbers against what was typed, or None if nothing was.
 
-    Digits alone are looked for anywhere in the number. With a '*' the pattern is for the whole number, with or
-    without its plus sign and calling code in front: `*555*`, `1212*`, `*00`; a '?' stands for one digit.
+    Digits alone match anywhere in the number. With a '*' the pattern must match the whole number, with or without its
+    plus sign and calling code: `*555*`, `1212*`, `*00`; a '?' matches one digit.
     """
     plain = re.sub(r"[^0-9*?+]", "", text)
     if not re.search(r"[0-9?]", plain):
@@ -161,22 +161,22 @@ def _first_month(offer):
 
 
 _ORDER = {
-    "monthly": lambda o: (
-        _MOST if o.monthly_cost is None else o.monthly_cost,
-        _first_month(o),
-        o.phone_number,
+    "monthly": lambda offer: (
+        _MOST if offer.monthly_cost is None else offer.monthly_cost,
+        _first_month(offer),
+        offer.phone_number,
     ),
-    "first": lambda o: (_first_month(o), o.phone_number),
-    "number": lambda o: o.phone_number,
-    "region": lambda o: (not o.regions, o.regions, o.phone_number),
+    "first": lambda offer: (_first_month(offer), offer.phone_number),
+    "number": lambda offer: offer.phone_number,
+    "region": lambda offer: (not offer.regions, offer.regions, offer.phone_number),
 }
 
 
 def regions_of(listed):
-    """Every region that the offers name, by name."""
+    """Every region of the offers, sorted by name."""
     return sorted({region for offer in listed for region in offer.regions}, key=str.casefold)
 
 
 def features_of(listed):
-    """Every feature that the offers name, by name."""
+    """Every feature of the offers, sorted by name."""
     return sorted({feature for offer in listed for feature in offer.features}, key=str.casefold)

@@ -1,6 +1,6 @@
-"""What is to be said of everything that was pasted: a verdict a row, before anything is asked for.
+"""The verdict on each row of a paste, before anything is requested.
 
-Nothing is asked over the network here; what IdentityCall offers is what its kept lists show.
+Verdicts use the stored lists of IdentityCall's offers. Only the task `look_up` calls IdentityCall.
 """
 
 from collections import Counter
@@ -14,12 +14,12 @@ from purchasing.models import Paste, VirtualNumber
 from purchasing.provider import offers, pauses, turns
 from purchasing.teams import papers
 
-MOST_LISTS = 20  # lists of IdentityCall that are looked at for one paste, those with the most numbers first
+MOST_LISTS = 20  # lists read for one paste, those with the most numbers first
 
 
 @dataclass(frozen=True)
 class Offered:
-    """What IdentityCall's list says of a pasted number, in words; `tone` is ok, warn or still."""
+    """What IdentityCall's list says about a pasted number, in words; `tone` is ok, warn or still."""
 
     tone: str
     words: str
@@ -27,12 +27,12 @@ class Offered:
 
 
 NOT_LOOKED_UP = Offered("still", "Not looked up yet")
-NOT_TOLD = Offered("still", "")
+NOTHING_KNOWN = Offered("still", "")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the verdicts: a candidate or a line that is none, with what is to be said of it."""
+    """One row of the verdicts: a candidate, or a record without a number to request, and the verdict on it."""
 
     line: int
     written: str
@@ -41,13 +41,13 @@ class Row:
     details: tuple[str, ...] = ()
     candidate: pasting.Candidate | None = None
     may_pick: bool = False
-    request_id: int | None = None  # of the person's own teams, to link to
-    offered: Offered = field(default=NOT_TOLD)
+    request_id: int | None = None  # a request of the user's own teams, to link to
+    offered: Offered = field(default=NOTHING_KNOWN)
 
 
-def rows(user, read, *, team=None, since=None):
-    """A `Row` for every line of a text that was read, by line. `team` is whose lists and papers count."""
-    numbers = [candidate.phone_number for candidate in read.candidates]
+def rows(user, pasted, *, team=None, since=None):
+    """A `Row` for each record of a text, by line. The lists and requirement groups of `team` count."""
+    numbers = [candidate.phone_number for candidate in pasted.candidates]
     records, owned = {}, {}
     for start in range(0, len(numbers), 500):
         part = numbers[start : start + 500]
@@ -56,8 +56,8 @@ def rows(user, read, *, team=None, since=None):
         for phone_number, owner in listed.values_list("phone_number", "key__team"):
             owned.setdefault(phone_number, set()).add(owner)
     seen = set(permissions.teams_seen_by(user).values_list("pk", flat=True))
-    register, sightings = papers.Register(team), sightings_of(team, read, since=since)
-    found = [
+    register, sightings = papers.Register(team), sightings_of(team, pasted, since=since)
+    result = [
         _verdict(
             candidate,
             records.get(candidate.phone_number),
@@ -66,15 +66,15 @@ def rows(user, read, *, team=None, since=None):
             register,
             sightings,
         )
-        for candidate in read.candidates
+        for candidate in pasted.candidates
     ]
-    found += [
-        Row(r.line, r.written, "still", "Stands twice", (f"It is in line {r.first_line} already.",))
-        for r in read.repeats
+    result += [
+        Row(r.line, r.written, "still", "Repeated", (f"Already on line {r.first_line}.",))
+        for r in pasted.repeats
     ]
-    found += [Row(n.line, n.written, "bad", "Not understood", (n.reason,)) for n in read.not_understood]
-    found += [Row(s.line, s.written, "still", "Left out", (s.reason,)) for s in read.skipped]
-    return sorted(found, key=lambda row: row.line)
+    result += [Row(n.line, n.written, "bad", "Not understood", (n.reason,)) for n in pasted.not_understood]
+    result += [Row(s.line, s.written, "still", "Skipped", (s.reason,)) for s in pasted.skipped]
+    return sorted(result, key=lambda row: row.line)
 
 
 def _verdict(candidate, record, owners, seen, register, sightings):
@@ -82,12 +82,12 @@ def _verdict(candidate, record, owners, seen, register, sightings):
     if record and record.request.team_id in seen:
         when = record.request.created_at
         if record.provider_id:
-            verdict = f"Ours already, bought for {record.request.team}"
+            verdict = f"Already bought for {record.request.team}"
         else:
-            verdict = f"Asked for already by {record.request.requester} on {when:%d %b %Y}"
+            verdict = f"Already requested by {record.request.requester} on {when:%d %b %Y}"
         return Row(tone="bad", verdict=verdict, request_id=record.request_id, **row)
     if record:
-        verdict = "Another team has it" if record.provider_id else "Another team has asked for it"
+        verdict = "Another team has it" if record.provider_id else "Another team has requested it"
         return Row(tone="bad", verdict=verdict, **row)
     if owners:
         verdict = "Already in your IdentityCall account" if owners & seen else "Another team has it"
@@ -99,7 +99,7 @@ def _verdict(candidate, record, owners, seen, register, sightings):
     warned = details or offered.tone == "warn"
     return Row(
         tone="warn" if warned else "ok",
-        verdict="Can be asked for",
+        verdict="Can be requested",
         details=details,
         may_pick=True,
         offered=offered,
@@ -108,52 +108,55 @@ def _verdict(candidate, record, owners, seen, register, sightings):
 
 
 def _offered(candidate, sightings):
-    """What the kept lists say of a number, compared with what was pasted."""
+    """What the stored lists say about a number, compared with what was pasted."""
     if sightings is None or not candidate.country_code:
-        return NOT_TOLD
+        return NOTHING_KNOWN
     offer, seen_at = sightings.of(candidate)
     if seen_at is None:
         return NOT_LOOKED_UP
     if offer is None:
         return Offered("warn", "Not seen in IdentityCall's list", seen_at)
     now = f"{words.money(offer.upfront_cost)} once, {words.money(offer.monthly_cost)} a month"
-    pasted, asked = (candidate.upfront_cost, candidate.monthly_cost), (offer.upfront_cost, offer.monthly_cost)
-    if None in asked:
-        return Offered("warn", f"Offered, and IdentityCall does not say for how much: {now}", seen_at)
-    if None not in pasted and pasted != asked:
+    pasted, current = (
+        (candidate.upfront_cost, candidate.monthly_cost),
+        (offer.upfront_cost, offer.monthly_cost),
+    )
+    if None in current:
+        return Offered("warn", f"Offered, but IdentityCall does not state the full price: {now}", seen_at)
+    if None not in pasted and pasted != current:
         before = f"{words.money(pasted[0])} once, {words.money(pasted[1])} a month"
-        return Offered("warn", f"Offered at another price: {now}; pasted was {before}", seen_at)
+        return Offered("warn", f"Offered at a different price: {now}; the pasted price was {before}", seen_at)
     return Offered("ok", f"Offered now: {now}", seen_at)
 
 
-def lists_for(read):
-    """The lists of IdentityCall in which the numbers of a text may stand, those of the most numbers first."""
-    known = [candidate for candidate in read.candidates if candidate.country_code]
+def lists_for(pasted):
+    """The lists of IdentityCall that may contain the numbers of a text, those for the most numbers first."""
+    known = [candidate for candidate in pasted.candidates if candidate.country_code]
     counts = Counter(place for candidate in known for place in offers.places_of(candidate))
     return [place for place, _ in counts.most_common(MOST_LISTS)]
 
 
-def sightings_of(team, read, *, since=None):
-    """What the kept lists of the team's key show of a text, or None without a key; older than `since` do not count."""
+def sightings_of(team, pasted, *, since=None):
+    """The stored lists for the numbers of a text, none older than `since`; None if the team has no key."""
     key = pauses.current_key(team) if team else None
-    return offers.Sightings(key, lists_for(read), since=since) if key else None
+    return offers.Sightings(key, lists_for(pasted), since=since) if key else None
 
 
 # --- Looking up what was pasted -------------------------------------------------------------------------------------
 
 
 def look_up(paste_id):
-    """Ask for the lists in which the numbers of a paste may stand, one a task; `looked_at` says when all is asked."""
+    """Read the lists that may contain the numbers of a paste, one per task; after the last one set `looked_at`."""
     paste = Paste.objects.select_related("team").filter(pk=paste_id, looked_at=None).first()
     if paste is None:
         return
-    read = pasting.load(paste.records)
+    pasted = pasting.load(paste.records)
     key = price_lookup.usable_key(paste.team) if paste.team else None
     since = clock.now() - timedelta(seconds=offers.OFFERS_SERVE)
-    sightings = sightings_of(paste.team, read, since=since) if key else None
+    sightings = sightings_of(paste.team, pasted, since=since) if key else None
     missing = [
         place
-        for place in (lists_for(read) if sightings else [])
+        for place in (lists_for(pasted) if sightings else [])
         if place not in sightings.seen and place not in sightings.failed
     ]
     if missing:
@@ -172,6 +175,6 @@ def look_up(paste_id):
 
 
 def look_up_again(paste):
-    """Let the worker ask once more."""
+    """Have the worker look everything up again."""
     Paste.objects.filter(pk=paste.pk).update(looked_at=None)
     jobs.enqueue("look_up", str(paste.pk))

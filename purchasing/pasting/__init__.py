@@ -1,21 +1,20 @@
-"""Reads whatever staff paste: the provider's JSON, tables, mails, lines of text. No line disappears.
+"""Reads whatever staff paste: the provider's JSON, tables, emails, lines of text. No line disappears.
 
-How a text is accounted for, by its lines as `clean(text).split("\\n")` numbers them:
+How the lines of a text are accounted for, numbered as in `clean(text).split("\\n")`:
 
-1. Every line that is not blank lies under at least one record: under the lines `line` to `line + span - 1` of a
-   candidate, a repeat, something not understood, or something skipped.
-2. A line under something skipped lies under nothing else.
-3. Several other records share a line only where several numbers, or several entries of JSON, stand in it; each of them
-   then says in `written` which part of the line it is. A record spans several lines only where one entry of JSON or one
-   row of a table does.
+1. Every line that is not blank is covered by at least one record: a candidate, a repeat, something not understood or
+   something skipped covers the lines `line` to `line + span - 1`.
+2. A skipped line is covered by nothing else.
+3. Other records share a line only if the line contains several numbers or JSON entries; the `written` of each record
+   is then its part of the line. A record covers several lines only if its JSON entry or table row does.
 
-So a line is either skipped, once, or read, once for each number or entry that stands in it.
+So each line is either skipped, once, or read, once for each number or entry in it.
 
-Limits: MAX_CHARACTERS in all; MAX_LINES lines that are not blank (of JSON its entries count, not its lines); as many
-numbers. Beyond them `read` raises TooLarge, whose text is written for staff, and it raises nothing else.
+Limits: MAX_CHARACTERS in total, MAX_LINES lines that are not blank (for JSON, entries instead of lines) and MAX_LINES
+numbers. Beyond them `read` raises TooLarge, whose text is written for staff. It raises nothing else.
 """
 
-from purchasing.pasting.fields import FOR_WHO_ASKS
+from purchasing.pasting.fields import FOR_THE_REQUESTER
 from purchasing.pasting.reading import number, read
 from purchasing.pasting.results import (
     MAX_CHARACTERS,
@@ -32,7 +31,7 @@ from purchasing.pasting.results import (
 from purchasing.pasting.text import clean
 
 __all__ = [
-    "FOR_WHO_ASKS",
+    "FOR_THE_REQUESTER",
     "MAX_CHARACTERS",
     "MAX_LINES",
     "Candidate",

@@ -1,7 +1,7 @@
-"""Reads a run of digit groups as phone numbers: mostly one, at times several, never by a guess.
+"""Reads a run of digit groups as phone numbers: usually one, sometimes several, never by guessing.
 
-Where the same digits can be read as two different numbers, because something stood beside the number with only a space
-between (a count, a price, a second number), the run is not understood.
+If the same digits can be read as two different numbers, because only a space separates the number from a count, a price
+or a second number, the run is not understood.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,17 +11,17 @@ import phonenumbers
 
 from purchasing.pasting.numbers import LONGEST, NO_COUNTRY, SHORTEST, TOO_LONG, TWO_READINGS, Number, Plan
 
-SLASH = "It is not clear what stands behind the slash. Write each number in full, on a line of its own."
+SLASH = "It is not clear what the digits after the slash mean. Write each number in full, on its own line."
 _NORTH_AMERICA = frozenset(phonenumbers.COUNTRY_CODE_TO_REGION_CODE[1])
-_MOST_GROUPS = 20  # no number is written in more groups of digits
-_COMPACT = 9  # digits without a space that stand for a whole number
+_MOST_GROUPS = 20  # nobody writes one number in more groups of digits
+_COMPLETE = 9  # digits without a space that make a complete number
 
 
 class Group(NamedTuple):
-    """Digits that stand together."""
+    """A group of consecutive digits."""
 
     digits: str
-    before: str  # what stands between them and the group before
+    before: str  # the characters between the previous group and this one
     start: int
     end: int
 
@@ -30,7 +30,7 @@ Reading = Callable[[list[Group]], Number | str]
 
 
 class Runs:
-    """Reads runs of groups for one country, or for none."""
+    """Reads runs of groups, with national numbers of one country or of none."""
 
     def __init__(self, plan: Plan, region: str):
         self._plan, self._region = plan, region
@@ -38,7 +38,7 @@ class Runs:
     def read(self, groups: list[Group], *, plus: bool, amount: str = "") -> tuple[int, Number | str]:
         """Read the first number of a run: return how many groups it takes, and the number or why there is none.
 
-        `amount` is what looks like a price behind the run, with only a space between.
+        `amount` holds the digits of what looks like a price after the run, separated by only a space.
         """
         start = joined(groups[:3])
         if plus:
@@ -62,26 +62,26 @@ class Runs:
 
 
 def joined(groups: list[Group]) -> str:
-    """Return the digits of groups."""
+    """Return the digits of all groups."""
     return "".join(group.digits for group in groups)
 
 
 def length(groups: list[Group]) -> int:
-    """Return how many digits there are in groups."""
+    """Return how many digits the groups have together."""
     return sum(len(group.digits) for group in groups)
 
 
 def _read(
     groups: list[Group], read: Reading, amount: str, *, at_home: bool = False
 ) -> tuple[int, Number | str]:
-    few = groups[:_MOST_GROUPS]
-    whole = read(few) if len(few) == len(groups) else TOO_LONG
+    head = groups[:_MOST_GROUPS]
+    whole = read(head) if len(head) == len(groups) else TOO_LONG
     if isinstance(whole, Number):
-        return len(groups), _doubted(whole, groups, read, amount, at_home=at_home)
+        return len(groups), _unless_ambiguous(whole, groups, read, amount, at_home=at_home)
     fits = []
-    for used in _cuts(few):
-        follows = few[used].digits.startswith("0" if at_home else "00")  # as the next number would
-        number = read(few[:used])
+    for used in _possible_ends(head):
+        follows = head[used].digits.startswith("0" if at_home else "00")  # as the next number would begin
+        number = read(head[:used])
         if not isinstance(number, Number) or (at_home and not follows):
             continue
         if not at_home and (used == 1 or follows):
@@ -93,8 +93,8 @@ def _read(
     return len(groups), TWO_READINGS if fits else whole
 
 
-def _cuts(groups: list[Group]) -> Iterator[int]:
-    """Yield after how many groups a number may end and another thing begin."""
+def _possible_ends(groups: list[Group]) -> Iterator[int]:
+    """Yield the numbers of groups after which the phone number may end and something else begin."""
     digits = 0
     for used in range(1, len(groups)):
         digits += len(groups[used - 1].digits)
@@ -104,16 +104,16 @@ def _cuts(groups: list[Group]) -> Iterator[int]:
             yield used
 
 
-def _doubted(
+def _unless_ambiguous(
     number: Number, groups: list[Group], read: Reading, amount: str, *, at_home: bool
 ) -> Number | str:
-    """Return the number, unless another part of the same digits is as good a reading."""
+    """Return the number, unless part of the same digits is an equally good reading."""
     if len(groups) == 1:
         return number
     first, last = groups[0], groups[-1]
     if (
         not at_home
-        and len(first.digits) >= _COMPACT
+        and len(first.digits) >= _COMPLETE
         and " " in groups[1].before
         and isinstance(read(groups[:1]), Number)
     ):
@@ -122,20 +122,20 @@ def _doubted(
         return TWO_READINGS
     if len(last.digits) == 1 and last.before == " " and _differs(read(groups[:-1]), number):
         return TWO_READINGS
-    if at_home and _may_be_a_count(first, groups[1]) and _differs(read(groups[1:]), number):
+    if at_home and _may_be_a_row_number(first, groups[1]) and _differs(read(groups[1:]), number):
         return TWO_READINGS
     return SLASH if "/" in last.before and len(last.digits) <= 3 else number
 
 
-def _may_be_a_count(first: Group, second: Group) -> bool:
-    """Say whether the first digits may be the number of a row rather than of a phone."""
+def _may_be_a_row_number(first: Group, second: Group) -> bool:
+    """Return whether the first digits may be a row number rather than part of a phone number."""
     apart = second.before.strip("()[]") == " " or second.before.startswith((")", "]"))
     most = 4 if second.digits.startswith("0") else 1
     return apart and len(first.digits) <= most and not first.digits.startswith("0")
 
 
 def _differs(reading: Number | str, number: Number) -> bool:
-    return _is_known(reading) and reading.phone_number != number.phone_number
+    return isinstance(reading, Number) and reading.known and reading.phone_number != number.phone_number
 
 
 def _is_known(reading: Number | str) -> bool:

@@ -1,8 +1,8 @@
-"""The fields that stand beside a number in JSON or in a table: claims, taken where they can be understood."""
+"""The fields beside a number in JSON or in a table: claims, used as far as they can be understood."""
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +13,6 @@ from purchasing.identitycall.resources import parse_cost
 from purchasing.pasting.headings import type_of
 from purchasing.pasting.numbers import Number
 from purchasing.pasting.results import MAX_WRITTEN, Candidate
-from purchasing.pasting.scan import Found
 from purchasing.pasting.text import cut, tidy
 
 _MOST_FEATURES = _MOST_REGIONS = 20
@@ -22,19 +21,19 @@ _LARGEST_ID = 2**63 - 1
 _COSTS = {"upfront": "one-time cost", "monthly": "monthly cost"}
 _NOTHING = ("", "null", "none", "nil", "n/a", "-", "–")
 
-UNKNOWN_NUMBER = "The numbering plan does not know this number. Check it with care."
-UNKNOWN_COUNTRY = "The country of this number is not known. Choose one before you ask for it."
-UNKNOWN_TYPE = "The type of this number is not known. Choose one before you ask for it."
-FOR_WHO_ASKS = (UNKNOWN_COUNTRY, UNKNOWN_TYPE)  # says what to do on the form; nobody else can do it
-NAME_CUT = f"The name is longer than {MAX_WRITTEN} characters. Its end was cut off."
+UNKNOWN_NUMBER = "This number is not in the numbering plan. Check it carefully."
+UNKNOWN_COUNTRY = "The country of this number is unknown. Choose one before you request it."
+UNKNOWN_TYPE = "The type of this number is unknown. Choose one before you request it."
+FOR_THE_REQUESTER = (UNKNOWN_COUNTRY, UNKNOWN_TYPE)  # only the requester can act on these, on the form
+NAME_CUT = f"The name was longer than {MAX_WRITTEN} characters, so its end was cut off."
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What a text says about a number, as far as it was understood."""
+    """What a text says about a number, as far as it could be understood."""
 
     country_code: str = ""
-    home: str = ""  # the country in which a number without calling code is read
+    home: str = ""  # the country that a number without calling code is read for
     number_type: str = ""
     name: str = ""
     upfront_cost: Decimal | None = None
@@ -42,13 +41,13 @@ class Claims:
     features: tuple[str, ...] = ()
     region: str = ""
     requirement_group_id: int | None = None
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
 
 
-def claims(
+def read_claims(
     values: Mapping[str, Any], *, default_country: str, priced: bool, notes: Sequence[str] = ()
 ) -> Claims:
-    """Read the values that stand beside a number, by their role; `priced` says that costs should stand there."""
+    """Read the values beside a number, by role; `priced` says that costs are expected among them."""
     warnings: list[str] = list(notes)
     if priced:
         _warn_of_missing_costs(values, warnings)
@@ -67,61 +66,62 @@ def claims(
     )
 
 
-def candidate(found: Found, said: Claims, *, line: int, written: str, span: int = 1) -> Candidate:
-    """Join a number with what was said about it; what does not fit together is a warning."""
-    number = found.number
-    warnings = [found.warning] if found.warning else []
+def candidate(
+    number: Number, claims: Claims, *, line: int, written: str, span: int = 1, warning: str = ""
+) -> Candidate:
+    """Combine a number with the claims about it; contradictions become warnings."""
+    warnings = [warning] if warning else []
     if not number.known:
         warnings.append(UNKNOWN_NUMBER)
-    country = _agreed_country(number, said, warnings)
-    number_type = _agreed_type(number, said, warnings)
+    country = _agreed_country(number, claims, warnings)
+    number_type = _agreed_type(number, claims, warnings)
     return Candidate(
         line=line,
         written=cut(written),
         phone_number=number.phone_number,
         country_code=country,
         number_type=number_type,
-        name=said.name,
-        upfront_cost=said.upfront_cost,
-        monthly_cost=said.monthly_cost,
-        features=said.features,
-        region=said.region,
-        requirement_group_id=said.requirement_group_id,
-        warnings=(*warnings, *said.warnings),
+        name=claims.name,
+        upfront_cost=claims.upfront_cost,
+        monthly_cost=claims.monthly_cost,
+        features=claims.features,
+        region=claims.region,
+        requirement_group_id=claims.requirement_group_id,
+        warnings=(*warnings, *claims.warnings),
         span=span,
     )
 
 
-def _agreed_country(number: Number, said: Claims, warnings: list[str]) -> str:
-    claimed, planned = said.country_code, number.country_code
+def _agreed_country(number: Number, claims: Claims, warnings: list[str]) -> str:
+    claimed, planned = claims.country_code, number.country_code
     if claimed and (claimed == planned or (not planned and claimed in number.countries)):
         return claimed
     if claimed and planned:
         warnings.append(
-            f"The text says {country_name(claimed)}, but this is a number of {country_name(planned)}."
+            f"The text says {country_name(claimed)}, but this number belongs to {country_name(planned)}."
         )
     elif claimed:
         warnings.append(
-            f"The text says {country_name(claimed)}, but no number of that country begins like this."
+            f"The text says {country_name(claimed)}, but no number of that country starts like this."
         )
     if not planned:
         warnings.append(UNKNOWN_COUNTRY)
     return planned
 
 
-def _agreed_type(number: Number, said: Claims, warnings: list[str]) -> str:
-    claimed = said.number_type
+def _agreed_type(number: Number, claims: Claims, warnings: list[str]) -> str:
+    claimed = claims.number_type
     planned = number.types[0] if len(number.types) == 1 else ""
     if claimed and number.types and claimed not in number.types:
         likely = " or ".join(number.types)
-        warnings.append(f"The text says {claimed}, but by the numbering plan this number is {likely}.")
+        warnings.append(f"The text says {claimed}, but the numbering plan says {likely}.")
     if not (claimed or planned):
         warnings.append(UNKNOWN_TYPE)
     return claimed or planned
 
 
 def is_nothing(value: Any) -> bool:
-    """Say whether a field holds no value, as tables and JSON write it."""
+    """Return whether a field has no value, in the ways that tables and JSON write that."""
     return (
         value is None
         or value == []
@@ -143,9 +143,7 @@ def _country(value: Any, default: str, warnings: list[str]) -> tuple[str, str]:
         and codes[0] != "001"
     ):
         return codes[0] if len(codes) == 1 else "", default if default in codes else codes[0]
-    warnings.append(
-        f"The country '{_shown(value)}' was not understood. Write it with two letters, such as DE."
-    )
+    warnings.append(f"The country '{_shown(value)}' was not understood. Use two letters, such as DE.")
     return "", default
 
 
@@ -155,7 +153,7 @@ def _number_type(value: Any, warnings: list[str]) -> str:
     if isinstance(value, str) and (number_type := type_of(value)):
         return number_type
     warnings.append(
-        f"The type '{_shown(value)}' was not understood. It can be local, mobile, national or toll-free."
+        f"The type '{_shown(value)}' was not understood. It must be local, mobile, national or toll-free."
     )
     return ""
 
@@ -181,7 +179,7 @@ def _cost(value: Any, called: str, warnings: list[str]) -> Decimal | None:
     cost = parse_cost(value.strip() if isinstance(value, str) else value)
     if cost is None:
         warnings.append(
-            f"The {called} '{_shown(value)}' was not understood. Only a plain amount such as 1.50 is."
+            f"The {called} '{_shown(value)}' was not understood. Write a plain amount, such as 1.50."
         )
     return cost
 
@@ -226,7 +224,7 @@ def _group(value: Any, warnings: list[str]) -> int | None:
     text = value.strip() if isinstance(value, str) else str(value)
     if not isinstance(value, bool) and re.fullmatch(r"[0-9]{1,19}", text) and 0 < int(text) <= _LARGEST_ID:
         return int(text)
-    warnings.append(f"The requirement group '{_shown(value)}' was not understood. It is a whole number.")
+    warnings.append(f"The requirement group '{_shown(value)}' was not understood. It must be a whole number.")
     return None
 
 

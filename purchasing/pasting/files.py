@@ -1,4 +1,4 @@
-"""Files that staff drop: what is in them as text, ready to be read like anything that was pasted."""
+"""Turns files that staff upload into text that can be read like any other paste."""
 
 import io
 import re
@@ -14,34 +14,29 @@ from purchasing.pasting.results import MAX_LINES
 LARGEST_FILE = 5 * 1024 * 1024  # bytes
 LARGEST_UNPACKED = 60 * 1024 * 1024  # bytes of a workbook, all parts together
 MOST_PARTS = 2_000
-MOST_ROWS = 1_200_000  # of all sheets, blank ones included: a sheet may say that its last row is the last there can be
-MOST_BLANK = 100  # blank rows one after the other that are kept
+# In all sheets together, blank rows included: a sheet may claim to reach down to the last row that a format allows.
+MOST_ROWS = 1_200_000
+MOST_BLANK = 100  # consecutive blank rows that are kept
 _PART = 1024 * 1024
 
-TOO_LARGE = f"The file is larger than {LARGEST_FILE >> 20} MB. Save a part of it as a file of its own."
-TOO_MANY_ROWS = "The workbook has too many rows. Copy those with numbers out of it and paste them."
-UNPACKS_TOO_LARGE = (
-    "The workbook is far larger inside than its file. Copy the numbers out of it and paste them."
-)
-OLD_WORKBOOK = (
-    "This is a workbook of an old format, or one with a password. Save it as .xlsx without a password."
-)
-EXTERNAL = (
-    "The workbook refers to other files, which are not opened. Save a copy of it with its values alone."
-)
-DAMAGED = "The file is damaged: it cannot be opened as a workbook. Save it once more as .xlsx or as CSV."
-NO_TEXT = "There is no text in this file. Drop a table (.xlsx, .csv, .tsv), .json or .txt."
+TOO_LARGE = f"The file is larger than {LARGEST_FILE >> 20} MB. Split it into smaller files."
+TOO_MANY_ROWS = "The workbook has too many rows. Copy the rows with numbers and paste them instead."
+UNPACKS_TOO_LARGE = "The workbook is far too large when unpacked. Copy the numbers and paste them instead."
+OLD_WORKBOOK = "This workbook has an old format or a password. Save it as .xlsx without a password."
+EXTERNAL = "The workbook refers to other files, which are not opened. Save a copy that contains only values."
+DAMAGED = "The file is damaged and cannot be opened as a workbook. Save it again as .xlsx or CSV."
+NO_TEXT = "There is no text in this file. Use a table (.xlsx, .csv, .tsv), a .json or a .txt file."
 EMPTY = "The file is empty."
 
 
 class NotReadable(ValueError):
-    """A file cannot be read; its text says to staff why, and what helps."""
+    """A file cannot be read. The text of the error tells staff why, and what to do."""
 
 
 def text_of(file: BinaryIO) -> str:
-    """Return the text of a file: a workbook's sheets as rows between tabs, else its characters.
+    """Return the text of a file: the sheets of a workbook as rows of tab-separated cells, else its characters.
 
-    What it is tells its content, never its name. Raises NotReadable and nothing else.
+    The content decides what a file is, never its name. Raises NotReadable and nothing else.
     """
     content = file.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
@@ -56,7 +51,7 @@ def text_of(file: BinaryIO) -> str:
 
 
 def _decoded(content: bytes) -> str:
-    """Decode a text by its byte order mark, else as UTF-8, UTF-16 without a mark, or Western European."""
+    """Decode text by its byte order mark, else as UTF-8, UTF-16 without a mark, or Windows-1252."""
     for mark, encoding in (
         (b"\xef\xbb\xbf", "utf-8"),
         (b"\xff\xfe", "utf-16-le"),
@@ -86,9 +81,8 @@ def _workbook(content: bytes) -> str:
         text = "\n".join(_rows(book)).strip("\n")
     except NotReadable:
         raise
-    except (
-        Exception
-    ):  # openpyxl raises whatever its XML parser, or a value of an odd type, makes of a broken file
+    # What openpyxl raises for a broken file depends on its XML parser and on the value that it stumbles over.
+    except Exception:
         raise NotReadable(DAMAGED) from None
     if not text:
         raise NotReadable(EMPTY)
@@ -96,7 +90,7 @@ def _workbook(content: bytes) -> str:
 
 
 def _check_parts(content: bytes) -> None:
-    """Unpack every part once, to see how large it really is, before anything reads it whole."""
+    """Unpack every part once, a piece at a time, to learn its real size before anything loads all of it."""
     left = LARGEST_UNPACKED
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -114,9 +108,8 @@ def _check_parts(content: bytes) -> None:
                         left -= len(piece)
                         if left < 0:
                             raise NotReadable(UNPACKS_TOO_LARGE)
-                        if (
-                            b"<!DOCTYPE" in piece or b"<!ENTITY" in piece
-                        ):  # no spreadsheet program writes them
+                        # No spreadsheet program writes these; they let a small file expand without limit.
+                        if b"<!DOCTYPE" in piece or b"<!ENTITY" in piece:
                             raise NotReadable(DAMAGED)
     except NotReadable:
         raise
@@ -125,13 +118,13 @@ def _check_parts(content: bytes) -> None:
 
 
 def _rows(book: Any) -> Iterator[str]:
-    """The rows of all sheets as text, cells between tabs, a blank line between two sheets.
+    """Yield the rows of all sheets as tab-separated text, with a blank line between sheets.
 
-    More than can be read are not gone through: what is yielded by then is more than is read in one go.
+    Stops one row past MAX_LINES, which is enough for the reader to refuse the text as too large.
     """
     filled = blank = count = 0
     for sheet in book.worksheets:
-        sheet.reset_dimensions()  # a sheet says itself how large it is, which need not be true
+        sheet.reset_dimensions()  # the size that a sheet states need not be true
         for row in sheet.iter_rows(values_only=True):
             count += 1
             line = "\t".join(_cell(value) for value in row).rstrip("\t")

@@ -1,11 +1,11 @@
-"""What the headings of tables, the keys of JSON and the words in their cells mean."""
+"""What table headings, JSON keys and the words in cells mean."""
 
 import re
 from functools import lru_cache
 
 from purchasing.countries import folded
 
-# In the order in which they are preferred where several stand side by side.
+# Best first: if several columns or keys have the same role, the earlier word wins.
 _HEADINGS = {
     "phone": """
         phonenumber e164 e164number msisdn didnumber virtualnumber telephonenumber telefonnummer rufnummer
@@ -67,14 +67,14 @@ _TYPE_OF = {word: number_type for number_type, words in _TYPES.items() for word 
 
 @lru_cache(maxsize=2048)
 def role_of(heading: str) -> tuple[str, int]:
-    """Return what a heading or key announces and its rank among those that announce the same; ('', 0) for nothing."""
+    """Return the role of a heading or key, and its rank among the words for that role; ('', 0) if it has none."""
     word = folded(_UNITS.sub(" ", heading[:120]))
     return _ROLES.get(word) or _ROLES.get(word.rstrip("0123456789")) or ("", 0)
 
 
 @lru_cache(maxsize=2048)
 def type_of(text: str) -> str:
-    """Return the number type that a word stands for, or ''."""
+    """Return the number type that a word means, or ''."""
     word = folded(text[:60])
     for end in ("numbers", "number", "nummern", "nummer", "rufnummer", "phone"):
         if word not in _TYPE_OF:

@@ -1,4 +1,4 @@
-"""What stands around phone numbers and in their likeness: dates, times, prices, order numbers, labels, list marks."""
+"""What resembles or surrounds phone numbers: dates, times, prices, order numbers, labels, list marks."""
 
 import re
 
@@ -55,7 +55,7 @@ _JOINED_BEHIND = re.compile("[@_]|-[A-Za-z]")
 _LOOK_BACK = 48
 _WORDS_BEFORE = re.compile(r"(?:([A-Za-zÀ-ÿ]+)[^A-Za-zÀ-ÿ0-9\n]{1,3})?([A-Za-zÀ-ÿ]+)([.:=#°/_ -]{0,4})$")
 _WORD = re.compile(r"[^\W\d_]+")
-# An area code in brackets is no list mark: a mark has few digits, and what follows it is a whole number.
+# An area code in brackets is not a list mark: a mark has few digits, and a complete number follows it.
 _LIST_MARK = re.compile(
     r"\s*(?:"
     r"[1-9]\d?[.)][ \t]+(?=[+(\d])"
@@ -75,9 +75,9 @@ VANITY = re.compile(
 
 
 def decoded(line: str) -> str:
-    """Return the line with the plus signs and spaces that web addresses and web pages write in other ways."""
+    """Return the line with plus signs and spaces decoded from URL and HTML notation."""
     if "wa.me/" in line or "whatsapp" in line:
-        line = _CHAT_LINK.sub(r"\1+", line)  # such links leave the plus sign out
+        line = _CHAT_LINK.sub(r"\1+", line)  # such links omit the plus sign
     if "%2" in line:
         line = _PERCENT_PLUS.sub("+", line)
     if "&" in line:
@@ -85,13 +85,13 @@ def decoded(line: str) -> str:
     return line
 
 
-def masked(text: str) -> tuple[str, list[re.Match]]:
-    """Blank out what is no phone number, keeping the length; what was blanked out comes along."""
-    blanked: list[re.Match] = []
+def masked(text: str) -> tuple[str, list[re.Match[str]]]:
+    """Return the text, of the same length, with what is not a phone number blanked out, and what was blanked out."""
+    blanked: list[re.Match[str]] = []
     if not _CHEAP.search(text):
         return text, blanked
 
-    def blank(match: re.Match) -> str:
+    def blank(match: re.Match[str]) -> str:
         blanked.append(match)
         return "\0" * (match.end() - match.start())
 
@@ -99,18 +99,18 @@ def masked(text: str) -> tuple[str, list[re.Match]]:
 
 
 def letters_outside_labels(text: str) -> bool:
-    """Say whether the line holds words, other than those that announce a number."""
+    """Return whether the line has words other than labels of a number."""
     return any(word[0].casefold() not in LABELS for word in _WORD.finditer(text))
 
 
 def list_mark(text: str) -> int:
-    """Return where the text goes on behind '1.', '2)' or '#3' at its start."""
+    """Return where the text continues after a '1.', '2)' or '#3' at its start."""
     match = _LIST_MARK.match(text)
     return match.end() if match else 0
 
 
 def is_identifier(text: str, start: int, end: int) -> bool:
-    """Say whether digits without a plus sign are part of a word, a web address or an order number."""
+    """Return whether digits without a plus sign are part of a word, a web address or an order number."""
     if _JOINED_BEHIND.match(text, end):
         return True
     before = text[max(0, start - _LOOK_BACK) : start]

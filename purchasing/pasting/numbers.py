@@ -1,4 +1,4 @@
-"""Digits to one phone number of E.164 form, by the numbering plan. What is no number is a sentence for staff."""
+"""Turns digits into an E.164 phone number by the numbering plan, or into a sentence for staff that says why not."""
 
 import re
 from dataclasses import dataclass, replace
@@ -9,25 +9,23 @@ from phonenumbers.phonenumberutil import _number_type_helper
 
 from purchasing.pasting.results import TOO_MANY, TooLarge
 
-SHORTEST, LONGEST = 7, 15  # digits with the calling code
+SHORTEST, LONGEST = 7, 15  # digits, calling code included
 MAX_READINGS = 20_000
 
 TOO_SHORT = "This is too short for a phone number. Check that no digit is missing."
 TOO_LONG = (
-    "This has more digits than a phone number can have. If it is two numbers, put each on a line of its own."
+    "This has more digits than a phone number can have. If it is two numbers, put each on its own line."
 )
-WRONG_LENGTH = "This has too many or too few digits for a number of its country. Check the digits."
-NO_AREA_CODE = (
-    "The area code is missing. Write the number in full, with + and the calling code of the country."
-)
-NO_CALLING_CODE = "No country has the calling code that this number begins with. Check the first digits."
+WRONG_LENGTH = "This has too many or too few digits for its country. Check the digits."
+NO_AREA_CODE = "The area code is missing. Write the full number, with + and the calling code of the country."
+NO_CALLING_CODE = "No country has the calling code that this number starts with. Check the first digits."
 NO_COUNTRY = (
-    "This number does not say its country. Choose the country for this list, or write the number with + and the "
-    "calling code in front."
+    "This number has no calling code. Choose the country for this list, or write the number with + and its calling "
+    "code."
 )
 TWO_READINGS = (
-    "This can be read as two different numbers. Write it with + and the calling code, and without spaces or anything "
-    "else behind it."
+    "This can be read as two different numbers. Write it with + and the calling code, without spaces and with "
+    "nothing after it."
 )
 
 _TYPES = {
@@ -50,13 +48,13 @@ _REGIONS = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """One phone number and what the numbering plan says of it."""
+    """One phone number and what the numbering plan says about it."""
 
     phone_number: str  # E.164 with its plus sign
-    country_code: str  # '' where the plan cannot tell
-    types: tuple[str, ...]  # those that it may have by the plan; none where the plan cannot tell
-    known: bool  # the plan has such a number
-    countries: tuple[str, ...]  # those that share its calling code
+    country_code: str  # '' if the plan cannot tell
+    types: tuple[str, ...]  # the types that the plan allows; empty if it cannot tell
+    known: bool  # the number exists in the plan
+    countries: tuple[str, ...]  # the countries that share its calling code
 
 
 def supported(region: str) -> str:
@@ -66,20 +64,22 @@ def supported(region: str) -> str:
 
 
 class Plan:
-    """Reads digits by the numbering plan. It reads the same digits once, and only as many as are read in one go."""
+    """Reads digits by the numbering plan. It caches its readings, and allows MAX_READINGS of them."""
 
     def __init__(self) -> None:
         self._readings: dict[tuple[str, str], Number | str] = {}
 
     def international(self, digits: str) -> Number | str:
-        """Read digits that begin with a calling code: a number, or the reason why it is none."""
-        if not SHORTEST <= len(digits) <= LONGEST + 3:  # up to three that the plan may leave out, such as (0)
+        """Read digits that begin with a calling code: return a number, or the reason why they are none."""
+        # The plan may drop up to three digits, such as (0).
+        if not SHORTEST <= len(digits) <= LONGEST + 3:
             return TOO_LONG if len(digits) > LONGEST else TOO_SHORT
         return self._once("", digits)
 
     def national(self, digits: str, region: str) -> Number | str:
-        """Read digits as they are dialled inside a country: a number, or the reason why it is none."""
-        if len(digits) > LONGEST + 5:  # up to five that are dialled in front and are no part of it
+        """Read digits as dialled inside a country: return a number, or the reason why they are none."""
+        # Up to five digits may be dialled before the number without being part of it.
+        if len(digits) > LONGEST + 5:
             return TOO_LONG
         number = self._once(region, digits)
         calling = str(phonenumbers.country_code_for_region(region))
@@ -88,8 +88,9 @@ class Plan:
         abroad = self.international(digits)
         trunk = phonenumbers.ndd_prefix_for_region(region, True)
         if trunk and not digits.startswith(trunk) and isinstance(abroad, Number) and abroad.known:
-            return abroad  # inside the country it would be dialled with the prefix
-        return _one_of(abroad, self.international(calling + digits), number)  # of equal ones the last stays
+            return abroad  # inside the country it would be dialled with the trunk prefix
+        # Of equal readings _one_of keeps the last, which knows the country.
+        return _one_of(abroad, self.international(calling + digits), number)
 
     def _once(self, region: str, digits: str) -> Number | str:
         reading = self._readings.get((region, digits))
@@ -108,7 +109,8 @@ def _from_abroad(digits: str) -> Number | str:
     number = _described(parsed)
     if isinstance(number, Number) and not digits[len(str(parsed.country_code)) :].startswith("0"):
         return number
-    try:  # the plan may know a digit that is left out from abroad
+    # The plan may know a digit that is dropped when calling from abroad.
+    try:
         return _described(phonenumbers.parse("+" + digits))
     except NumberParseException as problem:
         return _unparsed(problem)
@@ -125,7 +127,7 @@ def _at_home(digits: str, region: str) -> Number | str:
 
 
 def _one_of(*readings: Number | str) -> Number | str:
-    """Return the one number among readings of the same digits; of several, the one that the plan knows."""
+    """Return the only number among readings of the same digits; of several, the only one in the plan."""
     numbers = {reading.phone_number: reading for reading in readings if isinstance(reading, Number)}
     known = [number for number in numbers.values() if number.known] or list(numbers.values())
     return known[0] if len(known) == 1 else TWO_READINGS
@@ -153,28 +155,31 @@ def _described(parsed: PhoneNumber) -> Number | str:
     phone_number = f"+{parsed.country_code}{significant}"
     if not SHORTEST < len(phone_number) <= LONGEST + 1:
         return TOO_SHORT if len(phone_number) <= SHORTEST else TOO_LONG
-    regions = _REGIONS[parsed.country_code]
-    country, kind = _placed(significant, parsed.country_code, regions)
+    calling_code = parsed.country_code or 0  # a parsed number always has one
+    regions = _REGIONS[calling_code]
+    country, number_type = _country_and_type(significant, calling_code, regions)
     countries = () if regions[0] == "001" else regions
-    types = _TYPES.get(kind, ()) if countries or kind == PhoneNumberType.TOLL_FREE else ()
+    types = _TYPES.get(number_type, ()) if countries or number_type == PhoneNumberType.TOLL_FREE else ()
     return Number(
         phone_number,
         country if country in countries else "",
         types,
-        kind != PhoneNumberType.UNKNOWN,
+        number_type != PhoneNumberType.UNKNOWN,
         countries,
     )
 
 
-def _placed(significant: str, calling_code: int, regions: tuple[str, ...]) -> tuple[str, int]:
-    """Return country and type as region_code_for_number() and number_type() do, in one go instead of two."""
+def _country_and_type(significant: str, calling_code: int, regions: tuple[str, ...]) -> tuple[str, int]:
+    """Return what region_code_for_number() and number_type() would, in one pass instead of two."""
     for region in regions:
         plan = PhoneMetadata.metadata_for_region_or_calling_code(calling_code, region)
+        if plan is None:
+            continue
         if plan.leading_digits is not None and len(regions) > 1:
             if re.match(plan.leading_digits, significant):
                 return region, _number_type_helper(significant, plan)
-        elif (kind := _number_type_helper(significant, plan)) != PhoneNumberType.UNKNOWN:
-            return region, kind
+        elif (number_type := _number_type_helper(significant, plan)) != PhoneNumberType.UNKNOWN:
+            return region, number_type
     return regions[0] if len(regions) == 1 else "", PhoneNumberType.UNKNOWN
 
 

@@ -1,4 +1,4 @@
-"""Reads a whole text: finds out what it is and has each part of it accounted for."""
+"""Reads a whole text: decides whether it is JSON, a table or lines, and accounts for every part."""
 
 import re
 from bisect import bisect_right
@@ -15,13 +15,13 @@ from purchasing.pasting.scan import Finder
 from purchasing.pasting.text import clean, cut, printable
 from purchasing.redaction import holds_secret, redact
 
-SEVERAL = "More than one number stands here. Write one alone."
+SEVERAL = "There is more than one number here. Enter only one."
 _OPENS = re.compile(r"^\s*[\[{]|[\[{]\s*(?:[\"\[{]|$)")
-# Commands and the headers of an answer are full of figures that nobody takes for phone numbers.
+# Commands and HTTP headers are full of figures that nobody takes for phone numbers.
 _COMMAND = re.compile(
     r"\s*(?:[<>*$%] |HTTP/|curl\b|[a-z0-9]+(?:-[a-z0-9]+)*:\s|[A-Z][A-Za-z]*(?:-[A-Z][A-Za-z]*)+:\s)"
 )
-_TRIES = 3  # places in a line where JSON may begin
+_TRIES = 3  # places in a line where JSON is tried
 _ODD_BLANK = {
     ord(blank): " "
     for blank in "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
@@ -30,7 +30,7 @@ _CURLY = {ord(quote): '"' for quote in "“”„‟"}
 
 
 def read(text: str, *, default_country: str = "") -> Pasted:
-    """Read a pasted text; numbers without a calling code are read as those of `default_country`.
+    """Read a pasted text; numbers without a calling code count as numbers of `default_country`.
 
     Raises TooLarge and nothing else.
     """
@@ -43,17 +43,17 @@ def read(text: str, *, default_country: str = "") -> Pasted:
 
 
 def number(text: str, *, default_country: str = "") -> Candidate | NotUnderstood:
-    """Read one number, as a single field holds it."""
+    """Read the one number of a form field."""
     line = clean(text[:2000]).replace("\n", " ")
     found = Finder().find(line, supported(default_country)).found
     if len(found) == 1 and found[0].number and len(text) <= 2000:
-        return candidate(found[0], Claims(), line=1, written=line)
+        return candidate(found[0].number, Claims(), line=1, written=line, warning=found[0].warning)
     reason = (found[0].reason or SEVERAL) if found else (TOO_SHORT if re.search(r"\d", line) else NO_NUMBER)
     return NotUnderstood(1, cut(line), SEVERAL if len(found) > 1 else reason)
 
 
 class _Text:
-    """One clean text on its way to an account."""
+    """One clean text while it is read into an account."""
 
     def __init__(self, text: str, region: str, account: Account):
         self._text, self._region, self._account = text, region, account
@@ -90,40 +90,40 @@ class _Text:
         text = self._json_text()
         reader = Reader(text)
         blocks: list[tuple[int, Block]] = []
-        behind = 0
+        read_to = 0
         for line, start in enumerate(self._starts[:-1]):
-            begin, stop = max(start, behind), start + len(self._lines[line])
+            begin, stop = max(start, read_to), start + len(self._lines[line])
             for opening in islice(_OPENS.finditer(text[begin:stop]), _TRIES) if begin <= stop else ():
                 at = begin + opening.end() - len(opening[0].lstrip())
                 if block := reader.block(at):
                     blocks.append((at, block))
-                    behind = block.end
+                    read_to = block.end
                     break
         return blocks if any(block.holds_a_number for _, block in blocks) or self._is_all(blocks) else []
 
     def _is_all(self, blocks: list[tuple[int, Block]]) -> bool:
-        """Say whether there is nothing but these blocks: an answer without numbers, and no list with a {} in it."""
+        """Return whether the text is only these blocks: an answer without numbers, not a list with a {} in it."""
         ends = [0, *(block.end for _, block in blocks)]
         starts = [*(start for start, _ in blocks), len(self._text)]
         return not any(self._text[end:start].strip() for end, start in zip(ends, starts, strict=True))
 
     def _json_text(self) -> str:
-        """Return the text with the blanks, and where there are no others the quotes, that JSON knows."""
+        """Return the text with spaces that JSON accepts, and with straight quotes if all its quotes are curly."""
         if self._text.isascii():
             return self._text
         text = self._text.translate(_ODD_BLANK)
         return text if '"' in text else text.translate(_CURLY)
 
     def _read_around(self, blocks: list[tuple[int, Block]]) -> None:
-        """Read the blocks and what stands between them."""
-        behind = 0
+        """Read the blocks, and the numbers in the text between them."""
+        read_to = 0
         for start, block in [*blocks, (len(self._text), Block([], len(self._text)))]:
-            self._read_between(behind, start)
+            self._read_between(read_to, start)
             for entry in block.entries:
                 line = self._line_of(entry.start)
                 span = self._line_of(max(entry.end - 1, entry.start)) - line + 1
                 read_entry(self._account, entry, self._text, line=line, span=span, region=self._region)
-            behind = block.end
+            read_to = block.end
 
     def _read_between(self, start: int, end: int) -> None:
         if start >= end:
@@ -137,16 +137,15 @@ class _Text:
                 found = [one for one in found if one.number]
             for one in found:
                 written = piece if len(found) == 1 else one.written
-                self._account.found(one, Claims(), line=line, written=written)
+                self._account.add(one, Claims(), line=line, written=written)
 
     def _line_of(self, place: int) -> int:
         return min(bisect_right(self._starts, place), len(self._lines))
 
     def _skip_the_rest(self) -> None:
-        """Account for each line that no record lies over."""
+        """Add a skipped record for each run of lines that no record covers."""
         covered = bytearray(len(self._lines) + 2)
-        account = self._account
-        for record in (*account.candidates, *account.not_understood, *account.repeats, *account.skipped):
+        for record in self._account.records:
             covered[record.line : record.line + record.span] = b"\1" * record.span
         first = 0
         for line, text in enumerate([*self._lines, ""], start=1):
@@ -157,5 +156,5 @@ class _Text:
                 last = line
             elif first and (covered[line] or line > len(self._lines)):
                 written = " ".join(self._lines[first - 1 : min(last, first + 20)])
-                account.skip(first, written, NO_NUMBER, last - first + 1)
+                self._account.skip(first, written, NO_NUMBER, last - first + 1)
                 first = 0

@@ -1,7 +1,7 @@
 """Finds the phone numbers in one line of text, in time linear in its length.
 
-What looks like a number and is none (a date, a time, a price, an order number, a web address) is left alone; what may
-be one and cannot be read as exactly one comes back with the reason.
+Things that look like a number and are none (a date, a time, a price, an order number, a web address) are ignored;
+something that may be a number and cannot be read as exactly one is returned with the reason.
 """
 
 import re
@@ -22,31 +22,29 @@ from purchasing.pasting.numbers import SHORTEST, TOO_LONG, TWO_READINGS, Number,
 from purchasing.pasting.results import MAX_LINES, TOO_MANY, TooLarge
 from purchasing.pasting.text import plain
 
-LETTERS = "Letters stand in this number. Write it with digits only."
+LETTERS = "This number contains letters. Write it with digits only."
 DAMAGED = (
-    "A spreadsheet has shortened this number, and its last digits are lost. Set the column to text there, and copy it "
-    "again."
+    "A spreadsheet has shortened this number, and its last digits are lost. Format the column there as text, then "
+    "copy it again."
 )
-UNSURE = (
-    "It is not clear that this is a phone number. If it is, write it with + and the calling code in front."
-)
+UNSURE = "This may not be a phone number. If it is one, write it with + and the calling code."
 
-# What may stand between two digits of one number: bounded, so that looking on from any place is cheap.
+# What may separate two digits of one number: bounded, so that a match from any place is cheap.
 _BETWEEN = r"(?=[ .\-/()\[\]]) ?[)\]]? ?(?:[./]|-{1,2})? ?[(\[]? ?"
 _TOKEN = re.compile(rf"(?P<plus>[(\[]{{0,2}}\+{{1,3}}[ .(\[\])-]{{0,3}}(?=\d))?\d+(?:{_BETWEEN}\d+)*")
 _DIGITS = re.compile(r"\d+")
-_ALONE = re.compile(r"[ \t\"']*\+([1-9][0-9]{6,14})[ \t\"',;]*")  # most lists hold nothing else
+_ALONE = re.compile(r"[ \t\"']*\+([1-9][0-9]{6,14})[ \t\"',;]*")  # most lists contain nothing else
 _WORD_BEHIND = re.compile(r"[ -]?[A-Z]{3,}(?![a-z])")
 _FLOAT = re.compile(r"\d{7,15}\.0{1,2}")
 _AMOUNT_WITHIN = re.compile(r"(?<!\S)(?:0|[1-9]\d{0,5})\.\d\d(?:\d\d)?(?!\S)")
 _NEXT_NUMBER = re.compile(r"[ /-]0|[/(\[]")
-_LONGEST_NUMBER = 60  # characters of digits and what stands between them
+_LONGEST_NUMBER = 60  # characters, separators included
 _MOST_RUNS = 2 * MAX_LINES
-_LONGEST_RUN = 4000  # of several numbers without a plus sign, one behind the other
+_LONGEST_RUN = 4000  # characters of consecutive numbers without a plus sign
 
 
 class Found(NamedTuple):
-    """One number, or one thing that is not understood, as it stands in its line."""
+    """One number, or one thing that was not understood, and its text in the line."""
 
     written: str
     number: Number | None
@@ -55,7 +53,7 @@ class Found(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """What stands in one line, in its order, and whether the line holds words or digits besides."""
+    """What was found in one line, in order, and whether the line has prose and digits."""
 
     found: list[Found]
     prose: bool
@@ -64,24 +62,24 @@ class Scan(NamedTuple):
 
 class _Line(NamedTuple):
     written: str
-    text: str  # of the same length: plain, and what is surely no phone number blanked out
+    text: str  # of the same length: normalised, with what is certainly not a phone number blanked out
     prose: bool
-    amounts: dict[int, str]  # where a bare amount stands behind, and its digits
+    amounts: dict[int, str]  # the digits of each bare amount, by the place where the text before it ends
     runs: Runs
 
 
 class Finder:
-    """Looks for phone numbers in the lines of one text."""
+    """Finds phone numbers in the lines of one text."""
 
     def __init__(self) -> None:
         self._plan = Plan()
-        self._count = 0  # of what was found
-        self._runs = 0  # that were looked at
+        self._count = 0  # things found
+        self._runs = 0  # runs of digits examined
 
     def find(self, line: str, region: str = "", *, only_plus: bool = False) -> Scan:
-        """Look for phone numbers in one line; `only_plus` leaves alone what has no plus sign."""
+        """Find the phone numbers in one line; `only_plus` ignores digits without a plus sign."""
         if simple := _ALONE.fullmatch(line):
-            return Scan([self._said(line, self._plan.international(simple[1]))], False, True)
+            return Scan([self._found(line, self._plan.international(simple[1]))], False, True)
         written = decoded(line)
         text = plain(written)
         if not _DIGITS.search(text):
@@ -92,7 +90,7 @@ class Finder:
         }
         where = _Line(written, text, letters_outside_labels(text), amounts, Runs(self._plan, region))
         placed = [
-            (match.start(), self._said(written[slice(*match.span())], DAMAGED))
+            (match.start(), self._found(written[slice(*match.span())], DAMAGED))
             for match in blanked
             if match["damaged"]
         ]
@@ -102,11 +100,11 @@ class Finder:
             if token["plus"] or not (only_plus or end - start < shortest or is_identifier(text, start, end)):
                 placed += [(start, found) for found in self._numbers(where, token)]
         if not placed and (match := VANITY.search(text)):
-            placed.append((match.start(), self._said(written[slice(*match.span())], LETTERS)))
+            placed.append((match.start(), self._found(written[slice(*match.span())], LETTERS)))
         placed.sort(key=lambda place: place[0])
         return Scan([found for _, found in placed], where.prose, _DIGITS.search(text) is not None)
 
-    def _said(self, written: str, result: Number | str, warning: str = "") -> Found:
+    def _found(self, written: str, result: Number | str, warning: str = "") -> Found:
         self._count += 1
         if self._count > MAX_LINES:
             raise TooLarge(TOO_MANY)
@@ -116,13 +114,13 @@ class Finder:
             else Found(written, None, result)
         )
 
-    def _numbers(self, line: _Line, token: re.Match) -> Iterator[Found]:
-        """Read one run of digits: mostly one number, at times several."""
+    def _numbers(self, line: _Line, token: re.Match[str]) -> Iterator[Found]:
+        """Read one run of digits: usually one number, sometimes several."""
         self._runs += 1
         if self._runs > _MOST_RUNS:
             raise TooLarge(TOO_MANY)
         if _is_endless(token[0]):
-            yield self._said(line.written[slice(*token.span())], TOO_LONG)
+            yield self._found(line.written[slice(*token.span())], TOO_LONG)
             return
         plus = token["plus"] is not None
         runs = _split_at_brackets(_groups(line.text, token))
@@ -137,25 +135,25 @@ class Finder:
                 runs.insert(0, rest)
             warning = ""
             if not runs:
-                result, end, warning = _in_its_place(result, line, end, plus=plus)
+                result, end, warning = _with_context(result, line, end, plus=plus)
             elif sum(map(length, runs)) < SHORTEST and isinstance(result, Number):
-                warning = f"'{line.written[end : token.end()].strip()}' behind the number is left out."
+                warning = f"'{line.written[end : token.end()].strip()}' after the number was left out."
                 runs, end = [], token.end()
             if line.prose and not plus and isinstance(result, Number) and not result.known:
                 result = UNSURE
-            if isinstance(result, Number) or length(groups[:used]) >= _worth_saying(plus, line.prose):
-                yield self._said(line.written[start:end], result, warning)
+            if isinstance(result, Number) or length(groups[:used]) >= _fewest_digits(plus, line.prose):
+                yield self._found(line.written[start:end], result, warning)
             start = runs[0][0].start if runs else end
             plus = False
 
 
 def _is_endless(run: str) -> bool:
-    """Say whether a run is longer than one number, with nothing in it where the next one would begin."""
+    """Return whether a run is longer than one number and has no place where a second one could begin."""
     return len(run) > _LONGEST_RUN or (len(run) > _LONGEST_NUMBER and not _NEXT_NUMBER.search(run))
 
 
-def _end_before(text: str, amount: re.Match) -> int:
-    """Return where the text ends to which an amount might belong."""
+def _end_before(text: str, amount: re.Match[str]) -> int:
+    """Return where the text before an amount ends, separators excluded."""
     before = text[max(0, amount.start() - 4) : amount.start()]
     return amount.start() - len(before) + len(before.rstrip(" .-/()[]"))
 
@@ -164,29 +162,29 @@ def _digits_of_amount(amount: str) -> str:
     return "".join(_DIGITS.findall(amount[:12])[:2])
 
 
-def _in_its_place(
+def _with_context(
     result: Number | str, line: _Line, end: int, *, plus: bool
 ) -> tuple[Number | str, int, str]:
-    """Look at what follows the last digits: return what was read, unless it leaves a doubt, its end and a warning."""
+    """Check what follows the last digits: return the reading, or a reason against it, its end and a warning."""
     if extension := EXTENSION.match(line.text, end):
-        left_out = f"The extension {extension['digits']} is left out: a number that is bought has none."
+        left_out = f"The extension {extension['digits']} was left out: a purchased number has none."
         return (result, extension.end(), left_out) if isinstance(result, Number) else (result, end, "")
     glued = line.text[end : end + 1]
     spelled = plus and not isinstance(result, Number) and _WORD_BEHIND.match(line.text, end)
     return LETTERS if spelled or (glued.isascii() and glued.isalpha()) else result, end, ""
 
 
-def _worth_saying(plus: bool, prose: bool) -> int:
-    """Return how many digits a person takes for a phone number rather than for one of the small figures of a text."""
+def _fewest_digits(plus: bool, prose: bool) -> int:
+    """Return how many digits a person takes for a phone number rather than for some small figure in a text."""
     if plus:
         return 4 if prose else 1
     return SHORTEST
 
 
-def _groups(text: str, token: re.Match) -> list[Group]:
+def _groups(text: str, token: re.Match[str]) -> list[Group]:
     groups = []
     before, end = token.span()
-    if _FLOAT.fullmatch(token[0]):  # a spreadsheet's number, written out with its decimals
+    if _FLOAT.fullmatch(token[0]):  # a phone number that a spreadsheet stored as a float
         end = before + token[0].index(".")
     for run in _DIGITS.finditer(text, before, end):
         groups.append(Group(run[0], text[before : run.start()], run.start(), run.end()))
@@ -195,7 +193,7 @@ def _groups(text: str, token: re.Match) -> list[Group]:
 
 
 def _without_zero_in_brackets(groups: list[Group], text: str) -> list[Group]:
-    """Leave the (0) out that is not dialled from abroad; Italy's zero is dialled, and the plan keeps it."""
+    """Drop the (0) that is not dialled from abroad; Italy's zero is dialled, and the plan keeps it."""
     first = groups[0]
     if not (first.digits.startswith("00") or "+" in first.before) or first.digits.startswith(("39", "0039")):
         return groups
@@ -209,7 +207,7 @@ def _is_zero_in_brackets(group: Group, text: str) -> bool:
 
 
 def _split_at_brackets(groups: list[Group]) -> list[list[Group]]:
-    """Begin a new run where a bracket opens that holds no area code: behind many digits, or at the very end."""
+    """Start a new run at an opening bracket that cannot hold an area code: after many digits, or at the very end."""
     runs: list[list[Group]] = [[]]
     for group in groups:
         opens = not {"(", "["}.isdisjoint(group.before)

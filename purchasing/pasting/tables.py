@@ -1,4 +1,4 @@
-"""Tables in a pasted text: rows of cells between tabs, semicolons, bars or commas, with headings or without."""
+"""Tables in a pasted text: cells separated by tabs, semicolons, bars or commas, with or without headings."""
 
 import re
 from collections import Counter
@@ -7,26 +7,26 @@ from dataclasses import dataclass
 
 from purchasing.countries import country_of
 from purchasing.pasting.account import Account
-from purchasing.pasting.fields import Claims, claims, is_nothing
+from purchasing.pasting.fields import Claims, is_nothing, read_claims
 from purchasing.pasting.headings import role_of, type_of
 from purchasing.pasting.lines import cell_problem, read_line
 from purchasing.pasting.text import plain
 
 HEADING = "This is the heading of the table."
 RULE = "This row of the table is empty."
-MISSING = "The number is missing in this row."
+MISSING = "This row has no number."
 AMOUNTS_GUESSED = (
-    "The table has no headings. Of its two amounts the first was taken as the one-time cost, "
+    "The table has no headings. Of its two amounts, the first was used as the one-time cost "
     "and the second as the monthly cost."
 )
-AMOUNTS_LEFT = "It is not clear which amount is the one-time and which the monthly cost, so none was taken."
-SHIFTED = "This row has more cells than the heading, so only its number was taken."
+AMOUNTS_LEFT = "It is not clear which amount is the one-time and which the monthly cost, so none was used."
+SHIFTED = "This row has more cells than the heading, so only its number was used."
 
 _DELIMITERS = "\t;|,"
 _MOST_CELLS = 200
-_HEADING_WITHIN = 10  # lines from the top
+_HEADING_WITHIN = 10  # lines that are not blank, from the top
 _SAMPLE = 200
-_LONGEST_ROW = 20  # lines that one quoted cell may take
+_LONGEST_ROW = 20  # lines of a row with quoted line breaks
 _LONGEST_QUOTED = 20_000
 _NUMBER_ALONE = re.compile(r"[\s'\"=(]*(?:\+|00)?[\s(]*\d(?:[\s().\-/]{0,3}\d){6,16}(?:\.0)?[\s'\"]*")
 _PLUS_ALONE = re.compile(r"[\s'\"=(]*(?:\+|00)")
@@ -40,7 +40,7 @@ _DATE = re.compile(r"\s*(?:\d{1,2}[-/.]\d{1,2}[-/.](?:19|20)?\d\d|(?:19|20)\d\d[
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: its cells, and the lines it takes."""
+    """One row: its cells and the lines it covers."""
 
     line: int
     span: int
@@ -50,17 +50,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the columns of a table hold."""
+    """What the columns of a table contain."""
 
-    roles: dict[str, list[int]]  # the columns of each role, the preferred one first
-    phones: list[list[int]]  # columns that hold numbers, by preference: the first group that is filled counts
+    roles: dict[str, list[int]]  # the columns of each role, best first
+    # Groups of columns with numbers, best first: a row is read from the first group that is filled.
+    phones: list[list[int]]
     width: int
     headed: bool
     priced: bool
 
 
 def read(account: Account, lines: list[str], region: str) -> bool:
-    """Account for all lines if they are a table; say whether they are."""
+    """Account for all lines if they are a table; return whether they are."""
     for delimiter in _DELIMITERS:
         if heading := _heading(lines, delimiter):
             _read_rows(account, lines, region, delimiter, *heading)
@@ -73,7 +74,7 @@ def read(account: Account, lines: list[str], region: str) -> bool:
 
 
 def _heading(lines: list[str], delimiter: str) -> tuple[int, Layout] | None:
-    """Find the line with the headings among the first ones."""
+    """Find the line with the headings near the top."""
     filled = [index for index, line in enumerate(lines[:1000]) if line.strip()][:_HEADING_WITHIN]
     for place, index in enumerate(filled):
         count = lines[index].count(delimiter)
@@ -100,7 +101,7 @@ def _layout_of(headings: list[str]) -> Layout:
 
 
 def _layout_without_heading(lines: list[str], delimiter: str) -> Layout | None:
-    """Find out from a sample of rows what the columns hold."""
+    """Work out from a sample of rows what the columns contain."""
     sample = [index for index, line in enumerate(lines[:2000]) if line.strip()][:_SAMPLE]
     rows = [split(lines, index, delimiter)[0] for index in sample if delimiter in lines[index][:100_000]]
     if not rows or len(rows) * 10 < len(sample) * (5 if delimiter == "\t" else 8):
@@ -139,7 +140,7 @@ def _is_country(cell: str) -> bool:
     return len(cell.strip()) <= 40 and country_of(cell) != ""
 
 
-_CONTENTS = {
+_CONTENTS: dict[str, Callable[[str], object]] = {
     "country": _is_country,
     "type": type_of,
     "features": _FEATURE.fullmatch,
@@ -148,7 +149,7 @@ _CONTENTS = {
 
 
 def rows(lines: list[str], delimiter: str) -> Iterator[Row]:
-    """Split the lines into rows; those that are blank are left out."""
+    """Split the lines into rows, without the blank ones."""
     index = 0
     while index < len(lines):
         cells, used = split(lines, index, delimiter)
@@ -159,7 +160,7 @@ def rows(lines: list[str], delimiter: str) -> Iterator[Row]:
 
 
 def split(lines: list[str], index: int, delimiter: str) -> tuple[list[str], int]:
-    """Return the cells of the row that begins at a line, and how many lines it takes."""
+    """Return the cells of the row that begins at a line, and how many lines it covers."""
     line = lines[index]
     if delimiter == "|" and re.fullmatch(r"\s*\|.*\|\s*", line):
         line = line.strip()[1:-1]
@@ -176,7 +177,7 @@ def split(lines: list[str], index: int, delimiter: str) -> tuple[list[str], int]
 
 
 def _lines_to_closing_quote(lines: list[str], index: int) -> int:
-    """Return how many lines a row takes whose last quote is open; 1 where it is never closed nearby."""
+    """Return how many lines a row with an open quote covers; 1 if the quote is not closed nearby."""
     quotes = length = 0
     for used, line in enumerate(lines[index : index + _LONGEST_ROW], start=1):
         quotes += line.count('"')
@@ -192,13 +193,11 @@ def _quoted_cells(text: str, delimiter: str) -> list[str]:
     cell = re.compile(
         rf'[ ]*"([^"]*(?:""[^"]*)*)"[ ]*(?=[{re.escape(delimiter)}]|$)|([^{re.escape(delimiter)}]*)'
     )
-    cells, place = [], 0
-    while len(cells) <= _MOST_CELLS + 1:
-        match = cell.match(text, place)
+    cells: list[str] = []
+    place = 0
+    while place <= len(text) and len(cells) <= _MOST_CELLS + 1 and (match := cell.match(text, place)):
         cells.append(match[1].replace('""', '"') if match[1] is not None else match[2])
         place = match.end() + 1
-        if place > len(text):
-            break
     return cells
 
 
@@ -224,23 +223,23 @@ def _trimmed(cell: str) -> str:
 
 
 def _read_row(account: Account, row: Row, cells: list[str], layout: Layout, region: str) -> None:
-    said = _claims(cells, layout, region)
+    claims = _claims(cells, layout, region)
     groups = ([cells[column] for column in columns if column < len(cells)] for columns in layout.phones)
     filled = next((list(filter(None, group)) for group in groups if any(group)), [])
     if not filled:
-        account.not_understand(row.line, row.text, MISSING, row.span)
+        account.add_not_understood(row.line, row.text, MISSING, row.span)
         return
     area = next((cells[column] for column in layout.roles.get("area", []) if column < len(cells)), "")
-    found = [one for cell in filled for one in account.finder.find(_in_full(area, cell), said.home).found]
+    found = [one for cell in filled for one in account.finder.find(_in_full(area, cell), claims.home).found]
     for one in found:
         written = row.text if len(found) == 1 else one.written
-        account.found(one, said, line=row.line, written=written, span=row.span)
+        account.add(one, claims, line=row.line, written=written, span=row.span)
     if not found:
-        account.not_understand(row.line, row.text, cell_problem(filled[0]), row.span)
+        account.add_not_understood(row.line, row.text, cell_problem(filled[0]), row.span)
 
 
 def _in_full(area: str, cell: str) -> str:
-    """Put the area code from a column of its own in front of a number that does not begin with + or 00."""
+    """Put an area code from its own column before a number, unless that starts with +, 00 or the area code."""
     whole = plain(cell).lstrip("(").startswith(("+", "00", area))
     return f"{area} {cell}" if re.fullmatch(r"\(?\d{1,6}\)?", plain(area)) and not whole else cell
 
@@ -252,7 +251,7 @@ def _claims(cells: list[str], layout: Layout, region: str) -> Claims:
     for role, columns in layout.roles.items():
         there = [cells[column] for column in columns if column < len(cells) and not is_nothing(cells[column])]
         values[role] = ", ".join(dict.fromkeys(there)) if role == "region" else next(iter(there), "")
-    return claims(values, default_country=region, priced=layout.priced, notes=_notes(values, layout))
+    return read_claims(values, default_country=region, priced=layout.priced, notes=_notes(values, layout))
 
 
 def _notes(values: dict[str, str], layout: Layout) -> list[str]:

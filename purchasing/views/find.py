@@ -1,4 +1,4 @@
-"""Find numbers: what IdentityCall offers now, narrowed down, and picked into a basket that outlives the page."""
+"""Find numbers: search and filter IdentityCall's offers, and pick numbers into a basket that outlives the page."""
 
 from urllib.parse import urlencode
 
@@ -18,13 +18,13 @@ from purchasing.views.forms.asking import FindForm
 from purchasing.views.paste import ONLY_REQUESTERS
 
 PAGE = 100  # offers; each is a field of the form
-LAST = "last-search"  # the cookie with what this browser looked for last
+LAST = "last-search"  # the cookie with the last search of this browser
 YEAR = 365 * 24 * 60 * 60  # seconds
 
 
 @require_safe
 def page(request):
-    """The search and what it found. The filters narrow down what is there; IdentityCall is not asked again for them."""
+    """The search and its results. Filters work on the stored results, without another call to IdentityCall."""
     teams = _teams(request)
     form, search = _search(request, teams)
     context = {"form": form, "basket": _basket(request.user), "most": submission.MOST_NUMBERS, **search}
@@ -52,7 +52,7 @@ def _teams(request):
 
 
 def _search(request, teams):
-    """The form, and what is searched: what was asked for, else what was looked for last with this browser."""
+    """The form, and the search: from the query, else the last one of this browser."""
     given = request.GET.copy()
     last = [*request.COOKIES.get(LAST, "").split("."), "", "", ""]
     for name, value in zip(("country", "number_type", "team"), last, strict=False):
@@ -73,7 +73,7 @@ def _search(request, teams):
 
 
 def _found(request, form, search, shelf, basket):
-    """What passes the filters, a page of it, each offer with whether somebody has asked for it already."""
+    """A page of the offers that pass the filters, each with whether it is already requested or owned."""
     clean = form.cleaned_data
     filters = find.Filters(
         digits=clean.get("digits", ""),
@@ -120,7 +120,7 @@ def _basket(user):
 
 @require_POST
 def pick(request):
-    """Bring the basket to the ticks of the page that was sent; what was picked elsewhere stays."""
+    """Update the basket to the ticks of the submitted page; picks from other pages stay."""
     teams = _teams(request)
     form = FindForm(request.POST, teams=teams)
     form.is_valid()
@@ -142,7 +142,7 @@ def pick(request):
 
 
 def _pick(request, team, country, number_type):
-    """Numbers and costs come from the list that is kept, never from the form."""
+    """Numbers and costs come from the stored list, never from the form."""
     shelf = find.kept(team, country_code=country, number_type=number_type)
     on_page = set(request.POST.getlist("shown")[:PAGE])
     shown = [(offer, shelf.seen_at) for offer in shelf.offers if offer.phone_number in on_page]
@@ -155,7 +155,7 @@ def _pick(request, team, country, number_type):
 
 @require_POST
 def empty(request):
-    """Throw the basket's numbers away."""
+    """Empty the basket."""
     _teams(request)
     draft = drafts.basket(request.user)
     if draft:

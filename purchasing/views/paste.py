@@ -1,4 +1,4 @@
-"""Paste numbers: text or a file in, a verdict a row out, pick some, go on to the request form."""
+"""Paste numbers: text or a file goes in, each row gets a verdict, and the ticked ones go on to the request form."""
 
 from datetime import timedelta
 
@@ -19,15 +19,13 @@ from purchasing.provider import offers
 from purchasing.views.forms.asking import PasteForm
 
 PAGE = 100  # rows; each row is a field of the form
-LOOK_UP_WAIT = (
-    60  # seconds after which the page stops asking whether the worker has looked up what was pasted
-)
-ONLY_REQUESTERS = "Only requesters ask for numbers. Your team admin can make you one."
+LOOK_UP_WAIT = 60  # seconds after which the page stops polling for the worker's look-up
+ONLY_REQUESTERS = "Only requesters can request numbers. Your team admin can give you that role."
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def paste(request):
-    """The box to paste into. What was pasted is kept on the server without secrets; its verdicts have a page."""
+    """The form to paste into. The text is stored without API keys; its verdicts have a page of their own."""
     teams = permissions.teams_asked_for_by(request.user)
     if not teams.exists():
         raise PermissionDenied(ONLY_REQUESTERS)
@@ -35,51 +33,51 @@ def paste(request):
         return render(request, "purchasing/paste.html", {"form": PasteForm(teams=teams)})
     form = PasteForm(request.POST, request.FILES, teams=teams)
     if form.is_valid():
-        dropped = form.cleaned_data["file"]
-        where, text = ("file", dropped.text) if dropped else ("text", form.cleaned_data["text"])
+        upload = form.cleaned_data["file"]
+        where, text = ("file", upload.text) if upload else ("text", form.cleaned_data["text"])
         try:
-            read = pasting.read(text, default_country=form.cleaned_data["country_code"])
+            pasted = pasting.read(text, default_country=form.cleaned_data["country_code"])
         except pasting.TooLarge as problem:
             form.add_error(where, str(problem))
         else:
-            if read.candidates:
-                return _keep(request, form, teams, text, dropped, read)
-            form.add_error(where, _nothing_found(read))
+            if pasted.candidates:
+                return _keep(request, form, teams, text, upload, pasted)
+            form.add_error(where, _nothing_found(pasted))
     return render(request, "purchasing/paste.html", {"form": form})
 
 
 paste.takes_files = True
 
 
-def _nothing_found(read):
-    if read.not_understood:
-        first = read.not_understood[0]
-        return f"There is no phone number in this that can be read. Line {first.line}: {first.reason}"
+def _nothing_found(pasted):
+    if pasted.not_understood:
+        first = pasted.not_understood[0]
+        return f"No phone number in this could be read. Line {first.line}: {first.reason}"
     return "There is no phone number in this. Numbers look like +44 20 7946 0018."
 
 
-def _keep(request, form, teams, text, dropped, read):
+def _keep(request, form, teams, text, upload, pasted):
     team = form.cleaned_data.get("team") or teams.order_by("name").first()
-    rows = verdicts.rows(request.user, read)
+    rows = verdicts.rows(request.user, pasted)
     fine = [row.candidate.phone_number for row in rows if row.may_pick]
     kept = Paste.objects.create(
         user=request.user,
         team=team,
         text=pasting.clean(text),
-        file_name=dropped.name if dropped else "",
+        file_name=upload.name if upload else "",
         country_code=form.cleaned_data["country_code"],
-        records=pasting.dump(read),
+        records=pasting.dump(pasted),
         picked=fine if len(fine) <= MOST_NUMBERS else [],
     )
     jobs.enqueue("look_up", str(kept.pk))
-    if read.held_secret and dropped:
+    if pasted.held_secret and upload:
         messages.error(request, SECRET_WORDS)
     return redirect("purchasing:paste-verdicts", pk=kept.pk)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def paste_verdicts(request, pk):
-    """A row for everything that was pasted; the picks of each page are kept before the next one is shown."""
+    """The verdicts of a paste, in pages; the ticks of a page are stored before another page is shown."""
     kept, rows = _rows_of(request, pk)
     pages = Paginator(rows, PAGE)
     page = pages.get_page(request.POST.get("page") or request.GET.get("page"))
@@ -98,7 +96,7 @@ def paste_verdicts(request, pk):
         "paste": kept,
         "page": page,
         "picked": set(kept.picked),
-        "can_be_asked_for": sum(row.may_pick for row in rows),
+        "requestable": sum(row.may_pick for row in rows),
         "lines": len(rows),
         "most": MOST_NUMBERS,
         **_progress(kept, rows),
@@ -108,7 +106,7 @@ def paste_verdicts(request, pk):
 
 @require_safe
 def paste_live(request, pk):
-    """How far the look-up is, and what it has shown of the rows of a page; 204 while there is nothing new."""
+    """The progress of the look-up, and its results for the rows of a page; 204 if there is nothing new."""
     kept, rows = _rows_of(request, pk)
     context = _progress(kept, rows)
     if request.GET.get("seen") == context["seen"]:
@@ -123,7 +121,7 @@ def paste_live(request, pk):
 
 @require_POST
 def paste_look_up(request, pk):
-    """Ask IdentityCall once more what it offers of this; the ticks of the page are kept."""
+    """Look the numbers up at IdentityCall again; the ticks of the page are stored."""
     kept, rows = _rows_of(request, pk)
     page = Paginator(rows, PAGE).get_page(request.POST.get("page"))
     _remember(request, kept, rows, page)
@@ -132,17 +130,17 @@ def paste_look_up(request, pk):
 
 
 def _rows_of(request, pk):
-    """The paste and its rows; what IdentityCall showed more than a minute before it was pasted is too old for it."""
+    """The paste and its rows; lists from more than a minute before the paste are too old."""
     kept = get_object_or_404(Paste.objects.select_related("team", "draft"), pk=pk, user=request.user)
     if not kept.records:
         kept.records = pasting.dump(pasting.read(kept.text, default_country=kept.country_code))
     since = kept.created_at - timedelta(seconds=offers.OFFERS_SERVE)
-    read = pasting.load(kept.records)
-    return kept, verdicts.rows(request.user, read, team=kept.team, since=since)
+    pasted = pasting.load(kept.records)
+    return kept, verdicts.rows(request.user, pasted, team=kept.team, since=since)
 
 
 def _progress(kept, rows):
-    """What is said of the look-up, and whether the page goes on asking about it."""
+    """The progress of the look-up, and whether the page goes on polling."""
     offered = [row.offered for row in rows if row.may_pick]
     seen = [one.seen_at for one in offered if one.seen_at]
     waits = kept.looked_at is None
@@ -159,7 +157,7 @@ def _progress(kept, rows):
 
 
 def too_few_or_many(ticked):
-    """What to say when a request cannot hold as many numbers as were ticked."""
+    """The message for a number of ticks that does not make a request."""
     if ticked == 0:
         return "Tick at least one number."
     return f"A request holds at most {MOST_NUMBERS} numbers; you have ticked {ticked}."

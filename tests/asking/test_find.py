@@ -1,4 +1,4 @@
-"""Find numbers: the list that is kept, what stands in its way, filters, the basket."""
+"""Find numbers: the stored list, failed searches, filters, the basket, and the look-up of pasted numbers."""
 
 import json
 from datetime import timedelta
@@ -75,7 +75,7 @@ def client(client, sam):
 
 
 def old(seconds):
-    """Let what is kept get older."""
+    """Make the stored lists older."""
     moment = clock.now() - timedelta(seconds=seconds)
     OfferLook.objects.exclude(began_at=None).update(began_at=moment)
     OfferLook.objects.exclude(failed_at=None).update(failed_at=moment)
@@ -83,7 +83,7 @@ def old(seconds):
 
 @pages
 class TestTheList:
-    def test_is_asked_for_once_a_minute(self, client, provider):
+    def test_is_read_once_a_minute(self, client, provider):
         for _ in range(3):
             assert "59 of 59 local numbers" in words(client.get(FIND))
         client.get(f"{FIND}&digits=0101")
@@ -92,7 +92,7 @@ class TestTheList:
         client.get(FIND)
         assert len(provider.calls) == 2
 
-    def test_looks_again_when_somebody_wants_it_but_not_all_the_time(self, client, provider):
+    def test_is_refreshed_on_request_but_not_all_the_time(self, client, provider):
         client.get(FIND)
         old(6)
         client.get(f"{FIND}&again=1")
@@ -100,7 +100,7 @@ class TestTheList:
         assert len(provider.calls) == 2
 
     @pytest.mark.parametrize(
-        "answer, said",
+        "answer, sentence",
         [
             (requests.ReadTimeout(), "IdentityCall did not answer in time."),
             ((500, {}, ""), "IdentityCall reported a fault of its own"),
@@ -109,13 +109,15 @@ class TestTheList:
             ((401, {}, ""), "IdentityCall refuses the team's API key"),
         ],
     )
-    def test_keeps_the_last_one_with_its_age_when_the_provider_fails(self, client, provider, answer, said):
+    def test_keeps_the_last_one_with_its_age_when_the_provider_fails(
+        self, client, provider, answer, sentence
+    ):
         client.get(FIND)
         old(300)
         provider.offers_answer = answer
         page = words(client.get(FIND))
-        assert said in page
-        assert "Below is what was seen 5 minutes ago." in page
+        assert sentence in page
+        assert "The list below is from 5 minutes ago." in page
         assert "+1 212-555-0101" in page
 
     def test_a_failing_provider_is_not_asked_by_everybody(self, client, provider):
@@ -127,7 +129,7 @@ class TestTheList:
         client.get(FIND)
         assert len(provider.calls) == 2
 
-    def test_a_pause_is_said_and_kept(self, client, provider):
+    def test_a_pause_is_shown_and_respected(self, client, provider):
         Desk.objects.update(
             paused_until=clock.now() + timedelta(minutes=1), failures=1, pause_reason="It is down."
         )
@@ -142,10 +144,10 @@ class TestTheList:
         assert "has no API key yet" in words(client.get(FIND))
 
     def test_that_is_empty_or_filtered_to_nothing_says_so(self, client, provider):
-        assert "Take a filter away" in words(client.get(f"{FIND}&digits=999999"))
+        assert "Remove a filter" in words(client.get(f"{FIND}&digits=999999"))
         provider.offers = []
         old(61)
-        assert "IdentityCall offers no local numbers there just now." in words(client.get(FIND))
+        assert "IdentityCall offers no local numbers there at the moment." in words(client.get(FIND))
 
     @pytest.mark.parametrize(
         "entry",
@@ -182,7 +184,7 @@ class TestTheList:
             "country=US&digits=" + "9" * 5000,
         ],
     )
-    def test_wrong_input_is_a_sentence_and_no_500(self, client, provider, query):
+    def test_wrong_input_gives_a_sentence_not_a_500(self, client, provider, query):
         assert client.get(f"/find/?{query}").status_code == 200
 
     def test_remembers_the_country_in_the_browser(self, client, provider):
@@ -199,7 +201,7 @@ class TestTheList:
         assert "500 of 500 local numbers" in words(response)
         assert len(client.get(f"{FIND}&page=5").context["rows"]) == 100
 
-    def test_a_fragment_is_no_whole_page(self, client, provider):
+    def test_a_fragment_is_not_a_whole_page(self, client, provider):
         part = client.get(FIND, headers={"HX-Request": "true"}).content.decode()
         assert "<html" not in part and 'id="offers"' in part
 
@@ -238,7 +240,7 @@ class TestTheBasket:
         [line] = drafts.lines_of(drafts.basket(sam))
         assert (line.monthly_cost, line.seen_at is None) == (Decimal("2.00"), False)
 
-    def test_what_is_not_on_the_list_or_taken_cannot_be_picked(self, client, provider, sam, pending):
+    def test_numbers_off_the_list_or_taken_cannot_be_picked(self, client, provider, sam, pending):
         client.get(FIND)
         self.pick(client, ["+12125550101", "+19998887777", "<script>", ""])
         assert drafts.basket(sam) is None
@@ -252,7 +254,7 @@ class TestTheBasket:
         assert "with these it would be 150" in words(response)
         assert len(drafts.basket(sam).lines) == 100
 
-    def test_goes_on_to_the_form_and_is_empty_once_it_is_sent(self, client, provider, sam, team):
+    def test_leads_to_the_form_and_is_empty_after_sending(self, client, provider, sam, team):
         client.get(FIND)
         response = self.pick(client, ["+12125550101"], do="request")
         assert "IdentityCall, just now" in words(response)
@@ -302,44 +304,45 @@ class TestWhatWasPasted:
             verdicts.look_up(str(paste.pk))
         raise AssertionError("the look-up never came to its end")
 
-    def said(self, client, text, number="+12125550101"):
+    def row_of(self, client, text, number="+12125550101"):
         self.paste(client, text)
         paste = self.look_up()
         rows = client.get(f"/paste/{paste.pk}/").context["page"]
         return next(row for row in rows if row.candidate and row.candidate.phone_number == number)
 
     def test_offered_now(self, client, provider):
-        row = self.said(client, "phone_number,number_type\n+12125550101,local")
+        row = self.row_of(client, "phone_number,number_type\n+12125550101,local")
         assert (row.tone, row.offered.words) == ("ok", "Offered now: 1.00 USD once, 2.00 USD a month")
 
     def test_offered_at_another_price(self, client, provider):
         entry = {"phone_number": "+12125550101", "number_type": "local"}
-        row = self.said(client, json.dumps([entry | {"upfront_cost": "1.00", "monthly_cost": "1.50"}]))
+        row = self.row_of(client, json.dumps([entry | {"upfront_cost": "1.00", "monthly_cost": "1.50"}]))
         assert (row.tone, row.offered.words) == (
             "warn",
-            "Offered at another price: 1.00 USD once, 2.00 USD a month; pasted was 1.00 USD once, 1.50 USD a month",
+            "Offered at a different price: 1.00 USD once, 2.00 USD a month; "
+            "the pasted price was 1.00 USD once, 1.50 USD a month",
         )
 
     def test_not_seen_in_the_list_just_now(self, client, provider):
         provider.offers = []
-        row = self.said(client, '[{"phone_number": "+12125550101", "number_type": "local"}]')
+        row = self.row_of(client, '[{"phone_number": "+12125550101", "number_type": "local"}]')
         assert (row.tone, row.offered.words) == ("warn", "Not seen in IdentityCall's list")
 
     def test_a_number_of_unknown_type_is_looked_for_in_every_list(self, client, provider):
-        row = self.said(client, "+1 212 555 0101")
+        row = self.row_of(client, "+1 212 555 0101")
         assert row.offered.words.startswith("Offered now")
         assert len([path for _, path in provider.calls if "available" in path]) == 4
 
-    def test_papers_that_are_missing(self, client, provider, team):
+    def test_missing_requirement_groups(self, client, provider, team):
         from purchasing.models import RequirementGroup
 
         RequirementGroup.objects.create(team=team, name="Passport", country_code="US")
-        row = self.said(client, "phone_number,number_type\n+12125550101,local")
+        row = self.row_of(client, "phone_number,number_type\n+12125550101,local")
         assert row.details == (
             "Papers are needed for local numbers of United States, and none are on file. Ask the team admin.",
         )
 
-    def test_no_more_lists_than_it_may_are_asked_for(self, client, provider):
+    def test_no_more_lists_than_allowed_are_read(self, client, provider):
         numbers = "+442079460018 +33140205050 +4930901820 +12125550101 +390612345678 +34910123456"
         text = numbers.replace(" ", "\n")
         self.paste(client, text)
@@ -349,13 +352,13 @@ class TestWhatWasPasted:
     @pytest.mark.parametrize("answer", [requests.ReadTimeout(), (500, {}, ""), (401, {}, ""), (200, {}, "<")])
     def test_a_provider_that_fails_leaves_the_verdict_open(self, client, provider, answer):
         provider.offers_answer = answer
-        row = self.said(client, '[{"phone_number": "+12125550101", "number_type": "local"}]')
+        row = self.row_of(client, '[{"phone_number": "+12125550101", "number_type": "local"}]')
         assert (row.may_pick, row.offered.words) == (True, "Not looked up yet")
 
     def test_the_poll_brings_the_verdicts_and_ends(self, client, provider):
         response = self.paste(client, '[{"phone_number": "+12125550101", "number_type": "local"}]')
         page = response.content.decode()
-        assert "IdentityCall is being asked what it offers" in words(response)
+        assert "Looking up the numbers at IdentityCall" in words(response)
         poll = (
             page.partition('id="looking"')[2].partition('hx-get="')[2].partition('"')[0].replace("&amp;", "&")
         )
@@ -363,7 +366,7 @@ class TestWhatWasPasted:
         self.look_up()
         part = client.get(poll).content.decode()
         assert 'hx-swap-oob="true"' in part and "Offered now" in part and "hx-trigger" not in part
-        assert 'type="checkbox"' not in part  # what was ticked meanwhile stays
+        assert 'type="checkbox"' not in part  # ticks made since then stay
 
     def test_is_looked_up_again(self, client, provider):
         self.paste(client, '[{"phone_number": "+12125550101", "number_type": "local"}]')
@@ -375,10 +378,10 @@ class TestWhatWasPasted:
         [row] = client.get(f"/paste/{paste.pk}/").context["page"]
         assert row.offered.words == "Not seen in IdentityCall's list"
 
-    def test_owned_elsewhere_is_told_without_where(self, client, provider, sam):
+    def test_a_number_of_another_team_is_shown_without_details(self, client, provider, sam):
         sales = factories.team("Sales", key="idc_" + "s" * 32)
         theirs = factories.request(sales, factories.member("eve", sales, "requester"), ["+12125550101"])
-        row = self.said(client, "+12125550101")
-        assert (row.verdict, row.request_id) == ("Another team has asked for it", None)
+        row = self.row_of(client, "+12125550101")
+        assert (row.verdict, row.request_id) == ("Another team has requested it", None)
         provider.owned_numbers = [owned("+12125550101")]
         assert theirs.pk and procurement

@@ -374,7 +374,7 @@ class TestTheStory:
         assert "+1 212-555-0102" not in words(page)
         assert [row.sentence for row in page.context["rows"]] == [
             "sent this request",
-            "asked for +1 212-555-0101",
+            "requested +1 212-555-0101",
         ]
 
     def test_shows_every_event_however_many_there_are(self, client, pending):

@@ -17,10 +17,10 @@ def paste(page, text):
 
 def pick(page, phone_numbers):
     """Tick exactly these on the page with the verdicts, and go on to the form."""
-    expect(page.get_by_role("button", name=re.compile("^Go on with"))).to_be_enabled()
+    expect(page.get_by_role("button", name=re.compile("^Continue with"))).to_be_enabled()
     for box in page.locator("input[name=pick]").all():
         box.set_checked(box.get_attribute("value") in phone_numbers)
-    page.get_by_role("button", name=re.compile("^Go on with")).click()
+    page.get_by_role("button", name=re.compile("^Continue with")).click()
 
 
 def fill_request(page, *, reason="For the new help desk", name="Help desk", team="Support"):

@@ -39,7 +39,7 @@ def test_three_pasted_numbers_are_asked_for_in_at_most_eight_interactions(desk, 
     sam.click("link", "Paste numbers")
     sam.fill("Numbers you want", "\n".join(numbers(desk, "BE", "local", count=3)))
     sam.click("button", "Check these numbers")
-    sam.click("button", re.compile("^Go on with"))
+    sam.click("button", re.compile("^Continue with"))
     sam.fill("Reason", "Three colleagues start in Brussels")
     sam.click("button", "Request purchase")
     expect(page.get_by_text("Sent. Nothing is bought before somebody else approves it.")).to_be_visible()
@@ -56,7 +56,7 @@ def test_cells_of_a_spreadsheet_are_pasted_from_the_clipboard(desk, new_page):
     page.get_by_label("Numbers you want").focus()
     page.keyboard.press("Control+V")
     page.get_by_role("button", name="Check these numbers").click()
-    expect(page.get_by_role("heading", name=re.compile("2 numbers can be asked for"))).to_be_visible()
+    expect(page.get_by_role("heading", name=re.compile("2 numbers can be requested"))).to_be_visible()
     for number, name in zip(wanted, ("Empfang", "Lager"), strict=True):
         expect(page.get_by_role("row").filter(has_text=phone(number))).to_contain_text(name)
     # What IdentityCall offers comes onto the open page, without the ticks being touched.
@@ -90,7 +90,7 @@ def test_a_workbook_is_dropped(desk, new_page):
         page.get_by_role("heading", name=re.compile("new numbers.xlsx: .*2 numbers can be"))
     ).to_be_visible()
     for number in wanted:
-        expect(page.get_by_role("row").filter(has_text=phone(number))).to_contain_text("Can be asked for")
+        expect(page.get_by_role("row").filter(has_text=phone(number))).to_contain_text("Can be requested")
 
 
 def test_500_offers_are_searched_narrowed_down_and_picked_with_the_keyboard_alone(desk, new_page):
@@ -144,7 +144,7 @@ def test_20_numbers_are_picked_named_by_a_pattern_and_asked_for(desk, new_page):
 def test_what_was_typed_is_there_after_going_away(desk, new_page):
     page = desk.log_in(new_page(javascript=False), "sam")
     paste(page, numbers(desk, "DK", "mobile", count=1)[0])
-    page.get_by_role("button", name=re.compile("^Go on with")).last.click()
+    page.get_by_role("button", name=re.compile("^Continue with")).last.click()
     page.get_by_label("Reason").fill("Not sure yet")
     page.get_by_role("button", name="Keep for later").click()
     page.get_by_role("link", name=re.compile("Not sure yet")).click()

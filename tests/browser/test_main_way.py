@@ -29,7 +29,7 @@ def test_from_the_pasted_answer_of_the_search_to_bought_numbers(desk, new_page):
     desk.log_in(ida, "ida")
 
     paste(sam, json.dumps(offered))
-    expect(sam.get_by_text(f"{len(offered['data'])} numbers can be asked for")).to_be_visible()
+    expect(sam.get_by_text(f"{len(offered['data'])} numbers can be requested")).to_be_visible()
     pick(sam, wanted)
     address = fill_request(sam)
     sam.evaluate("document.body.dataset.sameDocument = 'yes'")

@@ -54,7 +54,7 @@ def sams_pages(page, desk):
     yield "/paste/"
     number = desk.provider.available("IE", "local", count=1)["data"][0]["phone_number"]
     paste(page, PASTED.format(number=number))
-    expect(page.get_by_role("button", name=re.compile("^Go on with"))).to_be_enabled()
+    expect(page.get_by_role("button", name=re.compile("^Continue with"))).to_be_enabled()
     yield None
     pick(page, [number])
     send = page.get_by_role("button", name="Request purchase")

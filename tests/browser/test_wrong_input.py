@@ -50,7 +50,7 @@ def test_a_number_asked_for_already_cannot_be_picked(desk, sam):
 
     paste(sam, json.dumps(offered))
 
-    expect(sam.locator("tbody")).to_contain_text("Asked for already by sam")
+    expect(sam.locator("tbody")).to_contain_text("Already requested by sam")
     expect(sam.locator("input[name=pick]")).to_have_count(0)
 
 

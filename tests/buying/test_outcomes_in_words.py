@@ -102,7 +102,7 @@ BOUGHT = {"data": owned(NUMBER, 7)}
 ANSWERS = {
     "bought": (
         lambda case: case.answered(BOUGHT),
-        ["Bought IdentityCall id 7.", "+1 212-555-0101 is bought", "IdentityCall confirmed the purchase."],
+        ["Bought IdentityCall id 7.", "+1 212-555-0101 was bought", "IdentityCall confirmed the purchase."],
     ),
     "declined": (
         lambda case: case.answered(DECLINED, status=422),
@@ -121,7 +121,7 @@ ANSWERS = {
         [
             "Approved, in line It waits since",
             "IdentityCall could not be reached; nothing was sent.",
-            "was surely not bought; it waits in line again",
+            "was not bought; it is queued again",
         ],
     ),
     "not sent, as it woke up late": (
@@ -137,28 +137,28 @@ ANSWERS = {
         ),
         [
             "Nothing was sent: too much time had passed since the purchase was started.",
-            "was surely not bought; it waits in line again",
+            "was not bought; it is queued again",
         ],
     ),
     "asked to wait": (
         lambda case: case.answered("", status=429, headers={"Retry-After": "7"}),
         [
             "IdentityCall asks us to wait before we ask again; nothing was carried out.",
-            "was surely not bought; it waits in line again",
+            "was not bought; it is queued again",
         ],
     ),
     "key not accepted": (
         lambda case: case.answered({"error": "Invalid API key"}, status=401),
         [
             "IdentityCall does not accept this API key; nothing was carried out.",
-            "was surely not bought; it waits in line again",
+            "was not bought; it is queued again",
         ],
     ),
     "key not allowed": (
         lambda case: case.answered({"error": "Write permission required"}, status=403),
         [
             "IdentityCall says that this API key may not do this; nothing was carried out.",
-            "was surely not bought; it waits in line again",
+            "was not bought; it is queued again",
         ],
     ),
     "no answer": (Case.lost, [UNKNOWN, f"IdentityCall did not answer in time. {NOT_KNOWN}"]),

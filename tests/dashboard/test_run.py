@@ -1,4 +1,4 @@
-"""`make run`: a runner that stays in the sandbox, keeps what was done, and leaves no process behind."""
+"""`make run` stays in the sandbox, keeps its data, and leaves no process behind."""
 
 import os
 import re
@@ -20,10 +20,10 @@ PROGRAM = ("dashboard", "purchasing", "sandbox", "static", "templates", "manage.
 PATIENCE = 60  # seconds
 
 
-# --- What the children are told -----------------------------------------------------------------------------------
+# --- The environment of the child processes ------------------------------------------------------------------------
 
 
-def test_settings_for_real_are_left_out(capsys):
+def test_settings_of_the_real_provider_are_replaced(capsys):
     real = {
         "SANDBOX": "off",
         "IDENTITYCALL_API_URL": "https://api.identitycall.ai/api/v1/public",
@@ -87,7 +87,7 @@ def test_the_worker_ends_with_whoever_started_it():
 
 @pytest.fixture
 def program(tmp_path):
-    """A copy of the program: nothing of it is in the folder of whoever runs the tests."""
+    """A copy of the program, so that the run leaves nothing in the folder of the tests."""
     for name in PROGRAM:
         copy = shutil.copytree if (BASE_DIR / name).is_dir() else shutil.copy
         copy(BASE_DIR / name, tmp_path / name)
@@ -106,7 +106,7 @@ def ports():
 
 
 def run(program, ports, **settings):
-    """Start it; what it prints goes to the file `printed`."""
+    """Start the program; its output goes to the file `printed`."""
     ours = (
         "ENV_FILE",
         "SECRET_KEY",
@@ -185,7 +185,7 @@ def test_data_is_kept_and_no_process_is_left(program, ports):
     second = run(program, ports)
     wait_until(lambda: "Number Desk is ready" in printed(program))
     second.send_signal(signal.SIGTERM)
-    second.send_signal(signal.SIGTERM)  # the same click, heard twice: drains all the same
+    second.send_signal(signal.SIGTERM)  # the same Ctrl-C, received twice: it drains all the same
 
     assert second.wait(PATIENCE) == 0
     assert processes_in(program) == {}

@@ -1,4 +1,4 @@
-"""SQLite's writers take turns in the order in which they came, over threads and processes."""
+"""SQLite writers take turns in order of arrival, over threads and processes."""
 
 import fcntl
 import os
@@ -28,7 +28,7 @@ def turn_file():
 
 
 def is_taken():
-    """Whether somebody has the turn just now."""
+    """Whether a transaction has the turn now."""
     with open(turn_file(), "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -54,7 +54,7 @@ def test_the_settings_use_it():
 def test_a_transaction_has_the_turn_until_it_is_over():
     with transaction.atomic():
         assert is_taken()
-        with transaction.atomic():  # a savepoint takes no second one
+        with transaction.atomic():  # a savepoint takes no second turn
             write()
         assert is_taken()
     assert not is_taken()
@@ -102,11 +102,11 @@ def test_reading_needs_no_turn():
         thread = threading.Thread(target=read)
         thread.start()
         thread.join(20)
-    assert results == [0]  # what is not committed is seen by nobody else
+    assert results == [0]  # uncommitted changes are invisible to others
 
 
 def test_first_come_first_served():
-    """Whoever asks first writes first, though the one before gives the turn back and asks again at once."""
+    """The first to ask writes first, although the previous writer asks again as soon as it is done."""
     order, waiting = [], []
 
     def writer(name):
@@ -131,7 +131,7 @@ def test_first_come_first_served():
 
 
 def test_processes_take_turns_as_well():
-    """Each of them reads, then writes what it read plus one: nothing is lost, and nobody reads 'locked'."""
+    """Each process reads a count and writes it plus one: no update is lost, and none fails as locked."""
     script = textwrap.dedent("""
         import django
         django.setup()

@@ -1040,4 +1040,4 @@ class TestTheSettings:
         assert settings_with(**site)["DEFAULT_FROM_EMAIL"] == "Number Desk <number-desk@desk.example.com>"
         said = settings_with(**site, MAIL_FROM="Desk <desk@example.com>")
         assert said["DEFAULT_FROM_EMAIL"] == "Desk <desk@example.com>"
-        assert "MAIL_FROM is an address" in settings_with(MAIL_FROM="desk")
+        assert "MAIL_FROM must be an address" in settings_with(MAIL_FROM="desk")

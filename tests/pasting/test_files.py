@@ -1,4 +1,4 @@
-"""Files that staff drop: workbooks, tables and texts become text; what cannot be read says why."""
+"""Files that staff upload: workbooks, tables and texts become text; other files are refused with a reason."""
 
 import io
 import zipfile
@@ -29,7 +29,7 @@ def workbook(*sheets):
 
 
 def with_part(content, name, data):
-    """The same workbook with one part more, or another one in its place."""
+    """The same workbook with a part added or replaced."""
     held = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as new:
         for part in old.infolist():
@@ -44,7 +44,7 @@ def text_of(content):
 
 
 class TestWorkbooks:
-    def test_cells_are_read_whatever_they_are_kept_as(self):
+    def test_cells_are_read_whatever_their_type(self):
         rows = [["Number", "Country", "Monthly"], ["+442079460018", "GB", 1.5], [12125550101, "US", 2]]
         assert (
             text_of(workbook(rows)) == "Number\tCountry\tMonthly\n+442079460018\tGB\t1.5\n12125550101\tUS\t2"
@@ -55,7 +55,7 @@ class TestWorkbooks:
         read = pasting.read(text_of(workbook(rows)))
         assert [one.phone_number for one in read.candidates] == ["+4915112345678", "+447911123456"]
 
-    def test_one_that_lost_its_digits_is_recognised_as_damaged(self):
+    def test_a_number_that_lost_its_digits_is_recognised_as_damaged(self):
         read = pasting.read(text_of(workbook([["phone number"], [1.5551e16]])))
         assert read.candidates == ()
         assert len(read.not_understood) == 1
@@ -75,7 +75,7 @@ class TestWorkbooks:
         read = pasting.read(text_of(held.getvalue()))
         assert [one.phone_number for one in read.candidates] == ["+442079460018", "+12125550101"]
 
-    def test_more_rows_than_are_read_say_so(self):
+    def test_more_rows_than_the_limit_are_refused(self):
         rows = [[f"+1212{5550000 + n}"] for n in range(10_001)]
         with pytest.raises(pasting.TooLarge, match="10,000"):
             pasting.read(text_of(workbook(rows)))
@@ -117,7 +117,7 @@ class TestRefused:
         assert str(refused.value) == sentence
 
     def test_a_bomb_that_lies_about_its_size(self):
-        """The directory says one byte; what is unpacked is far more."""
+        """The directory of the archive says one byte; unpacked, the part is far larger."""
         content = bytearray(with_part(self.WORKBOOK, "xl/media/a.bin", b"\0" * 50_000_000))
         at = content.rindex(b"xl/media/a.bin") - 46  # its entry in the central directory
         content[at + 24 : at + 28] = (1).to_bytes(4, "little")
@@ -129,7 +129,7 @@ class TestRefused:
         with zipfile.ZipFile(held, "a") as book:
             for place in range(files.MOST_PARTS):
                 book.writestr(f"xl/{place}", b"")
-        with pytest.raises(files.NotReadable, match="far larger inside"):
+        with pytest.raises(files.NotReadable, match="far too large when unpacked"):
             text_of(held.getvalue())
 
 
@@ -160,13 +160,13 @@ class TestDropped:
 
     def test_a_workbook_leads_to_its_verdicts(self, client):
         response = self.drop(client, "numbers.xlsx", TestRefused.WORKBOOK)
-        assert "numbers.xlsx: 1 line read, 1 number can be asked for" in words(response)
+        assert "numbers.xlsx: 1 line read, 1 number can be requested" in words(response)
         assert Paste.objects.get().picked == ["+442079460018"]
 
-    def test_what_it_is_tells_its_content_not_its_name(self, client):
-        assert "1 number can be asked for" in words(self.drop(client, "x.csv", TestRefused.WORKBOOK))
+    def test_the_content_decides_what_a_file_is_not_its_name(self, client):
+        assert "1 number can be requested" in words(self.drop(client, "x.csv", TestRefused.WORKBOOK))
 
-    def test_a_file_counts_before_text(self, client):
+    def test_a_file_wins_over_text(self, client):
         self.drop(client, "a.txt", b"+442079460018", text="+12125550101")
         assert Paste.objects.get().picked == ["+442079460018"]
 
@@ -174,7 +174,7 @@ class TestDropped:
         "content, sentence",
         [(b"", files.EMPTY), (b"%PDF", files.NO_TEXT), (b"Dear all", "There is no phone number in this.")],
     )
-    def test_what_cannot_be_read_is_said_beside_the_field_and_the_text_is_kept(
+    def test_a_file_that_cannot_be_read_is_an_error_of_its_field_and_the_text_is_kept(
         self, client, content, sentence
     ):
         response = self.drop(client, "x.txt", content, text="typed already")
@@ -183,7 +183,7 @@ class TestDropped:
         assert "typed already" in response.content.decode()
         assert not Paste.objects.exists()
 
-    def test_a_key_in_it_is_cut_out_and_told(self, client):
+    def test_an_api_key_in_a_file_is_removed_and_reported(self, client):
         response = self.drop(client, f"{KEY}.txt", f"+442079460018\n{KEY}".encode())
         assert "held an API key" in words(response)
         kept = Paste.objects.get()

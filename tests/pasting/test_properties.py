@@ -62,7 +62,7 @@ def lines_of(record):
 
 
 def assert_accounted(text, pasted):
-    """Check the three rules of the account (purchasing.pasting) against the cleaned text."""
+    """Check the three rules in the docstring of purchasing.pasting against the cleaned text."""
     lines = clean(text).split("\n")
     blank = {place for place, line in enumerate(lines, start=1) if not line.strip()}
     filled = set(range(1, len(lines) + 1)) - blank
@@ -78,7 +78,7 @@ def assert_accounted(text, pasted):
     assert max((count for line, count in skipped_lines.items() if line in filled), default=1) == 1
     if pasted.shape == "lines":
         assert all(record.span == 1 for record in pasted.records)
-    if pasted.shape == "table":  # rows lie side by side
+    if pasted.shape == "table":  # rows do not overlap
         for line in read_lines:
             assert (
                 len({(record.line, record.span) for record in pasted.records if line in lines_of(record)})
@@ -91,7 +91,7 @@ def assert_accounted(text, pasted):
 
 
 def assert_sound(pasted):
-    """Check what every record promises."""
+    """Check the promises of every record."""
     phone_numbers = [candidate.phone_number for candidate in pasted.candidates]
     assert len(phone_numbers) == len(set(phone_numbers))
     assert {repeat.phone_number for repeat in pasted.repeats} <= set(phone_numbers)

@@ -1,4 +1,4 @@
-"""Pasted text to candidates: the corpus in `tests/pasted/`, and what no corpus shows."""
+"""Pasted text becomes candidates: the corpus in `tests/pasting/texts/`, and what a corpus cannot show."""
 
 import contextlib
 import json
@@ -33,7 +33,7 @@ TYPES = {
 }
 SHORT_NUMBERS = ("+13101234", "+989601")  # examples of the plan that cannot be dialled from abroad
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
-# What a record says when the expected result does not mention it.
+# The values of fields that an expected result leaves out.
 USUAL = {
     "span": 1,
     "country_code": "",
@@ -47,12 +47,12 @@ USUAL |= {"upfront_cost": None, "monthly_cost": None, "requirement_group_id": No
 
 
 def as_expected(pasted):
-    """Write a result the way the files of the corpus do: what is usual is left out."""
+    """Write a result as the files of the corpus do, without the usual values."""
 
     def fields(record, *left_out):
-        said = {name: value for name, value in vars(record).items() if name not in left_out}
-        said = json.loads(json.dumps(said, default=str))
-        return {name: value for name, value in said.items() if name not in USUAL or value != USUAL[name]}
+        values = {name: value for name, value in vars(record).items() if name not in left_out}
+        values = json.loads(json.dumps(values, default=str))
+        return {name: value for name, value in values.items() if name not in USUAL or value != USUAL[name]}
 
     return {
         "shape": pasted.shape,
@@ -97,7 +97,7 @@ def test_the_documented_entry_gives_every_field():
             monthly_cost=Decimal("1.50"),
             features=("sms", "voice"),
             region="CA",
-            warnings=("The numbering plan does not know this number. Check it with care.",),
+            warnings=("This number is not in the numbering plan. Check it carefully.",),
             span=4,
         ),
     )
@@ -122,12 +122,12 @@ def test_a_national_number_without_a_country_asks_for_one(country):
     (record,) = read("030 23125011", default_country=country).not_understood
 
     assert record.reason == (
-        "This number does not say its country. Choose the country for this list, or write the number with + and the "
-        "calling code in front."
+        "This number has no calling code. Choose the country for this list, or write the number with + and its "
+        "calling code."
     )
 
 
-def test_the_chosen_country_is_for_numbers_that_do_not_say_theirs():
+def test_the_chosen_country_is_for_numbers_without_a_calling_code():
     pasted = read("030 23125011\n+44 20 7946 0101\n0033 1 99 00 12 34", default_country="de")
 
     assert [candidate.phone_number for candidate in pasted.candidates] == [
@@ -143,7 +143,7 @@ COSTS = """""¦null¦"-1.00"¦-1¦"1e400"¦1e400¦"NaN"¦NaN¦Infinity¦"1,00"¦
 
 @pytest.mark.parametrize("field", ["upfront_cost", "monthly_cost"])
 @pytest.mark.parametrize("written", COSTS)
-def test_a_cost_that_is_not_surely_meant_is_unknown_and_said_so(field, written):
+def test_a_cost_that_is_not_a_plain_amount_is_unknown_and_warned_about(field, written):
     (candidate,) = read(f'[{{"phone_number": "+12025550143", "{field}": {written}}}]').candidates
 
     assert getattr(candidate, field) is None
@@ -171,8 +171,8 @@ def test_country_and_type_that_do_not_fit_the_number_are_warned_about():
 
     assert (candidate.country_code, candidate.number_type) == ("DE", "mobile")
     assert candidate.warnings == (
-        "The text says United States, but this is a number of Germany.",
-        "The text says mobile, but by the numbering plan this number is local.",
+        "The text says United States, but this number belongs to Germany.",
+        "The text says mobile, but the numbering plan says local.",
     )
 
 
@@ -213,7 +213,7 @@ BESIDE = [
 @pytest.mark.parametrize(
     "form", [PhoneNumberFormat.E164, PhoneNumberFormat.INTERNATIONAL, PhoneNumberFormat.NATIONAL]
 )
-def test_what_stands_beside_a_number_does_not_become_part_of_it(place, form):
+def test_text_beside_a_number_does_not_become_part_of_it(place, form):
     for region in REGIONS[place :: len(BESIDE)]:
         example = phonenumbers.example_number(region)
         text = BESIDE[place].format(phonenumbers.format_number(example, form))
@@ -273,7 +273,7 @@ def test_country_and_type_are_those_of_the_numbering_plan():
                 assert candidate.number_type == TYPES.get(planned, candidate.number_type)
 
 
-def test_a_key_is_cut_out_and_said_so():
+def test_an_api_key_is_removed_and_reported():
     pasted = read(f"curl -H 'Authorization: Bearer {KEY}'\n+12025550143 {KEY}")
 
     assert pasted.held_secret
@@ -294,19 +294,19 @@ def test_clean_text_keeps_what_people_write():
     assert clean(text) == text
 
 
-def test_a_long_name_is_cut_at_200_characters_and_said_so():
+def test_a_long_name_is_cut_at_200_characters_with_a_warning():
     (candidate,) = read(json.dumps([{"phone_number": "+12025550143", "name": "n" * 500}])).candidates
 
     assert len(candidate.name) == 200
-    assert "The name is longer than 200 characters. Its end was cut off." in candidate.warnings
+    assert "The name was longer than 200 characters, so its end was cut off." in candidate.warnings
 
 
 def test_a_single_field_is_one_number_or_one_sentence():
     assert number(" +1 (202) 555-0143 ").phone_number == "+12025550143"
     assert number("030 23125011", default_country="DE").phone_number == "+493023125011"
-    assert number("").reason == "No phone number stands here."
+    assert number("").reason == "There is no phone number here."
     assert number("12").reason == "This is too short for a phone number. Check that no digit is missing."
-    assert number("+12025550143 +12025550144").reason == "More than one number stands here. Write one alone."
+    assert number("+12025550143 +12025550144").reason == "There is more than one number here. Enter only one."
     assert isinstance(number("x" * 100_000), NotUnderstood)
 
 
@@ -342,7 +342,7 @@ def test_a_list_of_offers_may_have_more_lines_than_a_text_because_entries_count(
 @pytest.mark.parametrize(
     "piece", ["[", '{"a":', '{"a": [\n', "(", "1 ", "1.00 ", '"', ",", "\u200d", "+", "é1", "12345,"]
 )
-def test_no_text_takes_more_than_its_length_is_worth(piece):
+def test_reading_takes_linear_time(piece):
     text = (piece * 200_000)[:200_000]
     began = time.process_time()
 

@@ -1,4 +1,4 @@
-"""The sandbox's faults, each seen from the other end of a real socket."""
+"""The faults of the sandbox, each seen by a client over a real socket."""
 
 import contextlib
 import gzip
@@ -41,7 +41,7 @@ def buy(provider, phone_number=None, *, timeout=5, **fields):
 
 
 def buy_raw(provider, *, patience=5):
-    """Buy the first number on offer; all bytes that come back, and how the connection ended."""
+    """Buy the first number on offer; return all bytes received, and how the connection ended."""
     body = json.dumps({"phone_number": provider.offers()[0]})
     lines = [
         "POST /api/v1/public/virtual_numbers/purchase HTTP/1.1",
@@ -65,7 +65,7 @@ def buy_raw(provider, *, patience=5):
 
 
 def wait_for(condition, *, seconds=5):
-    """Until the condition holds; its value."""
+    """Wait until the condition holds and return its value."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := condition():

@@ -29,7 +29,7 @@ UNAUTHORIZED = {"error": "Unauthorized"}
 
 
 class Client:
-    """A client of one key."""
+    """A client with one key."""
 
     def __init__(self, provider, key=keys.ACCOUNT_KEY):
         self.url = provider.api_url
@@ -212,7 +212,9 @@ def test_a_purchase_is_listed_recorded_and_gone_from_the_offers(provider, client
 def test_a_number_is_sold_once_even_to_many_at_the_same_moment(provider, monkeypatch):
     phone_number = provider.offers()[0]
     barrier = threading.Barrier(12)
-    monkeypatch.setattr(provider.state, "is_sold", lambda phone_number: False)  # all have just looked
+    monkeypatch.setattr(
+        provider.state, "is_sold", lambda phone_number: False
+    )  # every thread has just seen it unsold
 
     def buy(number):
         client = Client(provider, [keys.SALES_KEY, keys.SUPPORT_KEY][number % 2])
@@ -324,7 +326,7 @@ def test_a_missing_or_wrong_key_is_unauthorized(provider, key):
     assert client.get("/projects").json() == {"error": "Invalid or expired API key"}
 
 
-def test_demo_keys_have_the_documented_shape_and_are_told_apart_by_their_end():
+def test_demo_keys_have_the_documented_shape_and_differ_in_their_end():
     secrets = [key.secret for key in keys.BUILT_IN_KEYS]
     assert all(re.fullmatch(r"idc_[A-Za-z0-9]{32}", secret) for secret in secrets)
     assert len({secret[-4:] for secret in secrets}) == len(secrets)
@@ -497,7 +499,7 @@ def test_a_path_beside_the_documented_ones_is_not_found(client, path):
         b'{"a": ' + b"9" * 5000 + b"}",
     ],
 )
-def test_a_body_that_is_no_json_object_is_a_bad_request(provider, client, body):
+def test_a_body_that_is_not_a_json_object_is_a_bad_request(provider, client, body):
     answer = client.call(
         "POST", "/virtual_numbers/purchase", data=body, headers={"Content-Type": "application/json"}
     )
@@ -672,7 +674,7 @@ def test_a_released_number_leaves_the_account_and_does_not_come_back(provider, c
     assert len(control(provider, "GET", "ledger").json()["data"]) == 1
 
 
-def test_counters_tell_who_asked_what_and_how_often_a_number_was_asked_for(provider, client):
+def test_counters_show_requests_by_key_and_purchases_by_number(provider, client):
     phone_number = provider.offers()[0]
     client.buy(phone_number)
     client.buy(phone_number)
@@ -743,7 +745,7 @@ def test_the_program_says_when_it_is_ready_keeps_its_state_and_ends_at_once(tmp_
     assert client.buy(phone_number, name="idc_" + "p" * 32).status_code == 201
     client.get("/virtual_numbers?key=idc_" + "q" * 32)
 
-    errors = [process.stderr.readline() for _ in range(3)]  # a line a call, written after its answer
+    errors = [process.stderr.readline() for _ in range(3)]  # one line per call, written after its answer
     process.send_signal(ending)
     errors += process.communicate(timeout=2)[1].splitlines()
 

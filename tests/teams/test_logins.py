@@ -105,7 +105,7 @@ class TestTheRecord:
         log_in(client, password=PASSWORD)
         assert "tried to log in" not in words(client.get("/audit/"))
         client.force_login(factories.auditor())
-        assert "tried to log in as sam and did not get in" in words(client.get("/audit/"))
+        assert "tried to log in as sam and failed" in words(client.get("/audit/"))
 
 
 def stored():

@@ -1,4 +1,4 @@
-"""Paste numbers: whatever is pasted gets a sentence at its place, and nothing that was typed is lost."""
+"""Paste numbers: every paste gets verdicts or an error beside the field, and nothing typed is lost."""
 
 import json
 
@@ -26,7 +26,7 @@ def paste(client, text, country_code="", **options):
 
 
 def many(count, start=0):
-    """Valid US numbers, one a line."""
+    """Valid US numbers, one per line."""
     return "\n".join(f"+1212{555 + n // 10_000:03}{n % 10_000:04}" for n in range(start, start + count))
 
 
@@ -40,7 +40,7 @@ def error_at(response, field="text"):
 
 
 def verdicts(response):
-    """What the page says to each row: `(verdict, may be ticked, is ticked)`."""
+    """The verdict of each row: `(verdict, can be ticked, is ticked)`."""
     picked = response.context["picked"]
     return [
         (row.verdict, row.may_pick, row.may_pick and row.candidate.phone_number in picked)
@@ -48,7 +48,7 @@ def verdicts(response):
     ]
 
 
-class TestNothingToAskFor:
+class TestNothingToRequest:
     @pytest.mark.parametrize(
         "text", ["", "   \n\t\n ", "\u00a0\u2003"], ids=["empty", "blanks", "odd blanks"]
     )
@@ -72,7 +72,7 @@ class TestNothingToAskFor:
         sentence = error_at(paste(client, "+1 212"))
         assert "Line 1" in sentence
 
-    def test_nothing_of_it_is_kept_in_the_database(self, client):
+    def test_nothing_is_stored_in_the_database(self, client):
         paste(client, "no number")
         assert not Paste.objects.exists()
 
@@ -85,7 +85,7 @@ class TestTooMuch:
 
     def test_one_megabyte_with_a_number_in_it_is_read(self, client):
         response = paste(client, "+12125550101\n" + "x" * 999_000, follow=True)
-        assert ("Can be asked for", True, True) in verdicts(response)
+        assert ("Can be requested", True, True) in verdicts(response)
 
     def test_ten_thousand_and_one_lines(self, client):
         sentence = error_at(paste(client, many(10_001)))
@@ -97,7 +97,7 @@ class TestTooMuch:
         assert response.context["picked"] == set()
         assert len(response.context["page"]) == 100
 
-    def test_more_than_a_form_may_hold_is_a_page_with_a_sentence(self, client):
+    def test_a_form_that_is_too_large_gets_a_page_with_a_sentence(self, client):
         response = paste(client, "x" * 7_000_000)
         assert response.status_code == 400
         assert "is larger than 6 MB" in words(response)
@@ -127,39 +127,39 @@ class TestVerdicts:
     def test_of_each_line(self, client):
         response = paste(client, "+1 212 555 0101\n+1 212 555 0101\n+1 212 5\nSee below", follow=True)
         assert [verdict for verdict, *_ in verdicts(response)] == [
-            "Can be asked for",
-            "Stands twice",
+            "Can be requested",
+            "Repeated",
             "Not understood",
-            "Left out",
+            "Skipped",
         ]
 
     def test_of_the_providers_json(self, client):
         response = paste(
             client, json.dumps({"data": [offer("+12125550101"), offer("+12125550102")]}), follow=True
         )
-        fine = [row for row in verdicts(response) if row == ("Can be asked for", True, True)]
+        fine = [row for row in verdicts(response) if row == ("Can be requested", True, True)]
         assert len(fine) == 2
         assert "as pasted, not confirmed" in words(response)
 
     def test_a_number_without_a_cost_costs_not_known_and_never_0(self, client):
-        said = words(paste(client, "+12125550101", follow=True))
-        assert "not known" in said
-        assert "0.00" not in said
+        page = words(paste(client, "+12125550101", follow=True))
+        assert "not known" in page
+        assert "0.00" not in page
 
-    def test_asked_for_already_in_an_own_team_links_to_it(self, client, pending):
+    def test_already_requested_in_an_own_team_links_to_the_request(self, client, pending):
         response = paste(client, "+12125550101", follow=True)
-        assert "Asked for already by sam" in words(response)
+        assert "Already requested by sam" in words(response)
         assert f'href="/requests/{pending.pk}/"' in response.content.decode()
         assert verdicts(response)[0][1:] == (False, False)
 
-    def test_asked_for_already_by_another_team_tells_no_name_date_or_link(self, client):
+    def test_already_requested_by_another_team_shows_no_name_date_or_link(self, client):
         sales = factories.team("Sales", key="idc_" + "s" * 32)
         tom = factories.member("tom", sales, "requester")
         theirs = factories.request(sales, tom, ["+12125550101"])
         response = paste(client, "+12125550101", follow=True)
-        assert verdicts(response) == [("Another team has asked for it", False, False)]
-        said = words(response)
-        assert "Sales" not in said and "tom" not in said and f"{theirs.created_at:%d %b %Y}" not in said
+        assert verdicts(response) == [("Another team has requested it", False, False)]
+        page = words(response)
+        assert "Sales" not in page and "tom" not in page and f"{theirs.created_at:%d %b %Y}" not in page
         assert f"/requests/{theirs.pk}/" not in response.content.decode()
 
     @pytest.mark.parametrize(
@@ -177,10 +177,10 @@ class TestVerdicts:
         )
         assert verdicts(paste(client, "+12125550101", follow=True)) == [(verdict, False, False)]
 
-    def test_may_be_asked_for_again_after_it_was_rejected(self, client, pending, ana):
+    def test_can_be_requested_again_after_a_rejection(self, client, pending, ana):
         purchase = pending.purchases.get()
         approvals.reject(pending.pk, [purchase.pk], approver=factories.actor(ana), version=1, reason="No")
-        assert verdicts(paste(client, "+12125550101", follow=True)) == [("Can be asked for", True, True)]
+        assert verdicts(paste(client, "+12125550101", follow=True)) == [("Can be requested", True, True)]
 
 
 class TestTicks:
@@ -208,11 +208,11 @@ class TestTicks:
         assert response.context["page"].number == 2
         assert "1 number ticked" in words(response)
 
-    def test_none_is_a_sentence(self, client):
+    def test_no_tick_gives_a_sentence(self, client):
         paste(client, many(3))
         assert "Tick at least one number." in words(client.post(self.url(), {"page": 1}))
 
-    def test_101_is_a_sentence_and_the_ticks_stay(self, client):
+    def test_101_give_a_sentence_and_the_ticks_stay(self, client):
         paste(client, many(101))
         numbers = many(101).split("\n")
         client.post(self.url(), {"page": 1, "pick": numbers[:100], "go": 2})
@@ -226,7 +226,7 @@ class TestTicks:
         assert Paste.objects.get().picked == []
 
     @pytest.mark.parametrize("page", ["0", "-1", "99", "x", "²", "9" * 5000, ""])
-    def test_a_forged_page_is_some_page(self, client, page):
+    def test_a_forged_page_shows_a_valid_one(self, client, page):
         paste(client, many(3))
         assert client.get(self.url(), {"page": page}).status_code == 200
         assert client.post(self.url(), {"page": page, "go": page}).status_code in (200, 302)
@@ -250,7 +250,7 @@ def test_odd_characters_do_not_hide_a_number(client, text):
     assert Paste.objects.get().picked == ["+12125550101"], words(response)
 
 
-def test_bytes_that_are_no_utf_8_are_no_500(client):
+def test_bytes_that_are_not_utf_8_give_no_500(client):
     body = b"text=%ff%fe+1+212+555+0101&country_code=%ed%a0%80"
     response = client.post(URL, body, content_type="application/x-www-form-urlencoded")
     assert response.status_code in (200, 302)

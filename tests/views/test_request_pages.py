@@ -114,15 +114,15 @@ class TestTheForm:
     def test_the_approver_reads_no_warning_that_was_for_who_asks(self, client, sam, team, ana):
         [candidate] = pasting.read("+1 555 123 4567").candidates
         draft = drafts.of_paste(Paste.objects.create(user=sam, team=team), [candidate])
-        assert "Choose one before you ask for it" in words(client.get(NEW, {"draft": draft.pk}))
+        assert "Choose one before you request it" in words(client.get(NEW, {"draft": draft.pk}))
         client.post(NEW, fields(draft, team, **{"n-0-number_type": ""}))
         purchase = Purchase.objects.get()
-        assert "The numbering plan does not know this number." in purchase.warning
+        assert "This number is not in the numbering plan." in purchase.warning
         client.force_login(ana)
         for address in ("/approvals/", f"/requests/{purchase.request_id}/"):
             said = words(client.get(address))
             assert "Choose one" not in said and "type not known" in said
-            assert "The numbering plan does not know this number." in said
+            assert "This number is not in the numbering plan." in said
 
     def test_the_approver_reads_the_purpose_and_the_papers(self, client, sam, team, ana):
         entry = group(team)
