@@ -16,7 +16,7 @@ from purchasing.asking import price_lookup
 from purchasing.problems import NotYours, Problem
 from purchasing.states import State
 from purchasing.views.forms.asking import DecisionForm, SeenForm
-from purchasing.views.post_redirect_get import beyond_budget, keep, typed
+from purchasing.views.post_redirect_get import keep_typed, take_typed, warn_if_over_budget
 
 SHOWN = 20
 MOST_MARKS = 100  # requests that a page of the queue can tell changes of
@@ -108,7 +108,7 @@ def _take_typed(request, asked):
     all_fit = facts.may_fit and not (facts.money.is_hard and facts.allowed.too_much)
     asked.forms = {}
     for name, numbers in ((DECISION, facts.undecided), (SAID_YES, facts.said_yes)):
-        kept = typed(request, f"{name}-{asked.pk}")
+        kept = take_typed(request, f"{name}-{asked.pk}")
         ticked = kept["values"].get("purchase")
         for purchase in numbers:
             start = name == DECISION and all_fit and not purchase.is_blocked
@@ -187,7 +187,7 @@ def _say_approved(request, asked, purchases):
         messages.success(request, f"Your yes to {count} is kept. {missing}")
     else:
         messages.success(request, f"{count.capitalize()} approved.")
-    beyond_budget(request, purchases)
+    warn_if_over_budget(request, purchases)
 
 
 def _say_rejected(request, asked, purchases):
@@ -211,7 +211,7 @@ def _decide(request, pk, decide, say, *, reason_required=False):
             decision_card.note_seen(asked, request.user, form.cleaned_data["version"])
             say(request, asked, purchases)
             return redirect(_back(request, pk))
-    keep(request, where, form, problem)
+    keep_typed(request, where, form, problem)
     return redirect(f"{_back(request, pk)}#request-{pk}")
 
 

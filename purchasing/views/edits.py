@@ -11,7 +11,7 @@ from purchasing.asking import submission, versions
 from purchasing.states import State
 from purchasing.views.forms.asking import EditForm, EditLineForm
 from purchasing.views.papers import group_choices, with_choice
-from purchasing.views.post_redirect_get import attempted
+from purchasing.views.post_redirect_get import attempt
 
 Lines = formset_factory(
     EditLineForm, extra=0, max_num=submission.MOST_NUMBERS, absolute_max=submission.MOST_NUMBERS
@@ -132,7 +132,7 @@ def _save(request, asked, pending, form, lines):
         for pk, line in chosen
         if not line["take_out"]
     }
-    return attempted(
+    return attempt(
         request,
         lambda: versions.edit(
             asked.pk,

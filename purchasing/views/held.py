@@ -16,7 +16,7 @@ from purchasing.states import State
 from purchasing.teams import papers
 from purchasing.views.forms.asking import BoughtForm
 from purchasing.views.forms.fields import ReasonForm
-from purchasing.views.post_redirect_get import attempted, beyond_budget, keep_typed, rebound, submitted
+from purchasing.views.post_redirect_get import attempt, redraw, send_back, submit, warn_if_over_budget
 
 MOST = 100
 
@@ -53,7 +53,7 @@ def _group(request, team, cause, purchases):
             sum((p.again.money.needs for p in purchases), Decimal(0)),
             sum(p.again.money.unknown for p in purchases),
         ),
-        "form": rebound(request, f"several-{name}", ReasonForm, auto_id=f"several-{name}_%s"),
+        "form": redraw(request, f"several-{name}", ReasonForm, auto_id=f"several-{name}_%s"),
     }
 
 
@@ -90,16 +90,16 @@ def detail(request, pk):
         "held": held,
         "may_decide": held and permissions.may_decide_doubt(request.user, purchase.request),
         "may_approve": held and permissions.may_approve(request.user, purchase.request),
-        "bought_form": rebound(request, f"bought-{pk}", BoughtForm, auto_id="bought_%s"),
-        "again_form": rebound(request, f"again-{pk}", ReasonForm, auto_id="again_%s"),
+        "bought_form": redraw(request, f"bought-{pk}", BoughtForm, auto_id="bought_%s"),
+        "again_form": redraw(request, f"again-{pk}", ReasonForm, auto_id="again_%s"),
         "may_stop_watching": held_purchases.may_stop_watching(purchase)
         and permissions.may_decide_doubt(request.user, purchase.request),
         "may_release": purchase.state == State.PURCHASED
         and purchase.released_at is None
         and permissions.may_manage(request.user, purchase.request.team),
-        "stop_form": rebound(request, f"stop_watching-{pk}", ReasonForm, auto_id="stop_%s"),
-        "release_form": rebound(request, f"release-{pk}", ReasonForm, auto_id="release_%s"),
-        "give_up_form": rebound(request, f"give_up-{pk}", ReasonForm, auto_id="give_up_%s"),
+        "stop_form": redraw(request, f"stop_watching-{pk}", ReasonForm, auto_id="stop_%s"),
+        "release_form": redraw(request, f"release-{pk}", ReasonForm, auto_id="release_%s"),
+        "give_up_form": redraw(request, f"give_up-{pk}", ReasonForm, auto_id="give_up_%s"),
     }
     return render(request, "purchasing/purchase.html", context)
 
@@ -157,7 +157,7 @@ def _approved_again(purchase):
 def _decide(request, pk, name, form_class, decide, done):
     purchase = get_object_or_404(selectors.purchases_seen_by(request.user), pk=pk)
     form = form_class(request.POST)
-    decided = submitted(
+    decided = submit(
         request,
         f"{name}-{pk}",
         form,
@@ -165,7 +165,7 @@ def _decide(request, pk, name, form_class, decide, done):
         done=done,
     )
     if decided:
-        beyond_budget(request, [purchase])
+        warn_if_over_budget(request, [purchase])
     return redirect("purchasing:purchase", pk=pk)
 
 
@@ -207,11 +207,11 @@ def _decide_several(request, decide, word):
     ids = [int(pk) for pk in request.POST.getlist("purchase")[:MOST] if pk.isdecimal() and len(pk) < 19]
     chosen = list(selectors.held_for(request.user).filter(pk__in=ids))
     if not form.is_valid():
-        keep_typed(request, f"several-{request.POST.get('group', '')[:40]}", form)
+        send_back(request, f"several-{request.POST.get('group', '')[:40]}", form)
     elif not chosen:
         messages.warning(request, "Tick at least one number that still needs a decision.")
     for purchase in chosen if form.is_valid() else []:
-        attempted(
+        attempt(
             request,
             lambda purchase=purchase: decide(
                 purchase, actor=request.actor, reason=form.cleaned_data["reason"]
@@ -221,7 +221,7 @@ def _decide_several(request, decide, word):
             ),
         )
     if chosen:
-        beyond_budget(request, chosen)
+        warn_if_over_budget(request, chosen)
     return redirect("purchasing:held")
 
 

@@ -15,7 +15,7 @@ from purchasing.states import State
 from purchasing.teams import keys
 from purchasing.views.forms.teams import RemoveKeyForm, ScopeForm, StoreKeyForm
 from purchasing.views.members import managed
-from purchasing.views.post_redirect_get import drawn, tried
+from purchasing.views.post_redirect_get import redraw, submit
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -37,15 +37,15 @@ def page(request, slug):
         "kept": keys.kept(team),
         "waiting": Purchase.objects.filter(request__team=team, state=State.APPROVED).count(),
         "dashboard": settings.IDENTITYCALL_DASHBOARD_URL,
-        "store_form": drawn(request, f"key-{team.pk}", StoreKeyForm, user=request.user, auto_id="new_%s"),
-        "scope_form": drawn(
+        "store_form": redraw(request, f"key-{team.pk}", StoreKeyForm, user=request.user, auto_id="new_%s"),
+        "scope_form": redraw(
             request,
             f"scope-{team.pk}",
             ScopeForm,
             auto_id="scope_%s",
             initial={"scope": key.said_scope if key else ""},
         ),
-        "remove_form": drawn(
+        "remove_form": redraw(
             request,
             f"remove-key-{team.pk}",
             RemoveKeyForm,
@@ -68,7 +68,7 @@ def _store(request, team):
         secret, scope = form.cleaned_data["key"], form.cleaned_data["scope"]
         return keys.store(team, secret, scope=scope, actor=request.actor)
 
-    tried(
+    submit(
         request,
         f"key-{team.pk}",
         form,
@@ -96,7 +96,7 @@ def say_scope(request, slug):
     """Say whether the key is for one project or for the whole account."""
     team = managed(request, slug)
     form = ScopeForm(request.POST)
-    tried(
+    submit(
         request,
         f"scope-{team.pk}",
         form,
@@ -112,7 +112,7 @@ def remove(request, slug):
     """Take the key out of use."""
     team = managed(request, slug)
     form = RemoveKeyForm(request.POST, user=request.user)
-    tried(
+    submit(
         request,
         f"remove-key-{team.pk}",
         form,

@@ -16,7 +16,7 @@ from purchasing.models import Membership, User
 from purchasing.states import Role
 from purchasing.teams import invitations, members, teams
 from purchasing.views.forms.teams import ChangeRolesForm, ChoosePasswordForm, InviteForm
-from purchasing.views.post_redirect_get import attempted, drawn, tried
+from purchasing.views.post_redirect_get import attempt, redraw, submit
 
 NO_ADMIN = " {team} has no team admin now: superusers run it until there is one."
 
@@ -34,7 +34,7 @@ def invite(request, slug):
         off = "" if user.is_active else " The account is switched off."
         return f"{user} has an account already and is in {team} now; no invitation was needed.{off}"
 
-    invited = tried(
+    invited = submit(
         request,
         where(team),
         form,
@@ -48,7 +48,7 @@ def invite(request, slug):
 
 def invite_form(request, team):
     """The form for the team's page."""
-    return drawn(request, where(team), InviteForm, auto_id="invite_%s")
+    return redraw(request, where(team), InviteForm, auto_id="invite_%s")
 
 
 def where(team):
@@ -69,7 +69,7 @@ def member(request, slug, pk):
         "person": person,
         "roles": [Role(role).label for role in roles],
         "other_teams": sorted(set(others)) if request.user.is_superuser else [],
-        "form": drawn(
+        "form": redraw(
             request,
             f"roles-{team.pk}-{person.pk}",
             ChangeRolesForm,
@@ -92,7 +92,7 @@ def change_roles(request, slug, pk):
     team = managed(request, slug)
     person = _member(team, pk)
     form = ChangeRolesForm(request.POST)
-    tried(
+    submit(
         request,
         f"roles-{team.pk}-{person.pk}",
         form,
@@ -113,7 +113,7 @@ def remove(request, slug, pk):
     """Take a person out of the team."""
     team = managed(request, slug)
     person = _member(team, pk)
-    gone = attempted(
+    gone = attempt(
         request,
         lambda: members.remove_member(team, person, actor=request.actor),
         done=lambda admin_left: f"{person} is no longer in {team}.{_no_admin(team)}",
@@ -132,7 +132,7 @@ def send_link(request, slug, pk):
     """Send a link with which the person chooses a password."""
     team = managed(request, slug)
     person = _member(team, pk)
-    attempted(
+    attempt(
         request,
         lambda: members.send_link(team, person, actor=request.actor),
         done=f"A mail with a link is on its way to {person.email}.",
@@ -162,7 +162,7 @@ def _switch(request, pk, *, on, done):
             "Nobody switches their own account. The team admin does it for a person who is in no other team, and "
             "a superuser for everybody."
         )
-    attempted(
+    attempt(
         request,
         lambda: members.switch_account(person, on=on, actor=request.actor),
         done=done.format(person=person),

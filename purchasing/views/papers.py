@@ -8,7 +8,7 @@ from purchasing.models import RequirementGroup
 from purchasing.teams import papers
 from purchasing.views.forms.teams import PapersForm
 from purchasing.views.members import managed
-from purchasing.views.post_redirect_get import attempted, drawn, tried
+from purchasing.views.post_redirect_get import attempt, redraw, submit
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -17,7 +17,7 @@ def listing(request, slug):
     if request.method == "POST":
         team = managed(request, slug)
         form = PapersForm(request.POST)
-        tried(
+        submit(
             request,
             f"papers-{team.pk}",
             form,
@@ -34,7 +34,7 @@ def listing(request, slug):
         "team": team,
         "entries": listed.entries,
         "may_manage": may_manage,
-        "form": drawn(request, f"papers-{team.pk}", PapersForm) if may_manage else None,
+        "form": redraw(request, f"papers-{team.pk}", PapersForm) if may_manage else None,
     }
     return render(request, "purchasing/papers.html", context)
 
@@ -48,7 +48,7 @@ def entry(request, slug, pk):
     if request.method == "POST":
         form = PapersForm(request.POST)
         seen = request.POST.get("seen", "")
-        changed = tried(
+        changed = submit(
             request,
             where,
             form,
@@ -61,7 +61,7 @@ def entry(request, slug, pk):
         "team": team,
         "entry": found,
         "seen": papers.fingerprint(found),
-        "form": drawn(request, where, PapersForm, initial=initial),
+        "form": redraw(request, where, PapersForm, initial=initial),
     }
     return render(request, "purchasing/papers_entry.html", context)
 
@@ -71,7 +71,7 @@ def remove(request, slug, pk):
     """Take an entry out."""
     team = managed(request, slug)
     found = get_object_or_404(RequirementGroup, pk=pk, team=team, removed_at=None)
-    attempted(
+    attempt(
         request,
         lambda: papers.remove(found, actor=request.actor),
         done=f"“{found}” is out of the register. Requests that name it cannot be approved any more.",

@@ -17,7 +17,7 @@ from purchasing.states import State
 from purchasing.views.approvals import prepare, say_the_rest
 from purchasing.views.forms.asking import CancelForm
 from purchasing.views.home import poll_seconds
-from purchasing.views.post_redirect_get import rebound, submitted
+from purchasing.views.post_redirect_get import redraw, submit
 
 PAGE = 50
 
@@ -46,7 +46,7 @@ def detail(request, pk):
         context["drawn"] = asked.briefing.check.mark
     say_the_rest(request)
     context["versions"] = versions.earlier(asked)
-    context["cancel_form"] = rebound(
+    context["cancel_form"] = redraw(
         request, f"cancel-{pk}", CancelForm, auto_id="cancel_%s", reason_required=not context["is_own"]
     )
     return render(request, "purchasing/request.html", context)
@@ -135,7 +135,7 @@ def cancel(request, pk):
             "There is nothing approved that could still be cancelled. What waits is rejected instead.",
         )
     else:
-        submitted(
+        submit(
             request,
             f"cancel-{pk}",
             form,

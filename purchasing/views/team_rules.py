@@ -8,7 +8,7 @@ from purchasing import permissions, words
 from purchasing.models import StandIn, User
 from purchasing.teams import budgets, money_rules, stand_ins
 from purchasing.views.forms.teams import RulesForm, StandInForm
-from purchasing.views.post_redirect_get import attempted, drawn, rebound, submitted, tried
+from purchasing.views.post_redirect_get import attempt, redraw, submit
 
 OTHERS_YES = "Until it has, the second yes has to come from a superuser: make somebody else an approver."
 
@@ -28,7 +28,7 @@ def context_for(request, team):
         "budget": budgets.of(team),
         "rules_form": _rules_form(request, team) if may_manage else None,
         "stand_ins": stand_ins,
-        "stand_in_form": rebound(
+        "stand_in_form": redraw(
             request,
             f"stand-in-{team.pk}",
             StandInForm,
@@ -42,7 +42,7 @@ def context_for(request, team):
 
 
 def _rules_form(request, team):
-    return drawn(
+    return redraw(
         request,
         f"rules-{team.pk}",
         RulesForm,
@@ -81,7 +81,7 @@ def set_rules(request, slug):
         )
 
     done = lambda changed: "The rules are changed." if changed else ""  # noqa: E731
-    changed = tried(request, f"rules-{team.pk}", form, save, done=done)
+    changed = submit(request, f"rules-{team.pk}", form, save, done=done)
     if changed is False:
         messages.info(request, "The rules are as they were: nothing in the form was different.")
     team.refresh_from_db()
@@ -96,7 +96,7 @@ def name_stand_in(request, slug):
     team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
     people = _people(team)
     form = StandInForm(request.POST, approvers=people, people=people)
-    submitted(
+    submit(
         request,
         f"stand-in-{team.pk}",
         form,
@@ -111,5 +111,5 @@ def end_stand_in(request, slug, pk):
     """End a stand-in early."""
     team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
     row = get_object_or_404(StandIn.objects.select_related("approver", "stand_in"), pk=pk, team=team)
-    attempted(request, lambda: stand_ins.end_stand_in(row, actor=request.actor), done="Ended.")
+    attempt(request, lambda: stand_ins.end_stand_in(row, actor=request.actor), done="Ended.")
     return redirect("purchasing:team", slug=slug)

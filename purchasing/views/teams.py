@@ -14,7 +14,7 @@ from purchasing.views.forms.fields import ReasonForm
 from purchasing.views.forms.teams import TeamForm
 from purchasing.views.keys import is_readable
 from purchasing.views.members import invite_form, managed
-from purchasing.views.post_redirect_get import attempted, drawn, keep_typed, rebound, tried
+from purchasing.views.post_redirect_get import attempt, redraw, send_back, submit
 
 ONLY_SUPERUSERS = "Only a superuser can do this."
 
@@ -30,7 +30,7 @@ def listing(request):
         "may_stop_all": permissions.may_stop_all(request.user),
         "may_make_teams": may_make,
         "in_no_team": in_no_team.order_by("username") if may_make else [],
-        "form": rebound(request, "all", ReasonForm),
+        "form": redraw(request, "all", ReasonForm),
     }
     return render(request, "purchasing/teams.html", context)
 
@@ -53,10 +53,10 @@ def detail(request, slug):
         "key_is_readable": key is None or is_readable(key),
         "waiting": Purchase.objects.filter(request__team=team, state=State.APPROVED).count(),
         "may_manage": may_manage,
-        "form": rebound(request, f"team-{team.pk}", ReasonForm),
+        "form": redraw(request, f"team-{team.pk}", ReasonForm),
         "invite_form": invite_form(request, team) if may_manage else None,
         "name_form": _name_form(request, team) if may_make else None,
-        "switch_form": drawn(request, f"switch-{team.pk}", ReasonForm, auto_id="switch_%s")
+        "switch_form": redraw(request, f"switch-{team.pk}", ReasonForm, auto_id="switch_%s")
         if may_make
         else None,
         "papers_count": len(register.entries),
@@ -67,7 +67,7 @@ def detail(request, slug):
 
 
 def _name_form(request, team):
-    return drawn(request, f"name-{team.pk}", TeamForm, auto_id="name_%s", initial={"name": team.name})
+    return redraw(request, f"name-{team.pk}", TeamForm, auto_id="name_%s", initial={"name": team.name})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -76,10 +76,10 @@ def new(request):
     if not teams.may_make_teams(request.user):
         raise PermissionDenied(ONLY_SUPERUSERS)
     if request.method != "POST":
-        form = drawn(request, "team-new", TeamForm)
+        form = redraw(request, "team-new", TeamForm)
         return render(request, "purchasing/team_new.html", {"form": form})
     form = TeamForm(request.POST)
-    team = tried(
+    team = submit(
         request,
         "team-new",
         form,
@@ -94,7 +94,7 @@ def rename(request, slug):
     """Give a team another name; its address stays."""
     team = _seen_by_superuser(request, slug)
     form = TeamForm(request.POST)
-    tried(
+    submit(
         request,
         f"name-{team.pk}",
         form,
@@ -121,7 +121,7 @@ def switch_on(request, slug):
 def _switch(request, slug, *, on, done):
     team = _seen_by_superuser(request, slug)
     form = ReasonForm(request.POST)
-    tried(
+    submit(
         request,
         f"switch-{team.pk}",
         form,
@@ -154,13 +154,13 @@ def _team(request, slug, act, done):
     team = managed(request, slug)
     form = ReasonForm(request.POST)
     if form.is_valid():
-        attempted(
+        attempt(
             request,
             lambda: act(team, actor=request.actor, reason=form.cleaned_data["reason"]),
             done=done.format(team=team),
         )
     else:
-        keep_typed(request, f"team-{team.pk}", form)
+        send_back(request, f"team-{team.pk}", form)
     return redirect("purchasing:team", slug=slug)
 
 
@@ -181,7 +181,7 @@ def _all(request, act, done):
         raise PermissionDenied("Only a superuser can do this.")
     form = ReasonForm(request.POST)
     if form.is_valid():
-        attempted(request, lambda: act(actor=request.actor, reason=form.cleaned_data["reason"]), done=done)
+        attempt(request, lambda: act(actor=request.actor, reason=form.cleaned_data["reason"]), done=done)
     else:
-        keep_typed(request, "all", form)
+        send_back(request, "all", form)
     return redirect("purchasing:teams")
