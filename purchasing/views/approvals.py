@@ -1,6 +1,7 @@
 """Approve or reject, number by number, before anything is bought."""
 
 import hashlib
+from dataclasses import dataclass
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -13,6 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from purchasing import permissions, selectors, words
 from purchasing.approving import approvals, decision_card
 from purchasing.asking import price_lookup
+from purchasing.models import PurchaseRequest
 from purchasing.problems import NotYours, Problem
 from purchasing.states import State
 from purchasing.views.forms.asking import DecisionForm, SeenForm
@@ -24,16 +26,36 @@ MOST_MARKS = 100  # requests that a page of the queue can tell changes of
 DECISION, SAID_YES = "decision", "said-yes"
 
 
+@dataclass(frozen=True)
+class TypedDecision:
+    """What a decision form shows as typed: its reason, its ticks, and why it was not carried out."""
+
+    reason: str
+    unconfirmed_cost_ok: bool
+    ticked: frozenset[int]  # ids of purchases
+    problem: str
+    errors: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Card:
+    """The decision of one request (with its `briefing`) as it is drawn for one person."""
+
+    asked: PurchaseRequest
+    undecided: TypedDecision  # the form of the numbers that the person has not decided
+    approved: TypedDecision  # that of the numbers the person approved, which lack another approval
+
+
 @require_safe
 def queue(request):
     """Everything that this person may decide, with what they need for it."""
     _only_approvers(request.user)
     waiting = list(selectors.requests_to_decide(request.user))
     shown = waiting[:SHOWN]
-    prepare(request, shown)
+    cards = decision_cards(request, shown)
     say_the_rest(request)
     checks = {asked.pk: asked.briefing.check for asked in shown}
-    context = {"shown": shown, "more": len(waiting) - len(shown), **_news(waiting, checks, drawn=None)}
+    context = {"decisions": cards, "more": len(waiting) - len(shown), **_news(waiting, checks, drawn=None)}
     return render(request, "purchasing/approvals.html", context)
 
 
@@ -94,31 +116,37 @@ def _drawn_mark(drawn, pk):
     return ""
 
 
-def prepare(request, shown):
-    """Give requests what their decision forms show: the briefing, and what was typed before."""
+def decision_cards(request, shown):
+    """The cards of some requests: each with its briefing, and with what was typed into its forms before."""
     for asked in shown:
         price_lookup.ask_again(asked)
-    for asked in decision_card.brief(shown, request.user):
-        _take_typed(request, asked)
+    return [_card(request, asked) for asked in decision_card.brief(shown, request.user)]
 
 
-def _take_typed(request, asked):
-    """Put what was typed, and what was wrong with it, into the form of the request that it was typed into."""
+def _card(request, asked):
     facts = asked.briefing
     all_fit = facts.may_fit and not (facts.money.is_hard and facts.allowed.too_much)
-    asked.forms = {}
-    for name, numbers in ((DECISION, facts.undecided), (SAID_YES, facts.said_yes)):
-        kept = take_typed(request, f"{name}-{asked.pk}")
-        ticked = kept["values"].get("purchase")
-        for purchase in numbers:
-            start = name == DECISION and all_fit and not purchase.is_blocked
-            purchase.ticked = start if ticked is None else str(purchase.pk) in ticked
-        asked.forms[name.replace("-", "_")] = {
-            "reason": (kept["values"].get("reason") or [""])[-1],
-            "unconfirmed_cost_ok": bool(kept["values"].get("unconfirmed_cost_ok")),
-            "problem": kept["problem"],
-            "errors": kept["errors"],
-        }
+    ticked_first = [purchase for purchase in facts.undecided if all_fit and not purchase.is_blocked]
+    return Card(
+        asked,
+        _typed_decision(request, f"{DECISION}-{asked.pk}", facts.undecided, ticked_first),
+        _typed_decision(request, f"{SAID_YES}-{asked.pk}", facts.said_yes, []),
+    )
+
+
+def _typed_decision(request, where, purchases, ticked_first):
+    """What was typed into the form `where`; `ticked_first` are the purchases ticked before anybody ticks anything."""
+    kept = take_typed(request, where)
+    typed = kept["values"]
+    ticks = typed.get("purchase")
+    ticked = ticked_first if ticks is None else [one for one in purchases if str(one.pk) in ticks]
+    return TypedDecision(
+        reason=(typed.get("reason") or [""])[-1],
+        unconfirmed_cost_ok=bool(typed.get("unconfirmed_cost_ok")),
+        ticked=frozenset(purchase.pk for purchase in ticked),
+        problem=kept["problem"],
+        errors=kept["errors"],
+    )
 
 
 def say_the_rest(request):

@@ -1,5 +1,6 @@
 """Purchases that need a person's decision: the evidence, and what can be done."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 
 from django.contrib import messages
@@ -10,8 +11,8 @@ from purchasing import permissions, selectors, words
 from purchasing.approving import approvals, decision_card
 from purchasing.asking import price_lookup
 from purchasing.buying import evidence, held_purchases
-from purchasing.identitycall.resources import parse_cost
-from purchasing.models import OwnedRead
+from purchasing.identitycall.resources import Offer, parse_cost
+from purchasing.models import OwnedRead, Purchase
 from purchasing.states import State
 from purchasing.teams import papers
 from purchasing.views.forms.asking import BoughtForm
@@ -21,40 +22,69 @@ from purchasing.views.post_redirect_get import attempt, redraw, send_back, submi
 MOST = 100
 
 
+@dataclass(frozen=True)
+class Row:
+    """A held purchase as the list of decisions shows it."""
+
+    purchase: Purchase
+    evidence: evidence.Evidence | None  # of a purchase in doubt
+    offered: Offer | None
+    again: decision_card.Again
+    may_approve: bool
+
+    @property
+    def may_try_again(self):
+        """Whether the person may order another try."""
+        return self.may_approve and self.evidence is not None and self.evidence.may_try_again
+
+    @property
+    def may_approve_again(self):
+        """Whether the person may approve it again: it is not in doubt, and the budget allows it."""
+        return self.may_approve and self.evidence is None and self.again.may_fit
+
+
 @require_safe
 def listing(request):
     """Everything that waits for this person's decision, by team and cause, each with its evidence."""
     groups = {}
     for purchase in selectors.held_for(request.user)[:MOST]:
-        purchase.findings = evidence.about(purchase)
         price_lookup.ask_again_for_held(purchase)
-        purchase.offered, purchase.offered_at = held_purchases.offer_now(purchase)
-        cause = purchase.held_cause if purchase.findings is None else "doubt"
-        groups.setdefault((purchase.request.team, cause), []).append(purchase)
-    context = {"groups": [_group(request, *about, purchases) for about, purchases in groups.items()]}
+        found = evidence.about(purchase)
+        cause = purchase.held_cause if found is None else "doubt"
+        groups.setdefault((purchase.request.team, cause), []).append((purchase, found))
+    context = {"groups": [_group(request, team, cause, held) for (team, cause), held in groups.items()]}
     return render(request, "purchasing/held.html", context)
 
 
-def _group(request, team, cause, purchases):
-    """Held purchases of one team and one cause, with what can be done about them and what that costs."""
+def _group(request, team, cause, held):
+    """Held purchases of one team and one cause (`held`: each with its evidence), what can be done and what it costs."""
     money, name = decision_card.Money.of(team), f"{cause}-{team.pk}"
-    for purchase in purchases:
-        purchase.again = decision_card.again(purchase, purchase.offered, purchase.offered_at, money)
-        purchase.may_approve = permissions.may_approve(request.user, purchase.request)
+    rows = [_row(request.user, purchase, found, money) for purchase, found in held]
     return {
         "name": name,
         "team": team,
         "cause": cause,
-        "purchases": purchases,
+        "rows": rows,
         "in_doubt": cause == "doubt",
-        "may_try_again": any(p.findings and p.findings.may_try_again and p.may_approve for p in purchases),
-        "may_approve_again": any(p.findings is None and p.may_approve and p.again.may_fit for p in purchases),
+        "may_try_again": any(row.may_try_again for row in rows),
+        "may_approve_again": any(row.may_approve_again for row in rows),
         "money": money.needing(
-            sum((p.again.money.needs for p in purchases), Decimal(0)),
-            sum(p.again.money.unknown for p in purchases),
+            sum((row.again.money.needs for row in rows), Decimal(0)),
+            sum(row.again.money.unknown for row in rows),
         ),
         "form": redraw(request, f"several-{name}", ReasonForm, auto_id=f"several-{name}_%s"),
     }
+
+
+def _row(user, purchase, found, money):
+    offered, offered_at = held_purchases.offer_now(purchase)
+    return Row(
+        purchase,
+        found,
+        offered,
+        decision_card.again(purchase, offered, offered_at, money),
+        permissions.may_approve(user, purchase.request),
+    )
 
 
 @require_safe
@@ -82,7 +112,7 @@ def detail(request, pk):
         "purchase": purchase,
         "asked": purchase.request,
         "papers_problem": purchase.papers_problem if held or purchase.state == State.PENDING else "",
-        "findings": found,
+        "evidence": found,
         "reads": reads,
         "attempts": purchase.attempts.select_related("key").defer("key__secret").order_by("pk"),
         "approvals": purchase.approvals.select_related("approver", "on_behalf_of"),

@@ -1,5 +1,7 @@
 """The mails that were sent, and whether a person wants any."""
 
+from dataclasses import dataclass
+
 from csp.decorators import csp
 from django import forms
 from django.conf import settings
@@ -43,22 +45,36 @@ def _mails_shown_to(user):
     return mails if settings.SANDBOX and user.is_superuser else mails.filter(user=user)
 
 
+@dataclass(frozen=True)
+class ShownMail:
+    """A mail as one person may see it."""
+
+    mail: Mail
+    title: str
+    is_invitation: bool
+    text: str
+    html: str
+
+
+def _title_of(mail):
+    """The subject; before the mail is written, what kind of mail it is."""
+    return mail.subject or content.TITLES[mail.kind]
+
+
 @require_safe
 def listing(request):
     """The mails, newest first."""
     pages = Paginator(_mails_shown_to(request.user), PAGE)
     page = pages.get_page(request.GET.get("page"))
-    for mail in page.object_list:
-        mail.title = mail.subject or content.TITLES[mail.kind]
-    return render(request, "purchasing/mails.html", {"page": page})
+    titled = [(mail, _title_of(mail)) for mail in page.object_list]
+    return render(request, "purchasing/mails.html", {"page": page, "titled": titled})
 
 
 @require_safe
 @never_cache
 def detail(request, pk):
     """One mail: as text, and as it looks in a mailbox."""
-    mail = _shown(request, pk)
-    return render(request, "purchasing/mail.html", {"mail": mail, "is_invitation": mail.kind == "invitation"})
+    return render(request, "purchasing/mail.html", {"shown": _shown(request, pk)})
 
 
 @require_safe
@@ -79,13 +95,13 @@ def as_html(request, pk):
 
 
 def _shown(request, pk):
-    """The mail as this person may see it: with the link of an invitation only where no mailbox is read."""
+    """The mail as this person may see it. Only the sandbox, which has no mailboxes, shows the link of an invitation."""
     mail = get_object_or_404(_mails_shown_to(request.user), pk=pk)
-    mail.title = mail.subject or content.TITLES[mail.kind]
-    if mail.kind == "invitation":
+    text, html, is_invitation = mail.text, mail.html, mail.kind == "invitation"
+    if is_invitation:
         link = invitations.link_shown_for(mail.user)
-        mail.text, mail.html = content.with_link(mail.text, link), content.with_link(mail.html, link)
-    return mail
+        text, html = content.with_link(text, link), content.with_link(html, link)
+    return ShownMail(mail, _title_of(mail), is_invitation, text, html)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

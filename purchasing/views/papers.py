@@ -27,12 +27,10 @@ def listing(request, slug):
         return redirect("purchasing:papers", slug=slug)
     team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
     may_manage = permissions.may_manage(request.user, team)
-    listed = papers.Register(team)
-    for entry in listed.entries:
-        entry.is_over = listed.is_over(entry)
+    register = papers.Register(team)
     context = {
         "team": team,
-        "entries": listed.entries,
+        "entries": [(entry, register.is_over(entry)) for entry in register.entries],
         "may_manage": may_manage,
         "form": redraw(request, f"papers-{team.pk}", PapersForm) if may_manage else None,
     }

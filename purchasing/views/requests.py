@@ -1,6 +1,7 @@
 """Asking for numbers, and watching what becomes of a request."""
 
 import uuid
+from dataclasses import dataclass
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -13,13 +14,23 @@ from purchasing import permissions, selectors, words, workflow
 from purchasing.approving import decision_card
 from purchasing.asking import drafts, versions
 from purchasing.buying import evidence
+from purchasing.models import Purchase
 from purchasing.states import State
-from purchasing.views.approvals import prepare, say_the_rest
+from purchasing.views.approvals import decision_cards, say_the_rest
 from purchasing.views.forms.asking import CancelForm
 from purchasing.views.home import poll_seconds
 from purchasing.views.post_redirect_get import redraw, submit
 
 PAGE = 50
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of a request, as its page lists it."""
+
+    purchase: Purchase
+    evidence: evidence.Evidence | None  # of a purchase in doubt
+    note: str  # of the event that brought it into its state
 
 
 @require_safe
@@ -42,7 +53,7 @@ def detail(request, pk):
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
     context = _live_context(request, asked)
     if context["may_approve"]:
-        prepare(request, [asked])
+        [context["card"]] = decision_cards(request, [asked])
         context["drawn"] = asked.briefing.check.mark
     say_the_rest(request)
     context["versions"] = versions.earlier(asked)
@@ -69,13 +80,9 @@ def live(request, pk):
 
 def _live_context(request, asked):
     purchases = list(asked.purchases.select_related("request__team").order_by("pk"))
-    for purchase in purchases:
-        if purchase.state in (State.UNCONFIRMED, State.HELD, State.GIVEN_UP):
-            purchase.findings = evidence.about(purchase)
     events = list(asked.events.select_related("team").order_by("-seq")[:300])
     notes = {event.purchase_id: event.note for event in reversed(events) if event.became}
-    for purchase in purchases:
-        purchase.last_words = notes.get(purchase.pk, "")
+    rows = [_row(purchase, notes.get(purchase.pk, "")) for purchase in purchases]
     states = {purchase.state for purchase in purchases}
     seconds = poll_seconds(states)
     if any(purchase.state == State.PURCHASED and purchase.applied_at is None for purchase in purchases):
@@ -96,8 +103,7 @@ def _live_context(request, asked):
         "may_approve": may_approve,
         "approvers": decision_card.tell_yeses(asked, pending) if pending else [],
         "cancellable": _cancellable(request.user, asked, purchases),
-        "purchases": purchases,
-        "listed": [p for p in purchases if p.state != State.PENDING] if may_approve else purchases,
+        "listed": [row for row in rows if row.purchase.state != State.PENDING] if may_approve else rows,
         "events": events,
         "figures": selectors.figures(purchases),
         "states": selectors.summary(asked),
@@ -105,6 +111,11 @@ def _live_context(request, asked):
         "seen": uuid.uuid5(uuid.NAMESPACE_URL, repr(marks)).hex,
         "may_decide": permissions.may_decide_doubt(request.user, asked),
     }
+
+
+def _row(purchase, note):
+    in_doubt = purchase.state in (State.UNCONFIRMED, State.HELD, State.GIVEN_UP)
+    return Row(purchase, evidence.about(purchase) if in_doubt else None, note)
 
 
 def _cancellable(user, asked, purchases):

@@ -20,14 +20,18 @@ def context_for(request, team):
     if not may_manage:
         approvers = approvers.filter(pk=request.user.pk)
     people = _people(team)
-    stand_ins = team.stand_ins.filter(ended_at=None).select_related("approver", "stand_in")
-    for row in stand_ins:
-        row.may_end = may_manage or request.user in (row.approver, row.stand_in)
+    current = team.stand_ins.filter(ended_at=None).select_related("approver", "stand_in")
     return {
         "rules_in_words": money_rules.in_words(team),
         "budget": budgets.of(team),
         "rules_form": _rules_form(request, team) if may_manage else None,
-        "stand_ins": stand_ins,
+        "stand_ins": [
+            (
+                row,
+                may_manage or request.user in (row.approver, row.stand_in),
+            )  # and whether the person may end it
+            for row in current
+        ],
         "stand_in_form": redraw(
             request,
             f"stand-in-{team.pk}",
