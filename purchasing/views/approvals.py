@@ -1,4 +1,4 @@
-"""Approve or reject, number by number, before anything is bought."""
+"""Approving and rejecting, number by number, before anything is bought."""
 
 import hashlib
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ from purchasing.views.forms.asking import DecisionForm, SeenForm
 from purchasing.views.post_redirect_get import keep_typed, take_typed, warn_if_over_budget
 
 SHOWN = 20
-MOST_MARKS = 100  # requests that a page of the queue can tell changes of
-# Where what was typed is kept for: the form of what is not decided, and that of what this person said yes to.
-DECISION, SAID_YES = "decision", "said-yes"
+MOST_MARKS = 100  # requests whose changes a page of the queue can notice
+# The two forms of a card: numbers the person has not decided, and numbers the person has approved.
+DECISION, APPROVED = "decision", "approved"
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Card:
 
 @require_safe
 def queue(request):
-    """Everything that this person may decide, with what they need for it."""
+    """Everything that this person may decide, with what they need to know."""
     _only_approvers(request.user)
     waiting = list(selectors.requests_to_decide(request.user))
     shown = waiting[:SHOWN]
     cards = decision_cards(request, shown)
-    say_the_rest(request)
+    warn_of_lost_decision(request)
     checks = {asked.pk: asked.briefing.check for asked in shown}
     context = {"decisions": cards, "more": len(waiting) - len(shown), **_news(waiting, checks, drawn=None)}
     return render(request, "purchasing/approvals.html", context)
@@ -61,9 +61,9 @@ def queue(request):
 
 @require_safe
 def news(request):
-    """What changed since the page of the queue was drawn: above the forms, and in the line of each about its check.
+    """What changed since the queue was drawn, shown above the forms and in the check line of each card.
 
-    Nothing typed lies in any of it. 204 while the page tells all of it already.
+    Nothing that somebody types is in these fragments. 204 while the page already shows all of it.
     """
     _only_approvers(request.user)
     waiting = list(selectors.requests_to_decide(request.user))
@@ -76,7 +76,7 @@ def news(request):
 
 
 def _news(waiting, checks, *, drawn):
-    """What tells the page of the queue from how it was drawn: with the marks `drawn`, None where it is drawn now."""
+    """How the queue differs from the page with the marks `drawn`; None while the page is being drawn."""
     marks = _marks(waiting, checks)
     drawn = marks if drawn is None else drawn
     cards = [
@@ -84,18 +84,18 @@ def _news(waiting, checks, *, drawn):
         for pk, check in checks.items()
     ]
     changed = _in_queue(marks) != _in_queue(drawn)
-    told = [len(waiting) if changed else None, [(c["pk"], c["check"].asked_at, c["changes"]) for c in cards]]
+    shown = [len(waiting) if changed else None, [(c["pk"], c["check"].asked_at, c["changes"]) for c in cards]]
     return {
         "waiting": len(waiting),
         "changed": changed,
         "cards": cards,
         "drawn": drawn,
-        "seen": hashlib.blake2s(repr(told).encode(), digest_size=8).hexdigest(),
+        "seen": hashlib.blake2s(repr(shown).encode(), digest_size=8).hexdigest(),
     }
 
 
 def _marks(waiting, checks):
-    """One text that tells the queue from any other: '12:1.3-13:2.1', and more of the requests that are shown."""
+    """The state of the queue as one text, such as '12:1.3-13:2.1', with longer marks for the requests shown."""
     waiting = decision_card.with_what_waits(waiting[:MOST_MARKS])
     return "-".join(
         f"{asked.pk}:{checks[asked.pk].mark if asked.pk in checks else f'{asked.version}.{asked.waits.count}'}"
@@ -108,7 +108,7 @@ def _in_queue(marks):
 
 
 def _drawn_mark(drawn, pk):
-    """The mark with which the card of a request was drawn, '' for one that was not shown."""
+    """The mark that the card of a request was drawn with; '' for one that was not shown."""
     for mark in drawn.split("-")[:MOST_MARKS]:
         number, _, rest = mark.partition(":")
         if number == str(pk) and rest.count(".") == 3:
@@ -130,7 +130,7 @@ def _card(request, asked):
     return Card(
         asked,
         _typed_decision(request, f"{DECISION}-{asked.pk}", facts.undecided, ticked_first),
-        _typed_decision(request, f"{SAID_YES}-{asked.pk}", facts.said_yes, []),
+        _typed_decision(request, f"{APPROVED}-{asked.pk}", facts.said_yes, []),
     )
 
 
@@ -149,10 +149,10 @@ def _typed_decision(request, where, purchases, ticked_first):
     )
 
 
-def say_the_rest(request):
-    """Say above the page what became of a decision whose card is not on it any more."""
+def warn_of_lost_decision(request):
+    """Show above the page why a decision failed whose card is no longer on it."""
     kept = request.session.get("typed")
-    if kept and kept["where"].startswith((f"{DECISION}-", f"{SAID_YES}-")):
+    if kept and kept["where"].startswith((f"{DECISION}-", f"{APPROVED}-")):
         del request.session["typed"]
         errors = [error for errors in kept["errors"].values() for error in errors]
         for sentence in [kept.get("problem", ""), *errors]:
@@ -162,7 +162,7 @@ def say_the_rest(request):
 
 def _only_approvers(user):
     if not permissions.decides_somewhere(user):
-        raise PermissionDenied("Only approvers see this page. Your team admin can make you one.")
+        raise PermissionDenied("Only approvers can see this page. Your team admin can make you one.")
 
 
 @require_POST
@@ -178,7 +178,7 @@ def approve(request, pk):
             unconfirmed_cost_ok=form.cleaned_data["unconfirmed_cost_ok"],
         )
 
-    return _decide(request, pk, decide, _say_approved)
+    return _decide(request, pk, decide, _report_approved)
 
 
 @require_POST
@@ -194,12 +194,12 @@ def reject(request, pk):
             reason=form.cleaned_data["reason"],
         )
 
-    return _decide(request, pk, decide, _say_rejected, reason_required=True)
+    return _decide(request, pk, decide, _report_rejected, reason_required=True)
 
 
 @require_POST
 def seen(request, pk):
-    """Keep that this person has seen what changed in a request."""
+    """Remember that this person has seen the changes to a request."""
     asked = _asked_for_decision(request, pk)
     form = SeenForm(request.POST)
     if form.is_valid():
@@ -207,26 +207,26 @@ def seen(request, pk):
     return redirect(f"{_back(request, pk)}#request-{pk}")
 
 
-def _say_approved(request, asked, purchases):
+def _report_approved(request, asked, purchases):
     count = words.numbers(len(purchases))
-    first = [purchase for purchase in purchases if purchase.state == State.PENDING]
-    if first:
-        missing = approvals.waits_for_second(first[0], asked)
-        messages.success(request, f"Your yes to {count} is kept. {missing}")
+    pending = [purchase for purchase in purchases if purchase.state == State.PENDING]
+    if pending:
+        missing = approvals.waits_for_second(pending[0], asked)
+        messages.success(request, f"Your approval of {count} is recorded. {missing}")
     else:
         messages.success(request, f"{count.capitalize()} approved.")
     warn_if_over_budget(request, purchases)
 
 
-def _say_rejected(request, asked, purchases):
+def _report_rejected(request, asked, purchases):
     messages.success(request, f"{words.numbers(len(purchases)).capitalize()} rejected.")
 
 
-def _decide(request, pk, decide, say, *, reason_required=False):
-    """Do what the form says; where that cannot be, keep it with the sentence until its card is drawn again."""
+def _decide(request, pk, decide, report, *, reason_required=False):
+    """Carry out the form; if that fails, keep it with the reason until its card is drawn again."""
     asked = _asked_for_decision(request, pk)
     form = DecisionForm(request.POST, purchases=asked.purchases.all(), reason_required=reason_required)
-    where = f"{SAID_YES if request.POST.get('form') == SAID_YES else DECISION}-{pk}"
+    where = f"{APPROVED if request.POST.get('form') == APPROVED else DECISION}-{pk}"
     problem = ""
     if form.is_valid():
         try:
@@ -237,25 +237,25 @@ def _decide(request, pk, decide, say, *, reason_required=False):
             problem = str(refusal)
         else:
             decision_card.note_seen(asked, request.user, form.cleaned_data["version"])
-            say(request, asked, purchases)
+            report(request, asked, purchases)
             return redirect(_back(request, pk))
     keep_typed(request, where, form, problem)
     return redirect(f"{_back(request, pk)}#request-{pk}")
 
 
 def _asked_for_decision(request, pk):
-    """The request, for who may decide it; 404 for who does not see it, else 403."""
+    """The request, for people who may decide it; 404 for those who cannot see it, else 403."""
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
     if not permissions.may_approve(request.user, asked):
         names = ", ".join(str(person) for person in selectors.approvers_of(asked))
         raise PermissionDenied(
-            f"You cannot decide this request. Who can: {names or 'nobody yet: ask the team admin'}."
+            f"You cannot decide this request. People who can: {names or 'nobody yet, so ask the team admin'}."
         )
     return asked
 
 
 def _back(request, pk):
-    """Where the form was: a page of this site, else that of the request."""
+    """The page that the form was on, if it is one of this site, else the request's page."""
     target = request.POST.get("next", "")
     if url_has_allowed_host_and_scheme(target, allowed_hosts=None) and target.startswith("/"):
         return target

@@ -1,4 +1,4 @@
-"""Purchases that need a person's decision: the evidence, and what can be done."""
+"""Purchases that need a person's decision: the evidence and the choices."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -45,7 +45,7 @@ class Row:
 
 @require_safe
 def listing(request):
-    """Everything that waits for this person's decision, by team and cause, each with its evidence."""
+    """All purchases waiting for this person's decision, by team and cause, with their evidence."""
     groups = {}
     for purchase in selectors.held_for(request.user)[:MOST]:
         price_lookup.ask_again_for_held(purchase)
@@ -89,7 +89,7 @@ def _row(user, purchase, found, money):
 
 @require_safe
 def detail(request, pk):
-    """The whole story of one purchase; a held one with its evidence and the choices."""
+    """The page of one purchase; if it is held, with its evidence and the choices."""
     purchase = get_object_or_404(selectors.purchases_seen_by(request.user), pk=pk)
     found = evidence.about(purchase)
     reads = []
@@ -136,13 +136,13 @@ def detail(request, pk):
 
 @require_POST
 def it_was_bought(request, pk):
-    """Settle a doubt: it was bought, under this id."""
-    return _decide(request, pk, "bought", BoughtForm, held_purchases.it_was_bought, "Kept as bought.")
+    """Settle an unconfirmed purchase: it was bought, under this id."""
+    return _decide(request, pk, "bought", BoughtForm, held_purchases.it_was_bought, "Recorded as bought.")
 
 
 @require_POST
 def try_again(request, pk):
-    """Settle a doubt: it was not bought, one more try."""
+    """Settle an unconfirmed purchase: it was not bought, so try once more."""
     return _decide(
         request, pk, "again", ReasonForm, _as_shown(request, held_purchases.try_again), _approved_again
     )
@@ -150,14 +150,14 @@ def try_again(request, pk):
 
 @require_POST
 def approve_again(request, pk):
-    """Approve what is held for its price, its approver or its age."""
+    """Approve a purchase again that is held because of its price, its approver or its age."""
     return _decide(
         request, pk, "again", ReasonForm, _as_shown(request, held_purchases.approve_again), _approved_again
     )
 
 
 def _as_shown(request, decide):
-    """The decision with the price that the page showed for the purchase, and whether an unconfirmed one is fine."""
+    """`decide` with the price that the page showed, and whether an unconfirmed price was accepted."""
 
     def decided(purchase, **decision):
         seen = tuple(parse_cost(request.POST.get(f"{name}-{purchase.pk}")) for name in ("upfront", "monthly"))
@@ -173,15 +173,15 @@ def _as_shown(request, decide):
 
 @require_POST
 def give_up(request, pk):
-    """Stop here."""
+    """Give up a held purchase."""
     return _decide(request, pk, "give_up", ReasonForm, held_purchases.give_up, "Given up.")
 
 
 def _approved_again(purchase):
     purchase.refresh_from_db()
     if purchase.state == State.HELD:
-        return f"Your yes is kept. {approvals.waits_for_second(purchase, purchase.request)}"
-    return "Approved again: it is in line."
+        return f"Your approval is recorded. {approvals.waits_for_second(purchase, purchase.request)}"
+    return "Approved again and queued."
 
 
 def _decide(request, pk, name, form_class, decide, done):
@@ -207,7 +207,7 @@ def give_up_several(request):
 
 @require_POST
 def try_again_several(request):
-    """Order another try of all ticked purchases, for one reason."""
+    """Try all ticked purchases again, for one reason."""
     return _decide_several(request, _as_shown(request, held_purchases.try_again), "approved again")
 
 
@@ -219,16 +219,16 @@ def approve_again_several(request):
 
 @require_POST
 def stop_watching(request, pk):
-    """End what was given up and can never be settled by a read."""
+    """Stop watching a purchase that was given up and that no read can settle."""
     return _decide(
-        request, pk, "stop_watching", ReasonForm, held_purchases.stop_watching, "It is not watched any more."
+        request, pk, "stop_watching", ReasonForm, held_purchases.stop_watching, "It is no longer watched."
     )
 
 
 @require_POST
 def release(request, pk):
-    """A bought number is no longer rented."""
-    done = "It is no longer rented: it costs nothing any more and may be asked for again."
+    """Record that a bought number is no longer rented."""
+    done = "It is no longer rented: its cost no longer counts, and it can be requested again."
     return _decide(request, pk, "release", ReasonForm, held_purchases.release, done)
 
 
@@ -247,7 +247,7 @@ def _decide_several(request, decide, word):
                 purchase, actor=request.actor, reason=form.cleaned_data["reason"]
             ),
             done=lambda after, purchase=purchase: (
-                f"{words.phone(purchase.phone_number)}: {_came_of(after, word)}"
+                f"{words.phone(purchase.phone_number)}: {_outcome(after, word)}"
             ),
         )
     if chosen:
@@ -255,8 +255,8 @@ def _decide_several(request, decide, word):
     return redirect("purchasing:held")
 
 
-def _came_of(purchase, word):
+def _outcome(purchase, word):
     purchase.refresh_from_db()
     if purchase.state == State.HELD:
-        return f"your yes is kept. {approvals.waits_for_second(purchase, purchase.request)}"
+        return f"your approval is recorded. {approvals.waits_for_second(purchase, purchase.request)}"
     return f"{word}."

@@ -1,4 +1,4 @@
-"""The page of a team's API key: store, test, say what it is for, remove. The key itself is on no page."""
+"""The page of a team's API key: store, test, state its scope, remove. No page ever shows the key itself."""
 
 from django.conf import settings
 from django.contrib import messages
@@ -22,7 +22,7 @@ from purchasing.views.post_redirect_get import redraw, submit
 @never_cache
 @sensitive_post_parameters("key", "password")
 def page(request, slug):
-    """What is known of the key, and the forms; a POST stores a new one."""
+    """What is known about the key, and the forms; a POST stores a new key."""
     team = managed(request, slug)
     if request.method == "POST":
         return _store(request, team)
@@ -33,7 +33,7 @@ def page(request, slug):
         "key_is_readable": key is None or is_readable(key),
         "account_wide": key is not None and keys.is_account_wide(key),
         "scope": keys.SCOPES.get(key.said_scope, "") if key else "",
-        "said": keys.who_said(key) if key else None,
+        "scope_stated": keys.who_said(key) if key else None,
         "kept": keys.kept(team),
         "waiting": Purchase.objects.filter(request__team=team, state=State.APPROVED).count(),
         "dashboard": settings.IDENTITYCALL_DASHBOARD_URL,
@@ -57,7 +57,7 @@ def page(request, slug):
     return render(request, "purchasing/key.html", context)
 
 
-page.takes_secrets = True  # of all views this one alone: the key goes from here into the encrypted field
+page.takes_secrets = True  # the only such view: the key goes from here into the encrypted field
 
 
 @sensitive_variables()
@@ -80,9 +80,8 @@ def _store(request, team):
 
 @require_POST
 def test(request, slug):
-    """Test the stored key; nothing is spent."""
+    """Test the stored key, at no cost."""
     team = managed(request, slug)
-
     try:
         passed, sentence = keys.test_stored(team, actor=request.actor)
     except Problem as problem:
@@ -93,7 +92,7 @@ def test(request, slug):
 
 @require_POST
 def say_scope(request, slug):
-    """Say whether the key is for one project or for the whole account."""
+    """State whether the key is for one project or for the whole account."""
     team = managed(request, slug)
     form = ScopeForm(request.POST)
     submit(
@@ -101,7 +100,7 @@ def say_scope(request, slug):
         f"scope-{team.pk}",
         form,
         lambda: keys.say_scope(team, scope=form.cleaned_data["scope"], actor=request.actor),
-        done="Noted, with your name.",
+        done="Saved, with your name.",
     )
     return redirect("purchasing:team-key", slug=slug)
 
@@ -119,7 +118,7 @@ def remove(request, slug):
         lambda: keys.remove(
             team, seen=form.cleaned_data["seen"], reason=form.cleaned_data["reason"], actor=request.actor
         ),
-        done=f"The key is removed. Nothing is bought for {team} until a new one is stored.",
+        done=f"The key was removed. Nothing is bought for {team} until a new one is stored.",
     )
     return redirect("purchasing:team-key", slug=slug)
 

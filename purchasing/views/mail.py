@@ -1,4 +1,4 @@
-"""The mails that were sent, and whether a person wants any."""
+"""The mails that were sent, and the person's mail settings."""
 
 from dataclasses import dataclass
 
@@ -22,25 +22,25 @@ PAGE = 50
 
 
 class MailForm(forms.Form):
-    """Where mails go, and whether any do."""
+    """The address for mails, and whether to send any."""
 
     address = forms.EmailField(
         label="Address",
         required=False,
         max_length=254,
-        help_text="Without one no mails are sent to you.",
+        help_text="Without one, no mails are sent to you.",
         error_messages={"invalid": "An address such as sam@example.com."},
         widget=forms.EmailInput(attrs={"autocomplete": "email"}),
     )
     wants_mail = forms.BooleanField(
         label="Send me mails",
         required=False,
-        help_text="When something waits for you, and when your requests have come to an end.",
+        help_text="When something is waiting for you, and when your requests are finished.",
     )
 
 
 def _mails_shown_to(user):
-    """One's own; in the sandbox, where nobody reads a mailbox, a superuser reads all."""
+    """One's own; in the sandbox, which has no mailboxes, a superuser sees all."""
     mails = Mail.objects.select_related("user", "team", "request")
     return mails if settings.SANDBOX and user.is_superuser else mails.filter(user=user)
 
@@ -73,7 +73,7 @@ def listing(request):
 @require_safe
 @never_cache
 def detail(request, pk):
-    """One mail: as text, and as it looks in a mailbox."""
+    """One mail, as text and as it looks in a mailbox."""
     return render(request, "purchasing/mail.html", {"shown": _shown(request, pk)})
 
 
@@ -83,14 +83,14 @@ def detail(request, pk):
 @csp(
     {
         "default-src": ["'none'"],
-        "style-src": ["'unsafe-inline'"],  # mail programs know no other styles; nothing else is allowed here
+        "style-src": ["'unsafe-inline'"],  # mail programs support no others; nothing else is allowed
         "form-action": ["'none'"],
         "frame-ancestors": ["'self'"],
         "sandbox": ["allow-popups", "allow-popups-to-escape-sandbox"],
     }
 )
 def as_html(request, pk):
-    """The HTML of a mail, for the frame of its page: it runs nothing, loads nothing, and its links open a new tab."""
+    """The HTML of a mail, for the frame on its page: no scripts, nothing loaded, and links open a new tab."""
     return HttpResponse(_shown(request, pk).html.replace("<head>", '<head><base target="_blank">', 1))
 
 
@@ -106,7 +106,7 @@ def _shown(request, pk):
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def choose(request):
-    """Switch mails on or off, and say where they go."""
+    """Change the person's address, and whether mails are sent to it."""
     user = request.user
     start = {"address": user.email, "wants_mail": user.wants_mail}
     form = MailForm(request.POST if request.method == "POST" else None, initial=start)
@@ -119,9 +119,9 @@ def choose(request):
         return render(request, "purchasing/mail_settings.html", {"form": form})
     address = form.cleaned_data["address"]
     if not form.cleaned_data["wants_mail"]:
-        messages.success(request, "You get no more mails.")
+        messages.success(request, "You will get no more mails.")
     elif address:
-        messages.success(request, f"Mails go to {address}.")
+        messages.success(request, f"Mails will be sent to {address}.")
     else:
         messages.warning(request, "There is no address, so no mails are sent to you.")
     return redirect("mail-settings")

@@ -1,4 +1,4 @@
-"""Asking for numbers, and watching what becomes of a request."""
+"""The list of requests, and the page of each with its progress."""
 
 import uuid
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from purchasing.asking import drafts, versions
 from purchasing.buying import evidence
 from purchasing.models import Purchase
 from purchasing.states import State
-from purchasing.views.approvals import decision_cards, say_the_rest
+from purchasing.views.approvals import decision_cards, warn_of_lost_decision
 from purchasing.views.forms.asking import CancelForm
 from purchasing.views.home import poll_seconds
 from purchasing.views.post_redirect_get import redraw, submit
@@ -49,13 +49,13 @@ def listing(request):
 
 @require_safe
 def detail(request, pk):
-    """One request: its numbers, what happened, and what this person may do about it."""
+    """One request: its numbers, its history, and what this person may do."""
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
     context = _live_context(request, asked)
     if context["may_approve"]:
         [context["card"]] = decision_cards(request, [asked])
         context["drawn"] = asked.briefing.check.mark
-    say_the_rest(request)
+    warn_of_lost_decision(request)
     context["versions"] = versions.earlier(asked)
     context["cancel_form"] = redraw(
         request, f"cancel-{pk}", CancelForm, auto_id="cancel_%s", reason_required=not context["is_own"]
@@ -70,7 +70,7 @@ def live(request, pk):
     context = _live_context(request, asked)
     if request.GET.get("seen") == context["seen"]:
         return HttpResponse(status=204)
-    # What stands in the card above, which is drawn anew only when the person asks, is as old as the page.
+    # The decision card is redrawn only on request, so it is as old as the page.
     drawn = request.GET.get("drawn", "")[:100]
     context |= {"polled": True, "drawn": drawn}
     if context["check"] and drawn:
@@ -119,9 +119,9 @@ def _row(purchase, note):
 
 
 def _cancellable(user, asked, purchases):
-    """What `user` can take back here: one's own as long as it is not being bought, of others what is approved.
+    """What `user` can cancel here: in their own request all that is not being bought yet, else what is approved.
 
-    Who did not ask rejects what is pending instead.
+    Other people's pending numbers are rejected instead.
     """
     if not permissions.may_cancel(user, asked):
         return []
@@ -131,19 +131,21 @@ def _cancellable(user, asked, purchases):
 
 @require_POST
 def cancel(request, pk):
-    """Take back what is not claimed yet."""
+    """Cancel what is not being bought yet."""
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
     if not permissions.may_cancel(request.user, asked):
-        raise PermissionDenied("The person who asked, an approver or the team admin can cancel this.")
+        raise PermissionDenied("Only the requester, an approver or the team admin can cancel this.")
     ids = [purchase.pk for purchase in _cancellable(request.user, asked, asked.purchases.order_by("pk"))]
     own = request.user.pk == asked.requester_id
     form = CancelForm(request.POST, reason_required=not own)
     if not ids and own:
-        messages.warning(request, "There is nothing left to cancel. What became of the numbers stands below.")
+        messages.warning(
+            request, "There is nothing left to cancel. The status of each number is shown below."
+        )
     elif not ids:
         messages.warning(
             request,
-            "There is nothing approved that could still be cancelled. What waits is rejected instead.",
+            "No approved number can be cancelled any more. Reject numbers that are waiting for approval instead.",
         )
     else:
         submit(
@@ -158,7 +160,10 @@ def cancel(request, pk):
 
 def _cancelled(purchases):
     held = sum(purchase.state == State.HELD for purchase in purchases)
-    said = f"{words.numbers(len(purchases) - held).capitalize()} cancelled." if len(purchases) > held else ""
+    sentence = (
+        f"{words.numbers(len(purchases) - held).capitalize()} cancelled." if len(purchases) > held else ""
+    )
     if held:
-        said += f" {words.numbers(held).capitalize()} may have been bought by an earlier order and needs a decision."
-    return said.strip()
+        count = words.numbers(held).capitalize()
+        sentence += f" {count} may have been bought by an earlier order and needs a decision."
+    return sentence.strip()

@@ -1,4 +1,4 @@
-"""What a team has agreed on: rules and budget for its admin to set, stand-ins for approvers to name."""
+"""A team's rules and budget, set by its admin, and its stand-ins, named by approvers."""
 
 from django.contrib import messages
 from django.shortcuts import get_object_or_404, redirect
@@ -10,11 +10,14 @@ from purchasing.teams import budgets, money_rules, stand_ins
 from purchasing.views.forms.teams import RulesForm, StandInForm
 from purchasing.views.post_redirect_get import attempt, redraw, submit
 
-OTHERS_YES = "Until it has, the second yes has to come from a superuser: make somebody else an approver."
+LACKS_SECOND = (
+    "{team} does not have two approvers. Until it has, the second approval has to come from a superuser: make "
+    "somebody else an approver."
+)
 
 
 def context_for(request, team):
-    """What the team's page shows of its rules, its money and its stand-ins."""
+    """The rules, budget and stand-ins for the team's page."""
     may_manage = permissions.may_manage(request.user, team)
     approvers = money_rules.approvers(team)
     if not may_manage:
@@ -84,19 +87,21 @@ def set_rules(request, slug):
             second_approver_from=form.cleaned_data["second_approver_from"],
         )
 
-    done = lambda changed: "The rules are changed." if changed else ""  # noqa: E731
+    def done(changed):
+        return "The rules were changed." if changed else ""
+
     changed = submit(request, f"rules-{team.pk}", form, save, done=done)
     if changed is False:
-        messages.info(request, "The rules are as they were: nothing in the form was different.")
+        messages.info(request, "Nothing was changed: the form has the same rules as before.")
     team.refresh_from_db()
     if changed and money_rules.lacks_second_approver(team):
-        messages.warning(request, f"{team} has not two approvers who could say yes. {OTHERS_YES}")
+        messages.warning(request, LACKS_SECOND.format(team=team))
     return redirect("purchasing:team", slug=slug)
 
 
 @require_POST
 def name_stand_in(request, slug):
-    """Name who stands in for an approver."""
+    """Name a stand-in for an approver."""
     team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
     people = _people(team)
     form = StandInForm(request.POST, approvers=people, people=people)
@@ -105,15 +110,15 @@ def name_stand_in(request, slug):
         f"stand-in-{team.pk}",
         form,
         lambda: stand_ins.name_stand_in(team, actor=request.actor, **form.cleaned_data),
-        done="Named. Both names will stand on each decision.",
+        done="Stand-in named. Each of their decisions shows both names.",
     )
     return redirect("purchasing:team", slug=slug)
 
 
 @require_POST
 def end_stand_in(request, slug, pk):
-    """End a stand-in early."""
+    """End a stand-in before its last day."""
     team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
     row = get_object_or_404(StandIn.objects.select_related("approver", "stand_in"), pk=pk, team=team)
-    attempt(request, lambda: stand_ins.end_stand_in(row, actor=request.actor), done="Ended.")
+    attempt(request, lambda: stand_ins.end_stand_in(row, actor=request.actor), done="The stand-in has ended.")
     return redirect("purchasing:team", slug=slug)

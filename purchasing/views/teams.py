@@ -1,4 +1,4 @@
-"""Teams: who may do what, the key, and the stop button. Superusers make, rename and switch them."""
+"""Teams: members, key and the stop button. Superusers create, rename and switch them."""
 
 from django.core.exceptions import PermissionDenied
 from django.shortcuts import get_object_or_404, redirect, render
@@ -21,7 +21,7 @@ ONLY_SUPERUSERS = "Only a superuser can do this."
 
 @require_safe
 def listing(request):
-    """The person's teams; for a superuser also the stop button of everything, and who is in no team."""
+    """The person's teams; for a superuser also the stop button for all buying, and the people in no team."""
     may_make = teams.may_make_teams(request.user)
     in_no_team = User.objects.filter(memberships=None, is_superuser=False, is_auditor=False)
     context = {
@@ -37,7 +37,7 @@ def listing(request):
 
 @require_safe
 def detail(request, slug):
-    """One team: members and roles, key, and whether it buys."""
+    """One team: members and roles, key, rules, and whether buying is active."""
     team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
     members = {}
     for membership in team.memberships.select_related("user").order_by("user__username", "role"):
@@ -72,7 +72,7 @@ def _name_form(request, team):
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request):
-    """Make a team."""
+    """Create a team."""
     if not teams.may_make_teams(request.user):
         raise PermissionDenied(ONLY_SUPERUSERS)
     if request.method != "POST":
@@ -84,14 +84,14 @@ def new(request):
         "team-new",
         form,
         lambda: teams.create_team(form.cleaned_data["name"], actor=request.actor),
-        done=lambda made: f"The team {made} is there. Invite its people, and store its API key.",
+        done=lambda made: f"The team {made} was created. Invite its members, and store its API key.",
     )
     return redirect("purchasing:team", slug=team.slug) if team else redirect("purchasing:team-new")
 
 
 @require_POST
 def rename(request, slug):
-    """Give a team another name; its address stays."""
+    """Rename a team; its address stays the same."""
     team = _seen_by_superuser(request, slug)
     form = TeamForm(request.POST)
     submit(
@@ -99,7 +99,7 @@ def rename(request, slug):
         f"name-{team.pk}",
         form,
         lambda: teams.rename_team(team, form.cleaned_data["name"], actor=request.actor),
-        done=f"{team} has another name now.",
+        done=f"{team} was renamed.",
     )
     return redirect("purchasing:team", slug=slug)
 
@@ -108,7 +108,10 @@ def rename(request, slug):
 def switch_off(request, slug):
     """Switch a team off."""
     return _switch(
-        request, slug, on=False, done="{team} is switched off: nobody asks, approves or buys for it."
+        request,
+        slug,
+        on=False,
+        done="{team} is switched off: nothing can be requested, approved or bought for it.",
     )
 
 
@@ -146,8 +149,8 @@ def stop(request, slug):
 
 @require_POST
 def go_on(request, slug):
-    """Let a team buy again."""
-    return _team(request, slug, stop_buying.go_on, "{team} buys again.")
+    """Resume buying for a team."""
+    return _team(request, slug, stop_buying.go_on, "Buying for {team} is active again.")
 
 
 def _team(request, slug, act, done):
@@ -172,13 +175,13 @@ def stop_all(request):
 
 @require_POST
 def go_on_all(request):
-    """Let everybody buy again."""
-    return _all(request, stop_buying.go_on_all, "Buying goes on.")
+    """Resume all buying."""
+    return _all(request, stop_buying.go_on_all, "Buying is active again.")
 
 
 def _all(request, act, done):
     if not permissions.may_stop_all(request.user):
-        raise PermissionDenied("Only a superuser can do this.")
+        raise PermissionDenied(ONLY_SUPERUSERS)
     form = ReasonForm(request.POST)
     if form.is_valid():
         attempt(request, lambda: act(actor=request.actor, reason=form.cleaned_data["reason"]), done=done)
