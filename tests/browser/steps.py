@@ -16,7 +16,7 @@ def paste(page, text):
 
 
 def pick(page, phone_numbers):
-    """Tick exactly these on the page with the verdicts, and continue to the form."""
+    """Tick exactly these on the page with the verdicts, and go on to the form."""
     expect(page.get_by_role("button", name=re.compile("^Go on with"))).to_be_enabled()
     for box in page.locator("input[name=pick]").all():
         box.set_checked(box.get_attribute("value") in phone_numbers)

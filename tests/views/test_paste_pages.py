@@ -1,4 +1,4 @@
-"""Paste numbers: every pasted line gets a sentence beside it, and nothing typed is lost."""
+"""Paste numbers: whatever is pasted gets a sentence at its place, and nothing that was typed is lost."""
 
 import json
 
@@ -26,7 +26,7 @@ def paste(client, text, country_code="", **options):
 
 
 def many(count, start=0):
-    """Valid US numbers, one per line."""
+    """Valid US numbers, one a line."""
     return "\n".join(f"+1212{555 + n // 10_000:03}{n % 10_000:04}" for n in range(start, start + count))
 
 
@@ -40,7 +40,7 @@ def error_at(response, field="text"):
 
 
 def verdicts(response):
-    """What the page shows for each row: `(verdict, may be ticked, is ticked)`."""
+    """What the page says to each row: `(verdict, may be ticked, is ticked)`."""
     picked = response.context["picked"]
     return [
         (row.verdict, row.may_pick, row.may_pick and row.candidate.phone_number in picked)
