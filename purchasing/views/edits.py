@@ -24,7 +24,7 @@ def edit(request, pk):
     """Change or take out pending numbers of one's own request. Numbers cannot be added."""
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
     if asked.requester_id != request.user.pk:
-        raise PermissionDenied(f"Only {asked.requester}, who made this request, can change it.")
+        raise PermissionDenied(f"Only the requester, {asked.requester}, can change this request.")
     pending, news = _pending(asked), None
     groups = {"groups": group_choices([asked.team])}
     if request.method == "POST":
