@@ -1,4 +1,4 @@
-"""Log in, log out, change one's password, choose one with the link of an invitation. Django's views; no sign-up."""
+"""Log in, log out, change a password, or choose one through an invitation. There is no sign-up."""
 
 from django.contrib.auth import views
 from django.contrib.auth.decorators import login_not_required

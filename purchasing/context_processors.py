@@ -1,4 +1,4 @@
-"""What every page knows."""
+"""The context of every page."""
 
 from django.conf import settings
 from django.db.models import Value
@@ -11,7 +11,7 @@ from purchasing.states import Role
 
 
 def desk(request):
-    """The navigation, and the banners about the sandbox and a stop of all buying."""
+    """The navigation, and the banners for the sandbox and for a stop of all buying."""
     frame = SimpleLazyObject(lambda: _frame(request.user))
     return {
         "sandbox": settings.SANDBOX,
@@ -24,7 +24,7 @@ def desk(request):
 
 
 def _frame(user):
-    """What every page asks for, in one query: the person's roles, and why all buying is stopped."""
+    """The person's roles, and why all buying is stopped, in one query because every page needs them."""
     found = {"role": [], "stop": []}
     if user.is_authenticated:
         stops = Desk.objects.filter(pk=Desk.ONLY, stopped_at__isnull=False)
@@ -44,7 +44,7 @@ def _nav(request, roles):
         entries.append(("Find numbers", "find", 0))
         entries.append(("Paste numbers", "paste", 0))
     entries.append(("Requests", "requests", 0))
-    member = user.is_superuser or roles  # who is in no team decides nothing
+    member = user.is_superuser or roles  # people in no team decide nothing
     if member and permissions.decides_somewhere(user):
         entries.append(("Approvals", "approvals", selectors.requests_to_decide(user).count()))
     held = selectors.held_for(user).count() if user.is_superuser or roles - {Role.REQUESTER} else 0

@@ -1,4 +1,4 @@
-"""What happens around every view."""
+"""What runs around every view: secrets, log-in, actor and session."""
 
 import contextlib
 import ipaddress
@@ -18,16 +18,16 @@ from purchasing import audit
 from purchasing.redaction import holds_secret, redact
 
 SECRET_WORDS = (
-    "What you sent held an API key. It was cut out and is not kept. A key that was copied around is no longer safe: "
-    "revoke it in IdentityCall (Settings, API Keys) and tell your team admin."
+    "What you sent contained an API key. It was removed and is not stored. A key that was copied around is no longer "
+    "safe: revoke it in IdentityCall (Settings, API Keys) and tell your team admin."
 )
 
 
 class SecretsMiddleware:
-    """Cuts everything of the form of an API key out of what a browser sends, before anything keeps or shows it.
+    """Removes everything that looks like an API key from browser input, before anything stores or shows it.
 
-    A view that takes a key says so by a `takes_secrets` attribute, one that reads uploaded files by `takes_files`;
-    files that no view asked for are thrown away. What is too much to be read is answered with a page that says so.
+    A view that takes a key has the attribute `takes_secrets`, one that reads uploaded files has `takes_files`; all
+    other uploads are discarded. Input that is too large to read is answered with a page that explains it.
     """
 
     def __init__(self, get_response):
@@ -35,7 +35,7 @@ class SecretsMiddleware:
 
     def __call__(self, request):
         try:
-            request.POST  # noqa: B018 - read here, since nobody could say in words what the CSRF check runs into
+            request.POST  # noqa: B018 - read before the CSRF check, whose error page could not explain the problem
         except RequestDataTooBig:
             return _too_much(request, f"is larger than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE >> 20} MB")
         except TooManyFieldsSent:
@@ -47,7 +47,7 @@ class SecretsMiddleware:
     def process_view(self, request, view, args, kwargs):
         request.held_secret = False
         if request.method == "POST" and not getattr(view, "takes_files", False):
-            _throw_away(request.FILES)
+            _discard(request.FILES)
         if getattr(view, "takes_secrets", False):
             return
         request.GET = self._without_secrets(request, request.GET)
@@ -77,7 +77,7 @@ def _too_much(request, problem):
     return render(request, "too_much.html", {"problem": problem}, status=400)
 
 
-def _throw_away(files):
+def _discard(files):
     for _, several in files.lists():
         for file in several:
             file.close()
@@ -85,7 +85,7 @@ def _throw_away(files):
 
 
 class LoginRequiredMiddleware(DjangoLoginRequired):
-    """Django's, but an expired log-in answers htmx with a redirect of the whole page, back to where it was."""
+    """Django's, but htmx requests without a log-in redirect the whole page to the log-in, and then back."""
 
     def handle_no_permission(self, request, view_func):
         if getattr(request, "htmx", False):
@@ -95,7 +95,7 @@ class LoginRequiredMiddleware(DjangoLoginRequired):
 
 
 class ActorMiddleware:
-    """`request.actor`: who acts in this request, for the audit record. The answer names its click."""
+    """Sets `request.actor`, who acts in this request, for the audit record. The response names its click."""
 
     def __init__(self, get_response):
         self.get_response = get_response
@@ -110,23 +110,23 @@ class ActorMiddleware:
 
 
 def address_of(request):
-    """Where a request came from: as the last of our TRUSTED_PROXIES saw it, else whoever connected to us.
+    """The IP address of a request, as the outermost of our TRUSTED_PROXIES saw it, else of the direct connection.
 
-    What X-Forwarded-For says further to the left was written by whoever sent the request, and counts for nothing.
+    Entries of X-Forwarded-For further to the left come from the client and prove nothing.
     """
     if settings.TRUSTED_PROXIES:
-        told = [part.strip() for part in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")]
-        if len(told) >= settings.TRUSTED_PROXIES:
+        addresses = [part.strip() for part in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")]
+        if len(addresses) >= settings.TRUSTED_PROXIES:
             with contextlib.suppress(ValueError):
-                return str(ipaddress.ip_address(told[-settings.TRUSTED_PROXIES]))
+                return str(ipaddress.ip_address(addresses[-settings.TRUSTED_PROXIES]))
     return request.META.get("REMOTE_ADDR", "")
 
 
 class SessionMiddleware:
-    """Ends a log-in after half an hour without a click, and after eight hours in any case.
+    """Ends a session after half an hour without a click, and after eight hours in any case.
 
-    What an open page asks for by itself is no click, and it is not sent away from what somebody is typing into it. What
-    was typed into a form that is sent too late is kept until the same person has logged in again (`unsent`).
+    Polling does not count as a click, and never redirects a page that somebody is typing into. A form that is sent
+    after the session expired is kept until the same person has logged in again (`unsent`).
     """
 
     def __init__(self, get_response):
@@ -143,33 +143,32 @@ class SessionMiddleware:
         if "began_at" not in session:
             begin_session(request)
         elif not (
-            -CLOCKS < now - session["seen_at"] <= settings.SESSION_IDLE
-            and -CLOCKS < now - session["began_at"] <= settings.SESSION_LIFE
+            -CLOCK_SKEW < now - session["seen_at"] <= settings.SESSION_IDLE
+            and -CLOCK_SKEW < now - session["began_at"] <= settings.SESSION_LIFE
         ):
             if polled:
-                return _run_out(request)
+                return _stop_polling(request)
             _end(request, view)
         elif not polled and now - session["seen_at"] >= NOTED_EVERY:
             session["seen_at"] = now
         return None
 
 
-CLOCKS = 300  # seconds by which the clocks of our machines may differ
-NOTED_EVERY = 60  # seconds; not each click writes the session
-KEPT_FOR = (
-    3 * 24 * 3600
-)  # seconds that a session is known after its log-in has run out, for what was typed in it
+CLOCK_SKEW = 300  # seconds by which the clocks of our machines may differ
+NOTED_EVERY = 60  # seconds, so that not every click writes the session
+# Seconds that a session is stored after it expired, so that a form sent too late is not lost.
+KEPT_FOR = 3 * 24 * 3600
 LONGEST_UNSENT = 2_000_000  # characters
 
 
 def begin_session(request):
-    """Begin a log-in in the session of this request."""
+    """Start the time limits of the session of this request."""
     request.session["began_at"] = request.session["seen_at"] = int(time.time())
     request.session.set_expiry(KEPT_FOR)
 
 
 def is_polled(request):
-    """Whether an open page asks by itself: addresses that are polled have such names."""
+    """Whether an open page is polling, which the names of polled URLs tell."""
     name = request.resolver_match.url_name or ""
     return (
         bool(getattr(request, "htmx", False))
@@ -178,14 +177,14 @@ def is_polled(request):
     )
 
 
-def _run_out(request):
-    """An answer that ends the polling and says why, and leaves the page as it is."""
+def _stop_polling(request):
+    """A response that ends the polling with a message and leaves the page as it is."""
     response = render(request, "partials/run_out.html", status=286)
     return reswap(response, "none")
 
 
 def _end(request, view):
-    """Log the person out; what they just sent is kept."""
+    """Log the person out, but keep the form they just sent."""
     unsent = _unsent(request, view)
     request.session.flush()
     request.user = AnonymousUser()
@@ -195,7 +194,7 @@ def _end(request, view):
 
 
 def _unsent(request, view):
-    """A form that came too late, for its person alone: no passwords, no keys, no files."""
+    """The form that was sent too late, for the same person only: without passwords, keys and files."""
     if request.method != "POST" or getattr(view, "takes_secrets", False):
         return None
     if not getattr(view, "login_required", True):

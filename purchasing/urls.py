@@ -1,4 +1,4 @@
-"""The addresses of Number Desk's own pages."""
+"""The URLs of Number Desk's own pages."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""What happens around every view: what is too much, uploads, headers, and clicks from a page that is too old."""
+"""What runs around every view: oversized input, uploads, headers, and clicks from an outdated page."""
 
 import re
 
@@ -76,7 +76,7 @@ class TestUploads:
 
     def test_that_nobody_asked_for_are_not_read(self, client):
         client.force_login(factories.superuser())
-        assert "Type a name." in words(client.get(self.upload(client)["Location"]))
+        assert "Enter a name." in words(client.get(self.upload(client)["Location"]))
 
     @pytest.mark.parametrize("size", [100, 3_000_000], ids=["in memory", "in a file"])
     def test_leave_nothing_of_a_key(self, client, size):

@@ -28,7 +28,7 @@ FORMS = {
     "cut short": f"idc_{BODY[:20]}",
     "stuck to other words": f"key={KEY};{KEY}",
 }
-TOLD = "What you sent held an API key. It was cut out and is not kept."
+TOLD = "What you sent contained an API key. It was removed and is not stored."
 
 
 def stored():

@@ -1,4 +1,4 @@
-"""Filters that turn records into what people read."""
+"""Filters that turn records into readable text."""
 
 from datetime import UTC
 
@@ -29,13 +29,13 @@ register.filter("country", words.country)
 
 @register.filter
 def paper_kind(entry):
-    """The numbers that an entry of the register speaks of."""
+    """The numbers that an entry of the register applies to."""
     return words.kind_of_numbers(entry.country_code, entry.number_type)
 
 
 @register.filter
 def outcome(attempt):
-    """What an attempt came to, in words."""
+    """The outcome of an attempt, in words."""
     return words.OUTCOMES[attempt.outcome]
 
 
@@ -47,18 +47,18 @@ def type_name(number_type):
 
 @register.filter
 def badge(state, count=None):
-    """A state as its badge, with how many are in it where that is given."""
+    """The badge of a state, with a count where one is given."""
     label = State(state).label if count is None else f"{count} {State(state).label}"
     return format_html('<span class="badge {}">{}</span>', state, label)
 
 
 @register.filter
 def state_badge(value):
-    """What a purchase was or became as its badge; other texts as they are."""
+    """The badge of a state; any other text unchanged."""
     return badge(value) if value in State.values else value
 
 
 @register.filter
 def utc_micro(at):
-    """A time in UTC to the microsecond, as it is hashed."""
+    """A time in UTC to the microsecond, as the audit chain hashes it."""
     return f"{at.astimezone(UTC).isoformat(timespec='microseconds')}"

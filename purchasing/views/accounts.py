@@ -1,4 +1,4 @@
-"""Log in, log out, change one's password, each recorded; and what was typed when a log-in had run out."""
+"""Log in, log out and change one's password, each recorded; and forms that were sent after the session expired."""
 
 import re
 
@@ -16,7 +16,7 @@ from purchasing.views.forms.teams import LoginForm
 
 
 class LogIn(views.LoginView):
-    """Django's, slowed down and recorded. The session gets a new id, and begins to count."""
+    """Django's, slowed down after failures, and recorded. The session gets a new id and its time limits start."""
 
     authentication_form = LoginForm
 
@@ -31,7 +31,7 @@ class LogIn(views.LoginView):
         return super().post(request, *args, **kwargs)
 
     def form_valid(self, form):
-        unsent = self.request.session.get("unsent")  # gone with the session when another person logs in
+        unsent = self.request.session.get("unsent")  # lost with the session when somebody else logs in
         with transaction.atomic():
             super().form_valid(form)
             self.attempt.succeeded(form.get_user())
@@ -71,7 +71,7 @@ class ChangePassword(views.PasswordChangeView):
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def unsent(request):
-    """What somebody sent when their log-in had run out: shown once more, and sent on by a click."""
+    """A form that was sent after the session expired: shown again, and sent by a click."""
     kept = request.session.get("unsent")
     if not kept:
         return redirect("purchasing:home")
@@ -79,9 +79,8 @@ def unsent(request):
         del request.session["unsent"]
         if "send" not in request.POST:
             return redirect("purchasing:home")
-        return HttpResponse(
-            status=307, headers={"Location": kept["to"]}
-        )  # the browser sends the same form there
+        # With 307 the browser sends the same form to the new address.
+        return HttpResponse(status=307, headers={"Location": kept["to"]})
     fields = kept["fields"] or []
     context = {
         "fields": fields,
@@ -92,12 +91,12 @@ def unsent(request):
 
 
 def _label(name):
-    """What a field is about, as far as its name tells: 'n-0-name' is 'Name'."""
+    """A label made from the name of a field: 'n-0-name' becomes 'Name'."""
     return re.sub(r"^\w+-\d+-", "", name).replace("_", " ").capitalize()
 
 
 def _is_typed(value):
-    """Whether a person wrote it: not a number, an id, or a box that was ticked."""
+    """Whether a person wrote it, as opposed to a number, an id or a ticked box."""
     return bool(re.search(r"[^\W\d]", value)) and not re.fullmatch(
         r"on|yes|no|hard|soft|[0-9a-f-]{32,}", value
     )

@@ -1,4 +1,4 @@
-"""The request form: a draft that is filled in, kept, and sent."""
+"""The request form: a draft that is filled in, saved and sent."""
 
 import uuid
 
@@ -18,8 +18,8 @@ from purchasing.views.papers import group_choices, with_choice
 from purchasing.views.paste import ONLY_REQUESTERS, too_few_or_many
 
 SENT_BEFORE = (
-    "That form was sent before, and this is the request that it made. Nothing was added to it: to ask for other "
-    "numbers, find or paste them anew."
+    "That form was already sent, and this is the request that it created. Nothing was added to it. To request other "
+    "numbers, find or paste them again."
 )
 Lines = formset_factory(
     LineForm, extra=0, max_num=submission.MOST_NUMBERS, absolute_max=submission.MOST_NUMBERS
@@ -28,7 +28,7 @@ Lines = formset_factory(
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request):
-    """The form of a draft. Whatever is typed is kept first, whichever button is pressed; 'send' asks the approvers."""
+    """The form of a draft. Every button first saves what was typed; 'send' sends the request to the approvers."""
     teams = permissions.teams_asked_for_by(request.user)
     if not teams.exists():
         raise PermissionDenied(ONLY_REQUESTERS)
@@ -38,7 +38,7 @@ def new(request):
         if named
         else None
     )
-    if sent:  # a second click, a replayed form, or the way back in the browser
+    if sent:  # a second click, a replayed form, or the back button
         messages.warning(request, SENT_BEFORE)
         return redirect("purchasing:request", pk=sent.pk)
     draft = _draft(request, named)
@@ -52,7 +52,7 @@ def new(request):
 
 
 def _draft(request, named):
-    """The person's draft that the request names, else their basket; 404 for one of somebody else."""
+    """The draft that the request names, else the person's basket; 404 for somebody else's draft."""
     if named:
         return get_object_or_404(Draft.objects.select_related("team"), pk=_uuid(named), user=request.user)
     return drafts.basket(request.user)
@@ -66,13 +66,13 @@ def _uuid(text):
 
 
 def _team(draft, teams):
-    """The team that the draft is for, as far as the person may ask for it."""
+    """The draft's team if the person may request numbers for it, else the first team they may."""
     return draft.team if draft.team in teams else teams.order_by("name").first()
 
 
 def _post(request, draft, teams):
     form = RequestForm(request.POST, teams=teams)
-    form.is_valid()  # an unknown team is said beside its field, and the others are offered
+    form.is_valid()  # an unknown team is reported beside its field
     team = form.cleaned_data.get("team") or _team(draft, teams)
     lines = Lines(request.POST, prefix="n", form_kwargs={"groups": group_choices(teams)})
     asked = drafts.lines_of(draft)
@@ -81,7 +81,8 @@ def _post(request, draft, teams):
     do = request.POST.get("do", "keep")
     if not same:  # the numbers changed in another tab, or the form was tampered with
         messages.warning(
-            request, "The numbers of this request have changed since the form was opened. Here they are now."
+            request,
+            "The numbers of this request changed after the form was opened. The current ones are shown here.",
         )
     elif do == "send":
         return _send(request, draft, teams, form, lines)
@@ -90,7 +91,7 @@ def _post(request, draft, teams):
     elif do.startswith("out:"):
         drafts.take_out(draft, do.removeprefix("out:"))
     else:
-        messages.success(request, "Kept. You find it under Requests until it is sent.")
+        messages.success(request, "Saved. You can find it under Requests until it is sent.")
         if do == "leave":
             return redirect("purchasing:requests")
     return redirect(_address(draft))
@@ -119,7 +120,7 @@ def _name_all(request, draft, teams, form, lines):
     if wrong:
         return _page(request, draft, teams, form, lines)
     drafts.name_all(draft)
-    messages.success(request, "Named. Each name can still be changed by itself.")
+    messages.success(request, "Names added. You can still change each one.")
     return redirect(_address(draft))
 
 
@@ -147,14 +148,14 @@ def _send(request, draft, teams, form, lines):
         form.add_error(None, str(problem))
         return _page(request, draft, teams, form, lines)
     if set(sent.purchases.values_list("phone_number", flat=True)) == numbers:
-        messages.success(request, "Sent. Nothing is bought before somebody else approves it.")
+        messages.success(request, "Sent. Nothing is bought until somebody else approves it.")
     else:
         messages.warning(request, SENT_BEFORE)
     return redirect("purchasing:request", pk=sent.pk)
 
 
 def _papers_are_fine(form, lines, draft):
-    """Say beside each number what is wrong with its papers; whether nothing is."""
+    """Show beside each number what is wrong with its papers. True when nothing is."""
     team = form.cleaned_data.get("team")
     register = papers.Register(team)
     for line, one in zip(lines.forms, drafts.lines_of(draft), strict=True):
@@ -199,7 +200,7 @@ def _page(request, draft, teams, form, lines=None):
 
 @require_safe
 def names(request):
-    """The names that a pattern gives the numbers of a draft, as it is typed."""
+    """The names that a pattern gives the numbers of a draft, while it is being typed."""
     draft = get_object_or_404(Draft, pk=_uuid(request.GET.get("draft", "")), user=request.user)
     pattern = request.GET.get("pattern", "")[:100]
     wrong = name_patterns.problem(pattern)
@@ -210,28 +211,28 @@ def names(request):
 
 @require_POST
 def again(request, pk):
-    """Ask again for what an earlier request did not get: a draft to look through before it is sent."""
+    """Copy what an earlier request did not get into a draft, to be checked before it is sent."""
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
     if not permissions.may_ask(request.user, asked.team):
         raise PermissionDenied(
-            f"Only requesters of {asked.team} ask for numbers there. Its team admin can make you one."
+            f"Only requesters of {asked.team} can request numbers for it. Its team admin can make you one."
         )
     draft, count = drafts.again(asked, request.user)
     if draft is None:
         messages.warning(
-            request, "Nothing of it can be asked for again: every number was bought or is asked for already."
+            request, "Nothing in it can be requested again: every number was bought or is already requested."
         )
         return redirect("purchasing:request", pk=pk)
     messages.success(
         request,
-        f"{words.numbers(count).capitalize()} copied into a new request. Look through it, then send it.",
+        f"{words.numbers(count).capitalize()} copied into a new request. Check it, then send it.",
     )
     return redirect(_address(draft))
 
 
 @require_POST
 def discard(request, pk):
-    """Throw a draft away."""
+    """Discard a draft."""
     get_object_or_404(Draft, pk=pk, user=request.user).delete()
-    messages.success(request, "Thrown away.")
+    messages.success(request, "Draft discarded.")
     return redirect("purchasing:requests")

@@ -1,4 +1,4 @@
-"""Changing a request that nobody has decided yet: a new version of it."""
+"""Changing the undecided numbers of a request, which makes a new version of it."""
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -11,20 +11,20 @@ from purchasing.asking import submission, versions
 from purchasing.states import State
 from purchasing.views.forms.asking import EditForm, EditLineForm
 from purchasing.views.papers import group_choices, with_choice
-from purchasing.views.post_redirect_get import attempted
+from purchasing.views.post_redirect_get import attempt
 
 Lines = formset_factory(
     EditLineForm, extra=0, max_num=submission.MOST_NUMBERS, absolute_max=submission.MOST_NUMBERS
 )
-TEXTS = ("reason", "purpose")  # what is changed of the request itself
+TEXTS = ("reason", "purpose")  # the editable fields of the request itself
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def edit(request, pk):
-    """The pending numbers of one's own request, to change or take out; numbers are not added here."""
+    """Change or take out pending numbers of one's own request. Numbers cannot be added."""
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
     if asked.requester_id != request.user.pk:
-        raise PermissionDenied(f"Only {asked.requester}, who asked, can change this request.")
+        raise PermissionDenied(f"Only the requester, {asked.requester}, can change this request.")
     pending, news = _pending(asked), None
     groups = {"groups": group_choices([asked.team])}
     if request.method == "POST":
@@ -41,9 +41,7 @@ def edit(request, pk):
         form = EditForm(initial={name: getattr(asked, name) for name in (*TEXTS, "version")})
         lines = _lines([_shown(workflow.terms(purchase)) for purchase in pending], groups)
     if not pending:
-        messages.warning(
-            request, "Everything in this request has been decided; nothing can be changed any more."
-        )
+        messages.warning(request, "Everything in this request has been decided, so nothing can be changed.")
         return redirect("purchasing:request", pk=pk)
     for line in lines.forms:
         with_choice(line, line["requirement_group_id"].value())
@@ -61,7 +59,7 @@ def _lines(initial, groups):
 
 
 def _shown(line):
-    """What the form shows of one number: of `workflow.terms`, or of a line of an older version."""
+    """The form values of one number, from `workflow.terms` or from a line of an older version."""
     return {
         "phone_number": line["phone_number"],
         "name": line["name"],
@@ -72,7 +70,7 @@ def _shown(line):
 
 
 def _is_old(asked, pending, form, lines):
-    """Whether the form that was sent showed another version, or other numbers, than there are now."""
+    """Whether the form that was sent showed another version or other numbers than the current ones."""
     numbers = [line["phone_number"].value() for line in lines.forms]
     return form["version"].value() != str(asked.version) or numbers != [one.phone_number for one in pending]
 
@@ -83,20 +81,20 @@ def _version_of(form):
 
 
 def _news(asked, pending, form, lines):
-    """What is different from what the form showed, a sentence each."""
+    """What has changed since the form was drawn, one sentence each."""
     version = _version_of(form)
-    told = versions.changes_since(asked, version) if version else []
+    changes = versions.changes_since(asked, version) if version else []
     here = {purchase.phone_number for purchase in pending}
     missing = {line["phone_number"].value() for line in lines.forms} - here
-    told += [
+    changes += [
         f"{words.phone(purchase.phone_number)} is now: {State(purchase.state).label}."
         for purchase in asked.purchases.filter(phone_number__in=missing).order_by("pk")
     ]
-    return list(dict.fromkeys(told))
+    return list(dict.fromkeys(changes))
 
 
 def _brought_up_to_date(asked, pending, form, lines, groups):
-    """The forms for the request as it is now, with everything in them that was typed into the old ones."""
+    """Forms for the current request that keep everything that was typed into the old ones."""
     before = versions.before(asked, _version_of(form))
     old_lines = {line["phone_number"]: _shown(line) for line in before.lines} if before else {}
     typed = {line["phone_number"].value(): line for line in lines.forms}
@@ -116,7 +114,7 @@ def _brought_up_to_date(asked, pending, form, lines, groups):
 
 
 def _text(value):
-    """A value as it stands in a form, where a browser may have sent other line ends."""
+    """A form value to compare; browsers may send other line ends."""
     return "\n".join(str(value or "").splitlines())
 
 
@@ -132,7 +130,7 @@ def _save(request, asked, pending, form, lines):
         for pk, line in chosen
         if not line["take_out"]
     }
-    return attempted(
+    return attempt(
         request,
         lambda: versions.edit(
             asked.pk,
@@ -143,5 +141,5 @@ def _save(request, asked, pending, form, lines):
             changes=wanted,
             taken_out={pk for pk, line in chosen if line["take_out"]},
         ),
-        done="Changed. The approvers see the new version; a yes to the old one no longer counts.",
+        done="Changed. Approvers see the new version; approvals of the old one no longer count.",
     )

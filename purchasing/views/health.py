@@ -1,4 +1,4 @@
-"""Liveness and readiness, for whoever watches the machine. No log-in, no secrets."""
+"""Liveness and readiness for monitoring. No log-in, no secrets."""
 
 from datetime import timedelta
 
@@ -17,14 +17,14 @@ SILENT = 60  # seconds without a sweep after which no worker can be running
 @login_not_required
 @require_safe
 def healthz(request):
-    """The web process answers."""
+    """200 while the web process answers."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
 @login_not_required
 @require_safe
 def readyz(request):
-    """200 when the database answers and a worker sweeps, else 503; with what was found."""
+    """200 with details when the database answers and a worker sweeps, else 503."""
     try:
         now = clock.now()
         swept_at = Desk.objects.get(pk=Desk.ONLY).swept_at

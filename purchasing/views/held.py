@@ -1,5 +1,6 @@
-"""Purchases that need a person's decision: the evidence, and what can be done."""
+"""Purchases that need a person's decision: the evidence and the choices."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 
 from django.contrib import messages
@@ -10,56 +11,85 @@ from purchasing import permissions, selectors, words
 from purchasing.approving import approvals, decision_card
 from purchasing.asking import price_lookup
 from purchasing.buying import evidence, held_purchases
-from purchasing.identitycall.resources import parse_cost
-from purchasing.models import OwnedRead
+from purchasing.identitycall.resources import Offer, parse_cost
+from purchasing.models import OwnedRead, Purchase
 from purchasing.states import State
 from purchasing.teams import papers
 from purchasing.views.forms.asking import BoughtForm
 from purchasing.views.forms.fields import ReasonForm
-from purchasing.views.post_redirect_get import attempted, beyond_budget, keep_typed, rebound, submitted
+from purchasing.views.post_redirect_get import attempt, redraw, send_back, submit, warn_if_over_budget
 
 MOST = 100
 
 
+@dataclass(frozen=True)
+class Row:
+    """A held purchase as the list of decisions shows it."""
+
+    purchase: Purchase
+    evidence: evidence.Evidence | None  # of a purchase in doubt
+    offered: Offer | None
+    again: decision_card.Again
+    may_approve: bool
+
+    @property
+    def may_try_again(self):
+        """Whether the person may order another try."""
+        return self.may_approve and self.evidence is not None and self.evidence.may_try_again
+
+    @property
+    def may_approve_again(self):
+        """Whether the person may approve it again: it is not in doubt, and the budget allows it."""
+        return self.may_approve and self.evidence is None and self.again.may_fit
+
+
 @require_safe
 def listing(request):
-    """Everything that waits for this person's decision, by team and cause, each with its evidence."""
+    """All purchases waiting for this person's decision, by team and cause, with their evidence."""
     groups = {}
     for purchase in selectors.held_for(request.user)[:MOST]:
-        purchase.findings = evidence.about(purchase)
         price_lookup.ask_again_for_held(purchase)
-        purchase.offered, purchase.offered_at = held_purchases.offer_now(purchase)
-        cause = purchase.held_cause if purchase.findings is None else "doubt"
-        groups.setdefault((purchase.request.team, cause), []).append(purchase)
-    context = {"groups": [_group(request, *about, purchases) for about, purchases in groups.items()]}
+        found = evidence.about(purchase)
+        cause = purchase.held_cause if found is None else "doubt"
+        groups.setdefault((purchase.request.team, cause), []).append((purchase, found))
+    context = {"groups": [_group(request, team, cause, held) for (team, cause), held in groups.items()]}
     return render(request, "purchasing/held.html", context)
 
 
-def _group(request, team, cause, purchases):
-    """Held purchases of one team and one cause, with what can be done about them and what that costs."""
+def _group(request, team, cause, held):
+    """Held purchases of one team and one cause (`held`: each with its evidence), what can be done and what it costs."""
     money, name = decision_card.Money.of(team), f"{cause}-{team.pk}"
-    for purchase in purchases:
-        purchase.again = decision_card.again(purchase, purchase.offered, purchase.offered_at, money)
-        purchase.may_approve = permissions.may_approve(request.user, purchase.request)
+    rows = [_row(request.user, purchase, found, money) for purchase, found in held]
     return {
         "name": name,
         "team": team,
         "cause": cause,
-        "purchases": purchases,
+        "rows": rows,
         "in_doubt": cause == "doubt",
-        "may_try_again": any(p.findings and p.findings.may_try_again and p.may_approve for p in purchases),
-        "may_approve_again": any(p.findings is None and p.may_approve and p.again.may_fit for p in purchases),
+        "may_try_again": any(row.may_try_again for row in rows),
+        "may_approve_again": any(row.may_approve_again for row in rows),
         "money": money.needing(
-            sum((p.again.money.needs for p in purchases), Decimal(0)),
-            sum(p.again.money.unknown for p in purchases),
+            sum((row.again.money.needs for row in rows), Decimal(0)),
+            sum(row.again.money.unknown for row in rows),
         ),
-        "form": rebound(request, f"several-{name}", ReasonForm, auto_id=f"several-{name}_%s"),
+        "form": redraw(request, f"several-{name}", ReasonForm, auto_id=f"several-{name}_%s"),
     }
+
+
+def _row(user, purchase, found, money):
+    offered, offered_at = held_purchases.offer_now(purchase)
+    return Row(
+        purchase,
+        found,
+        offered,
+        decision_card.again(purchase, offered, offered_at, money),
+        permissions.may_approve(user, purchase.request),
+    )
 
 
 @require_safe
 def detail(request, pk):
-    """The whole story of one purchase; a held one with its evidence and the choices."""
+    """The page of one purchase; if it is held, with its evidence and the choices."""
     purchase = get_object_or_404(selectors.purchases_seen_by(request.user), pk=pk)
     found = evidence.about(purchase)
     reads = []
@@ -82,7 +112,7 @@ def detail(request, pk):
         "purchase": purchase,
         "asked": purchase.request,
         "papers_problem": purchase.papers_problem if held or purchase.state == State.PENDING else "",
-        "findings": found,
+        "evidence": found,
         "reads": reads,
         "attempts": purchase.attempts.select_related("key").defer("key__secret").order_by("pk"),
         "approvals": purchase.approvals.select_related("approver", "on_behalf_of"),
@@ -90,29 +120,29 @@ def detail(request, pk):
         "held": held,
         "may_decide": held and permissions.may_decide_doubt(request.user, purchase.request),
         "may_approve": held and permissions.may_approve(request.user, purchase.request),
-        "bought_form": rebound(request, f"bought-{pk}", BoughtForm, auto_id="bought_%s"),
-        "again_form": rebound(request, f"again-{pk}", ReasonForm, auto_id="again_%s"),
+        "bought_form": redraw(request, f"bought-{pk}", BoughtForm, auto_id="bought_%s"),
+        "again_form": redraw(request, f"again-{pk}", ReasonForm, auto_id="again_%s"),
         "may_stop_watching": held_purchases.may_stop_watching(purchase)
         and permissions.may_decide_doubt(request.user, purchase.request),
         "may_release": purchase.state == State.PURCHASED
         and purchase.released_at is None
         and permissions.may_manage(request.user, purchase.request.team),
-        "stop_form": rebound(request, f"stop_watching-{pk}", ReasonForm, auto_id="stop_%s"),
-        "release_form": rebound(request, f"release-{pk}", ReasonForm, auto_id="release_%s"),
-        "give_up_form": rebound(request, f"give_up-{pk}", ReasonForm, auto_id="give_up_%s"),
+        "stop_form": redraw(request, f"stop_watching-{pk}", ReasonForm, auto_id="stop_%s"),
+        "release_form": redraw(request, f"release-{pk}", ReasonForm, auto_id="release_%s"),
+        "give_up_form": redraw(request, f"give_up-{pk}", ReasonForm, auto_id="give_up_%s"),
     }
     return render(request, "purchasing/purchase.html", context)
 
 
 @require_POST
 def it_was_bought(request, pk):
-    """Settle a doubt: it was bought, under this id."""
-    return _decide(request, pk, "bought", BoughtForm, held_purchases.it_was_bought, "Kept as bought.")
+    """Settle an unconfirmed purchase: it was bought, under this id."""
+    return _decide(request, pk, "bought", BoughtForm, held_purchases.it_was_bought, "Recorded as bought.")
 
 
 @require_POST
 def try_again(request, pk):
-    """Settle a doubt: it was not bought, one more try."""
+    """Settle an unconfirmed purchase: it was not bought, so try once more."""
     return _decide(
         request, pk, "again", ReasonForm, _as_shown(request, held_purchases.try_again), _approved_again
     )
@@ -120,14 +150,14 @@ def try_again(request, pk):
 
 @require_POST
 def approve_again(request, pk):
-    """Approve what is held for its price, its approver or its age."""
+    """Approve a purchase again that is held because of its price, its approver or its age."""
     return _decide(
         request, pk, "again", ReasonForm, _as_shown(request, held_purchases.approve_again), _approved_again
     )
 
 
 def _as_shown(request, decide):
-    """The decision with the price that the page showed for the purchase, and whether an unconfirmed one is fine."""
+    """`decide` with the price that the page showed, and whether an unconfirmed price was accepted."""
 
     def decided(purchase, **decision):
         seen = tuple(parse_cost(request.POST.get(f"{name}-{purchase.pk}")) for name in ("upfront", "monthly"))
@@ -143,21 +173,21 @@ def _as_shown(request, decide):
 
 @require_POST
 def give_up(request, pk):
-    """Stop here."""
+    """Give up a held purchase."""
     return _decide(request, pk, "give_up", ReasonForm, held_purchases.give_up, "Given up.")
 
 
 def _approved_again(purchase):
     purchase.refresh_from_db()
     if purchase.state == State.HELD:
-        return f"Your yes is kept. {approvals.waits_for_second(purchase, purchase.request)}"
-    return "Approved again: it is in line."
+        return f"Your approval is recorded. {approvals.waits_for_second(purchase, purchase.request)}"
+    return "Approved again and queued."
 
 
 def _decide(request, pk, name, form_class, decide, done):
     purchase = get_object_or_404(selectors.purchases_seen_by(request.user), pk=pk)
     form = form_class(request.POST)
-    decided = submitted(
+    decided = submit(
         request,
         f"{name}-{pk}",
         form,
@@ -165,7 +195,7 @@ def _decide(request, pk, name, form_class, decide, done):
         done=done,
     )
     if decided:
-        beyond_budget(request, [purchase])
+        warn_if_over_budget(request, [purchase])
     return redirect("purchasing:purchase", pk=pk)
 
 
@@ -177,7 +207,7 @@ def give_up_several(request):
 
 @require_POST
 def try_again_several(request):
-    """Order another try of all ticked purchases, for one reason."""
+    """Try all ticked purchases again, for one reason."""
     return _decide_several(request, _as_shown(request, held_purchases.try_again), "approved again")
 
 
@@ -189,16 +219,16 @@ def approve_again_several(request):
 
 @require_POST
 def stop_watching(request, pk):
-    """End what was given up and can never be settled by a read."""
+    """Stop watching a purchase that was given up and that no read can settle."""
     return _decide(
-        request, pk, "stop_watching", ReasonForm, held_purchases.stop_watching, "It is not watched any more."
+        request, pk, "stop_watching", ReasonForm, held_purchases.stop_watching, "It is no longer watched."
     )
 
 
 @require_POST
 def release(request, pk):
-    """A bought number is no longer rented."""
-    done = "It is no longer rented: it costs nothing any more and may be asked for again."
+    """Record that a bought number is no longer rented."""
+    done = "It is no longer rented: its cost no longer counts, and it can be requested again."
     return _decide(request, pk, "release", ReasonForm, held_purchases.release, done)
 
 
@@ -207,26 +237,26 @@ def _decide_several(request, decide, word):
     ids = [int(pk) for pk in request.POST.getlist("purchase")[:MOST] if pk.isdecimal() and len(pk) < 19]
     chosen = list(selectors.held_for(request.user).filter(pk__in=ids))
     if not form.is_valid():
-        keep_typed(request, f"several-{request.POST.get('group', '')[:40]}", form)
+        send_back(request, f"several-{request.POST.get('group', '')[:40]}", form)
     elif not chosen:
         messages.warning(request, "Tick at least one number that still needs a decision.")
     for purchase in chosen if form.is_valid() else []:
-        attempted(
+        attempt(
             request,
             lambda purchase=purchase: decide(
                 purchase, actor=request.actor, reason=form.cleaned_data["reason"]
             ),
             done=lambda after, purchase=purchase: (
-                f"{words.phone(purchase.phone_number)}: {_came_of(after, word)}"
+                f"{words.phone(purchase.phone_number)}: {_outcome(after, word)}"
             ),
         )
     if chosen:
-        beyond_budget(request, chosen)
+        warn_if_over_budget(request, chosen)
     return redirect("purchasing:held")
 
 
-def _came_of(purchase, word):
+def _outcome(purchase, word):
     purchase.refresh_from_db()
     if purchase.state == State.HELD:
-        return f"your yes is kept. {approvals.waits_for_second(purchase, purchase.request)}"
+        return f"your approval is recorded. {approvals.waits_for_second(purchase, purchase.request)}"
     return f"{word}."

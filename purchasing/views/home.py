@@ -1,4 +1,4 @@
-"""The first page: what waits for me, my requests, and whether buying goes on at all."""
+"""The home page: what is waiting for the person, their requests, and whether buying works."""
 
 import uuid
 from datetime import timedelta
@@ -18,7 +18,7 @@ MINE = 20
 
 @require_safe
 def home(request):
-    """What waits for the person, and the newest of their requests."""
+    """What is waiting for the person, and their newest requests."""
     desk = Desk.objects.get(pk=Desk.ONLY)
     silent = not desk.swept_at or desk.swept_at < clock.now() - timedelta(seconds=SILENT)
     context = {
@@ -37,7 +37,7 @@ def home(request):
 
 @require_safe
 def live(request):
-    """The fragment with the person's own requests, as they are now; 204 while they are as the page shows them."""
+    """The fragment with the person's own requests; 204 while the page already shows them as they are."""
     context = _mine(request)
     if request.GET.get("seen") == context["seen"]:
         return HttpResponse(status=204)
@@ -57,7 +57,7 @@ def _mine(request):
 
 
 def poll_seconds(states):
-    """How often a page with purchases in these states asks again; None when nothing can change any more."""
+    """How often, in seconds, a page with purchases in these states polls; None when nothing can change any more."""
     if states & set(selectors.MOVING):
         return 2
     if states & {State.PENDING, State.HELD, State.GIVEN_UP}:

@@ -1,4 +1,4 @@
-"""The page of a team's API key: store, test, say what it is for, remove. The key itself is on no page."""
+"""The page of a team's API key: store, test, state its scope, remove. No page ever shows the key itself."""
 
 from django.conf import settings
 from django.contrib import messages
@@ -15,14 +15,14 @@ from purchasing.states import State
 from purchasing.teams import keys
 from purchasing.views.forms.teams import RemoveKeyForm, ScopeForm, StoreKeyForm
 from purchasing.views.members import managed
-from purchasing.views.post_redirect_get import drawn, tried
+from purchasing.views.post_redirect_get import redraw, submit
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 @sensitive_post_parameters("key", "password")
 def page(request, slug):
-    """What is known of the key, and the forms; a POST stores a new one."""
+    """What is known about the key, and the forms; a POST stores a new key."""
     team = managed(request, slug)
     if request.method == "POST":
         return _store(request, team)
@@ -33,19 +33,19 @@ def page(request, slug):
         "key_is_readable": key is None or is_readable(key),
         "account_wide": key is not None and keys.is_account_wide(key),
         "scope": keys.SCOPES.get(key.said_scope, "") if key else "",
-        "said": keys.who_said(key) if key else None,
+        "scope_stated": keys.who_said(key) if key else None,
         "kept": keys.kept(team),
         "waiting": Purchase.objects.filter(request__team=team, state=State.APPROVED).count(),
         "dashboard": settings.IDENTITYCALL_DASHBOARD_URL,
-        "store_form": drawn(request, f"key-{team.pk}", StoreKeyForm, user=request.user, auto_id="new_%s"),
-        "scope_form": drawn(
+        "store_form": redraw(request, f"key-{team.pk}", StoreKeyForm, user=request.user, auto_id="new_%s"),
+        "scope_form": redraw(
             request,
             f"scope-{team.pk}",
             ScopeForm,
             auto_id="scope_%s",
             initial={"scope": key.said_scope if key else ""},
         ),
-        "remove_form": drawn(
+        "remove_form": redraw(
             request,
             f"remove-key-{team.pk}",
             RemoveKeyForm,
@@ -57,7 +57,7 @@ def page(request, slug):
     return render(request, "purchasing/key.html", context)
 
 
-page.takes_secrets = True  # of all views this one alone: the key goes from here into the encrypted field
+page.takes_secrets = True  # the only such view: the key goes from here into the encrypted field
 
 
 @sensitive_variables()
@@ -68,7 +68,7 @@ def _store(request, team):
         secret, scope = form.cleaned_data["key"], form.cleaned_data["scope"]
         return keys.store(team, secret, scope=scope, actor=request.actor)
 
-    tried(
+    submit(
         request,
         f"key-{team.pk}",
         form,
@@ -80,9 +80,8 @@ def _store(request, team):
 
 @require_POST
 def test(request, slug):
-    """Test the stored key; nothing is spent."""
+    """Test the stored key, at no cost."""
     team = managed(request, slug)
-
     try:
         passed, sentence = keys.test_stored(team, actor=request.actor)
     except Problem as problem:
@@ -93,15 +92,15 @@ def test(request, slug):
 
 @require_POST
 def say_scope(request, slug):
-    """Say whether the key is for one project or for the whole account."""
+    """State whether the key is for one project or for the whole account."""
     team = managed(request, slug)
     form = ScopeForm(request.POST)
-    tried(
+    submit(
         request,
         f"scope-{team.pk}",
         form,
         lambda: keys.say_scope(team, scope=form.cleaned_data["scope"], actor=request.actor),
-        done="Noted, with your name.",
+        done="Saved, with your name.",
     )
     return redirect("purchasing:team-key", slug=slug)
 
@@ -112,14 +111,14 @@ def remove(request, slug):
     """Take the key out of use."""
     team = managed(request, slug)
     form = RemoveKeyForm(request.POST, user=request.user)
-    tried(
+    submit(
         request,
         f"remove-key-{team.pk}",
         form,
         lambda: keys.remove(
             team, seen=form.cleaned_data["seen"], reason=form.cleaned_data["reason"], actor=request.actor
         ),
-        done=f"The key is removed. Nothing is bought for {team} until a new one is stored.",
+        done=f"The key was removed. Nothing is bought for {team} until a new one is stored.",
     )
     return redirect("purchasing:team-key", slug=slug)
 

@@ -1,4 +1,6 @@
-"""The mails that were sent, and whether a person wants any."""
+"""The mails that were sent, and the person's mail settings."""
+
+from dataclasses import dataclass
 
 from csp.decorators import csp
 from django import forms
@@ -20,27 +22,43 @@ PAGE = 50
 
 
 class MailForm(forms.Form):
-    """Where mails go, and whether any do."""
+    """The address for mails, and whether to send any."""
 
     address = forms.EmailField(
         label="Address",
         required=False,
         max_length=254,
-        help_text="Without one no mails are sent to you.",
+        help_text="Without one, no mails are sent to you.",
         error_messages={"invalid": "An address such as sam@example.com."},
         widget=forms.EmailInput(attrs={"autocomplete": "email"}),
     )
     wants_mail = forms.BooleanField(
         label="Send me mails",
         required=False,
-        help_text="When something waits for you, and when your requests have come to an end.",
+        help_text="When something is waiting for you, and when your requests are finished.",
     )
 
 
 def _mails_shown_to(user):
-    """One's own; in the sandbox, where nobody reads a mailbox, a superuser reads all."""
+    """One's own; in the sandbox, which has no mailboxes, a superuser sees all."""
     mails = Mail.objects.select_related("user", "team", "request")
     return mails if settings.SANDBOX and user.is_superuser else mails.filter(user=user)
+
+
+@dataclass(frozen=True)
+class ShownMail:
+    """A mail as one person may see it."""
+
+    mail: Mail
+    title: str
+    is_invitation: bool
+    text: str
+    html: str
+
+
+def _title_of(mail):
+    """The subject; before the mail is written, what kind of mail it is."""
+    return mail.subject or content.TITLES[mail.kind]
 
 
 @require_safe
@@ -48,17 +66,15 @@ def listing(request):
     """The mails, newest first."""
     pages = Paginator(_mails_shown_to(request.user), PAGE)
     page = pages.get_page(request.GET.get("page"))
-    for mail in page.object_list:
-        mail.title = mail.subject or content.TITLES[mail.kind]
-    return render(request, "purchasing/mails.html", {"page": page})
+    titled = [(mail, _title_of(mail)) for mail in page.object_list]
+    return render(request, "purchasing/mails.html", {"page": page, "titled": titled})
 
 
 @require_safe
 @never_cache
 def detail(request, pk):
-    """One mail: as text, and as it looks in a mailbox."""
-    mail = _shown(request, pk)
-    return render(request, "purchasing/mail.html", {"mail": mail, "is_invitation": mail.kind == "invitation"})
+    """One mail, as text and as it looks in a mailbox."""
+    return render(request, "purchasing/mail.html", {"shown": _shown(request, pk)})
 
 
 @require_safe
@@ -67,30 +83,30 @@ def detail(request, pk):
 @csp(
     {
         "default-src": ["'none'"],
-        "style-src": ["'unsafe-inline'"],  # mail programs know no other styles; nothing else is allowed here
+        "style-src": ["'unsafe-inline'"],  # mail programs support no others; nothing else is allowed
         "form-action": ["'none'"],
         "frame-ancestors": ["'self'"],
         "sandbox": ["allow-popups", "allow-popups-to-escape-sandbox"],
     }
 )
 def as_html(request, pk):
-    """The HTML of a mail, for the frame of its page: it runs nothing, loads nothing, and its links open a new tab."""
+    """The HTML of a mail, for the frame on its page: no scripts, nothing loaded, and links open a new tab."""
     return HttpResponse(_shown(request, pk).html.replace("<head>", '<head><base target="_blank">', 1))
 
 
 def _shown(request, pk):
-    """The mail as this person may see it: with the link of an invitation only where no mailbox is read."""
+    """The mail as this person may see it. Only the sandbox, which has no mailboxes, shows the link of an invitation."""
     mail = get_object_or_404(_mails_shown_to(request.user), pk=pk)
-    mail.title = mail.subject or content.TITLES[mail.kind]
-    if mail.kind == "invitation":
+    text, html, is_invitation = mail.text, mail.html, mail.kind == "invitation"
+    if is_invitation:
         link = invitations.link_shown_for(mail.user)
-        mail.text, mail.html = content.with_link(mail.text, link), content.with_link(mail.html, link)
-    return mail
+        text, html = content.with_link(text, link), content.with_link(html, link)
+    return ShownMail(mail, _title_of(mail), is_invitation, text, html)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def choose(request):
-    """Switch mails on or off, and say where they go."""
+    """Change the person's address, and whether mails are sent to it."""
     user = request.user
     start = {"address": user.email, "wants_mail": user.wants_mail}
     form = MailForm(request.POST if request.method == "POST" else None, initial=start)
@@ -103,9 +119,9 @@ def choose(request):
         return render(request, "purchasing/mail_settings.html", {"form": form})
     address = form.cleaned_data["address"]
     if not form.cleaned_data["wants_mail"]:
-        messages.success(request, "You get no more mails.")
+        messages.success(request, "You will get no more mails.")
     elif address:
-        messages.success(request, f"Mails go to {address}.")
+        messages.success(request, f"Mails will be sent to {address}.")
     else:
         messages.warning(request, "There is no address, so no mails are sent to you.")
     return redirect("mail-settings")

@@ -1,4 +1,4 @@
-"""The people of a team: invite, change roles, take out, switch off and on; and the page behind an invitation."""
+"""The members of a team: invite, change roles, remove, switch accounts; and the page that an invitation links to."""
 
 from django.contrib import messages
 from django.contrib.auth.views import PasswordResetConfirmView
@@ -16,25 +16,25 @@ from purchasing.models import Membership, User
 from purchasing.states import Role
 from purchasing.teams import invitations, members, teams
 from purchasing.views.forms.teams import ChangeRolesForm, ChoosePasswordForm, InviteForm
-from purchasing.views.post_redirect_get import attempted, drawn, tried
+from purchasing.views.post_redirect_get import attempt, redraw, submit
 
-NO_ADMIN = " {team} has no team admin now: superusers run it until there is one."
+NO_ADMIN = " {team} now has no team admin; superusers manage it until it has one."
 
 
 @require_POST
 def invite(request, slug):
-    """Invite somebody by mail, or add a person who has an account."""
+    """Invite somebody by mail, or add a person who already has an account."""
     team = managed(request, slug)
     form = InviteForm(request.POST)
 
     def done(result):
         user, made = result
         if made:
-            return f"{user} is invited: a mail with a link is on its way to {user.email}."
+            return f"{user} was invited: a mail with a link is on its way to {user.email}."
         off = "" if user.is_active else " The account is switched off."
-        return f"{user} has an account already and is in {team} now; no invitation was needed.{off}"
+        return f"{user} already has an account and is now in {team}; no invitation was needed.{off}"
 
-    invited = tried(
+    invited = submit(
         request,
         where(team),
         form,
@@ -48,7 +48,7 @@ def invite(request, slug):
 
 def invite_form(request, team):
     """The form for the team's page."""
-    return drawn(request, where(team), InviteForm, auto_id="invite_%s")
+    return redraw(request, where(team), InviteForm, auto_id="invite_%s")
 
 
 def where(team):
@@ -69,7 +69,7 @@ def member(request, slug, pk):
         "person": person,
         "roles": [Role(role).label for role in roles],
         "other_teams": sorted(set(others)) if request.user.is_superuser else [],
-        "form": drawn(
+        "form": redraw(
             request,
             f"roles-{team.pk}-{person.pk}",
             ChangeRolesForm,
@@ -88,11 +88,11 @@ def member(request, slug, pk):
 
 @require_POST
 def change_roles(request, slug, pk):
-    """Give a member other roles."""
+    """Change the roles of a member."""
     team = managed(request, slug)
     person = _member(team, pk)
     form = ChangeRolesForm(request.POST)
-    tried(
+    submit(
         request,
         f"roles-{team.pk}-{person.pk}",
         form,
@@ -103,17 +103,17 @@ def change_roles(request, slug, pk):
             seen=[role for role in form.cleaned_data["seen"].split(",") if role],
             actor=request.actor,
         ),
-        done=lambda admin_left: f"The roles of {person} are changed.{_no_admin(team)}",
+        done=lambda admin_left: f"The roles of {person} were changed.{_no_admin(team)}",
     )
     return redirect("purchasing:member", slug=slug, pk=pk)
 
 
 @require_POST
 def remove(request, slug, pk):
-    """Take a person out of the team."""
+    """Remove a person from the team."""
     team = managed(request, slug)
     person = _member(team, pk)
-    gone = attempted(
+    gone = attempt(
         request,
         lambda: members.remove_member(team, person, actor=request.actor),
         done=lambda admin_left: f"{person} is no longer in {team}.{_no_admin(team)}",
@@ -129,10 +129,10 @@ def _no_admin(team):
 
 @require_POST
 def send_link(request, slug, pk):
-    """Send a link with which the person chooses a password."""
+    """Send the person a link to choose a password."""
     team = managed(request, slug)
     person = _member(team, pk)
-    attempted(
+    attempt(
         request,
         lambda: members.send_link(team, person, actor=request.actor),
         done=f"A mail with a link is on its way to {person.email}.",
@@ -159,10 +159,10 @@ def _switch(request, pk, *, on, done):
         raise Http404
     if not members.may_switch(request.user, person):
         raise PermissionDenied(
-            "Nobody switches their own account. The team admin does it for a person who is in no other team, and "
-            "a superuser for everybody."
+            "You cannot switch this account. Nobody can switch their own; a team admin can switch people who are "
+            "in no other team, and a superuser can switch everybody."
         )
-    attempted(
+    attempt(
         request,
         lambda: members.switch_account(person, on=on, actor=request.actor),
         done=done.format(person=person),
@@ -173,7 +173,7 @@ def _switch(request, pk, *, on, done):
 
 
 def managed(request, slug):
-    """The team, for who runs it; 404 for who does not see it, else 403."""
+    """The team, for people who may manage it; 404 for those who cannot see it, else 403."""
     team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
     if not permissions.may_manage(request.user, team):
         raise PermissionDenied(teams.NOT_ITS_ADMIN.format(team=team))
@@ -187,7 +187,7 @@ def _member(team, pk):
 
 @method_decorator(require_http_methods(["GET", "HEAD", "POST"]), name="dispatch")
 class Welcome(PasswordResetConfirmView):
-    """Behind the link of an invitation: choose a password. A link that is wrong, old or used says so, and no more."""
+    """Where an invitation leads: choose a password. A wrong, expired or used link says only that it no longer works."""
 
     token_generator = invitations.tokens
     form_class = ChoosePasswordForm

@@ -1,4 +1,4 @@
-"""What was bought here, and what each number still lacks before it takes calls."""
+"""The numbers bought here, and what each still needs before it takes calls."""
 
 from django.conf import settings
 from django.core.paginator import Paginator

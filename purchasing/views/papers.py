@@ -1,4 +1,4 @@
-"""The team's register of requirement groups: read by all its members, kept by its admin."""
+"""The team's register of requirement groups (papers): all members read it, the team admin edits it."""
 
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
@@ -8,47 +8,45 @@ from purchasing.models import RequirementGroup
 from purchasing.teams import papers
 from purchasing.views.forms.teams import PapersForm
 from purchasing.views.members import managed
-from purchasing.views.post_redirect_get import attempted, drawn, tried
+from purchasing.views.post_redirect_get import attempt, redraw, submit
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def listing(request, slug):
-    """What the register says; a POST adds an entry."""
+    """The register; a POST adds an entry."""
     if request.method == "POST":
         team = managed(request, slug)
         form = PapersForm(request.POST)
-        tried(
+        submit(
             request,
             f"papers-{team.pk}",
             form,
             lambda: papers.add(team, actor=request.actor, **form.entry()),
-            done=lambda entry: f"“{entry}” is in the register.",
+            done=lambda entry: f"“{entry}” was added to the register.",
         )
         return redirect("purchasing:papers", slug=slug)
     team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
     may_manage = permissions.may_manage(request.user, team)
-    listed = papers.Register(team)
-    for entry in listed.entries:
-        entry.is_over = listed.is_over(entry)
+    register = papers.Register(team)
     context = {
         "team": team,
-        "entries": listed.entries,
+        "entries": [(entry, register.is_over(entry)) for entry in register.entries],
         "may_manage": may_manage,
-        "form": drawn(request, f"papers-{team.pk}", PapersForm) if may_manage else None,
+        "form": redraw(request, f"papers-{team.pk}", PapersForm) if may_manage else None,
     }
     return render(request, "purchasing/papers.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def entry(request, slug, pk):
-    """One entry, to change or take out."""
+    """One entry, to change or remove."""
     team = managed(request, slug)
     found = get_object_or_404(RequirementGroup, pk=pk, team=team, removed_at=None)
     where = f"papers-{team.pk}-{pk}"
     if request.method == "POST":
         form = PapersForm(request.POST)
         seen = request.POST.get("seen", "")
-        changed = tried(
+        changed = submit(
             request,
             where,
             form,
@@ -61,39 +59,39 @@ def entry(request, slug, pk):
         "team": team,
         "entry": found,
         "seen": papers.fingerprint(found),
-        "form": drawn(request, where, PapersForm, initial=initial),
+        "form": redraw(request, where, PapersForm, initial=initial),
     }
     return render(request, "purchasing/papers_entry.html", context)
 
 
 @require_POST
 def remove(request, slug, pk):
-    """Take an entry out."""
+    """Remove an entry."""
     team = managed(request, slug)
     found = get_object_or_404(RequirementGroup, pk=pk, team=team, removed_at=None)
-    attempted(
+    attempt(
         request,
         lambda: papers.remove(found, actor=request.actor),
-        done=f"“{found}” is out of the register. Requests that name it cannot be approved any more.",
+        done=f"“{found}” was removed from the register. Requests that use it can no longer be approved.",
     )
     return redirect("purchasing:papers", slug=slug)
 
 
 def group_choices(teams):
-    """The requirement groups of these teams as choices of a form; of several teams with the team's name."""
+    """The requirement groups of these teams as form choices, with the team's name where there are several."""
     teams = list(teams)
     choices = {}
     for team in teams:
-        known = papers.Register(team)
-        for entry in known.entries:
+        register = papers.Register(team)
+        for entry in register.entries:
             if entry.provider_id is not None:
-                label = f"{entry} (over)" if known.is_over(entry) else str(entry)
+                label = f"{entry} (expired)" if register.is_over(entry) else str(entry)
                 choices[str(entry.provider_id)] = f"{team}: {label}" if len(teams) > 1 else label
     return list(choices.items())
 
 
 def with_choice(line, chosen):
-    """Let a form show a group that is in no register, as it was pasted or typed once; it is refused when it is sent."""
+    """Let a form show a pasted or typed group that is in no register; sending the form refuses it."""
     field = line.fields["requirement_group_id"]
     if chosen and chosen not in dict(field.choices):
         field.choices = [*field.choices, (chosen, f"Group {chosen[:20]}, not in the register")]

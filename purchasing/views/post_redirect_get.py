@@ -1,7 +1,7 @@
-"""Post, redirect, get: a form does something and says so, or comes back with what was typed and what is wrong.
+"""Post, redirect, get: a POST does what its form asks for and redirects; the next page shows the outcome.
 
-The page that is drawn again is one that can be loaded again. `tried` and `drawn` serve forms with lists of choices, and
-problems of the form as a whole; `submitted` and `rebound` serve plain ones.
+`submit` keeps a form that failed in the session, with what was typed and what is wrong, until `redraw` shows it again.
+So a reload never submits anything twice.
 """
 
 from django import forms
@@ -15,8 +15,8 @@ from purchasing.problems import NotYours, Problem, WrongField
 from purchasing.teams import budgets
 
 
-def attempted(request, action, *, done):
-    """Run `action()`; say `done`, or the sentence of what stood in its way. True when it was done.
+def attempt(request, action, *, done):
+    """Run `action()` and show `done`, or the reason why it could not be done. True when it was done.
 
     `done` is a text, or a function of the action's result. What the person may not do answers 403.
     """
@@ -31,78 +31,11 @@ def attempted(request, action, *, done):
     return True
 
 
-def beyond_budget(request, purchases):
-    """Say by how much, where what this click has just approved goes beyond a budget that only warns."""
-    told = AuditEvent.objects.filter(purchase__in=purchases, click=request.actor.click)
-    event = told.filter(data__over_budget=True).select_related("team").order_by("seq").first()
-    if event is None:
-        return
-    team, left = event.team, budgets.of(event.team).left
-    by = f": it is {words.remaining(left)}" if left is not None and left < 0 else ""
-    messages.warning(request, f"This goes beyond the budget of {team}{by}. That is recorded.")
+def submit(request, where, form, action, *, done):
+    """Do what a form asks for and show `done`; returns the action's result (True for None), or None when it failed.
 
-
-def submitted(request, where, form, action, *, done):
-    """Do what a form asks for, or keep what was typed into it (`where` names it) until its page is drawn again."""
-    if form.is_valid() and attempted(request, action, done=done):
-        return True
-    keep_typed(request, where, form)
-    return False
-
-
-def keep_typed(request, where, form):
-    """Keep what was typed into a form that is wrong, until its page (`where` names the form) is drawn again.
-
-    What is secret is not kept: it is typed anew.
-    """
-    keep(request, where, form)
-    for name, errors in form.errors.items():
-        for error in errors:
-            messages.error(request, f"{_label(form, name)}{error}")
-
-
-def keep(request, where, form, problem=""):
-    """The same without a word: its page says what is wrong in the form itself, and `problem` above it."""
-    kept = [name for name, field in form.fields.items() if not isinstance(field.widget, forms.PasswordInput)]
-    request.session["typed"] = {
-        "where": where,
-        "values": {name: request.POST.getlist(name)[:1000] for name in kept if name in request.POST},
-        "errors": {name: list(errors) for name, errors in form.errors.items()},
-        "problem": problem,
-    }
-
-
-def _label(form, name):
-    if name not in form.fields or form[name].is_hidden:
-        return ""
-    return f"{form[name].label}: "
-
-
-def typed(request, where):
-    """What was typed before into the form `where`, once.
-
-    `{"values": {name: [text]}, "errors": {name: [text]}, "problem": text}`
-    """
-    kept = request.session.get("typed")
-    if kept and kept["where"] == where:
-        del request.session["typed"]
-        return {"problem": "", **kept}
-    return {"values": {}, "errors": {}, "problem": ""}
-
-
-def rebound(request, where, form_class, **options):
-    """A form of `form_class`, holding what was typed before into the form `where`, with its errors."""
-    kept = typed(request, where)
-    data = {name: values[-1] if values else "" for name, values in kept["values"].items()}
-    if kept["errors"]:
-        return form_class(data, **options)
-    return form_class(**options | {"initial": options.get("initial", {}) | data})
-
-
-def tried(request, where, form, action, *, done):
-    """Do what a form asks for and say so; returns what came of it, or None when the form has to come back.
-
-    `done` is a text, or a function of the action's result; '' says nothing.
+    On failure the form `where` is kept for `redraw`. `done` is a text, or a function of the action's result; '' shows
+    nothing.
     """
     if form.is_valid():
         try:
@@ -118,16 +51,16 @@ def tried(request, where, form, action, *, done):
             if text:
                 messages.success(request, text)
             return True if result is None else result
-    keep_typed(request, where, form)
+    send_back(request, where, form)
     return None
 
 
-def drawn(request, where, form_class, *, fresh=None, **options):
-    """A form of `form_class`, once with what was typed into the form `where` and what was wrong with it.
+def redraw(request, where, form_class, *, fresh=None, **options):
+    """A form of `form_class`; after a failure, once with what was typed into the form `where` and its errors.
 
-    `fresh` are values that are not what was typed, but what the page shows now.
+    `fresh` are values that always come from the page as it is now, never from what was typed.
     """
-    kept = typed(request, where)
+    kept = take_typed(request, where)
     if not kept["errors"]:
         options["initial"] = {**options.get("initial", {}), **(fresh or {})}
         return form_class(**options)
@@ -142,3 +75,55 @@ def drawn(request, where, form_class, *, fresh=None, **options):
         if name == NON_FIELD_ERRORS or name in form.fields:
             form.add_error(None if name == NON_FIELD_ERRORS else name, texts)
     return form
+
+
+def send_back(request, where, form):
+    """Keep what was typed into a form that is wrong, and show its errors above the page."""
+    keep_typed(request, where, form)
+    for name, errors in form.errors.items():
+        show = messages.warning if name == NON_FIELD_ERRORS else messages.error
+        for error in errors:
+            show(request, f"{_label(form, name)}{error}")
+
+
+def keep_typed(request, where, form, problem=""):
+    """Keep what was typed into the form `where`, with its errors, for `take_typed`.
+
+    Passwords and keys are not kept: they have to be typed again. `problem` is a sentence about the form as a whole.
+    """
+    kept = [name for name, field in form.fields.items() if not isinstance(field.widget, forms.PasswordInput)]
+    request.session["typed"] = {
+        "where": where,
+        "values": {name: request.POST.getlist(name)[:1000] for name in kept if name in request.POST},
+        "errors": {name: list(errors) for name, errors in form.errors.items()},
+        "problem": problem,
+    }
+
+
+def take_typed(request, where):
+    """What was kept of the form `where`; it is handed out once.
+
+    `{"values": {name: [text]}, "errors": {name: [text]}, "problem": text}`
+    """
+    kept = request.session.get("typed")
+    if kept and kept["where"] == where:
+        del request.session["typed"]
+        return {"problem": "", **kept}
+    return {"values": {}, "errors": {}, "problem": ""}
+
+
+def _label(form, name):
+    if name not in form.fields or form[name].is_hidden:
+        return ""
+    return f"{form[name].label}: "
+
+
+def warn_if_over_budget(request, purchases):
+    """Show by how much the approvals of this click exceed a budget that only warns."""
+    of_click = AuditEvent.objects.filter(purchase__in=purchases, click=request.actor.click)
+    event = of_click.filter(data__over_budget=True).select_related("team").order_by("seq").first()
+    if event is None:
+        return
+    team, left = event.team, budgets.of(event.team).left
+    by = f": it is {words.remaining(left)}" if left is not None and left < 0 else ""
+    messages.warning(request, f"This goes beyond the budget of {team}{by}. That is recorded.")

@@ -1,6 +1,7 @@
-"""Asking for numbers, and watching what becomes of a request."""
+"""The list of requests, and the page of each with its progress."""
 
 import uuid
+from dataclasses import dataclass
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -13,13 +14,23 @@ from purchasing import permissions, selectors, words, workflow
 from purchasing.approving import decision_card
 from purchasing.asking import drafts, versions
 from purchasing.buying import evidence
+from purchasing.models import Purchase
 from purchasing.states import State
-from purchasing.views.approvals import prepare, say_the_rest
+from purchasing.views.approvals import decision_cards, warn_of_lost_decision
 from purchasing.views.forms.asking import CancelForm
 from purchasing.views.home import poll_seconds
-from purchasing.views.post_redirect_get import rebound, submitted
+from purchasing.views.post_redirect_get import redraw, submit
 
 PAGE = 50
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of a request, as its page lists it."""
+
+    purchase: Purchase
+    evidence: evidence.Evidence | None  # of a purchase in doubt
+    note: str  # of the event that brought it into its state
 
 
 @require_safe
@@ -38,15 +49,15 @@ def listing(request):
 
 @require_safe
 def detail(request, pk):
-    """One request: its numbers, what happened, and what this person may do about it."""
+    """One request: its numbers, its history, and what this person may do."""
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
     context = _live_context(request, asked)
     if context["may_approve"]:
-        prepare(request, [asked])
+        [context["card"]] = decision_cards(request, [asked])
         context["drawn"] = asked.briefing.check.mark
-    say_the_rest(request)
+    warn_of_lost_decision(request)
     context["versions"] = versions.earlier(asked)
-    context["cancel_form"] = rebound(
+    context["cancel_form"] = redraw(
         request, f"cancel-{pk}", CancelForm, auto_id="cancel_%s", reason_required=not context["is_own"]
     )
     return render(request, "purchasing/request.html", context)
@@ -59,7 +70,7 @@ def live(request, pk):
     context = _live_context(request, asked)
     if request.GET.get("seen") == context["seen"]:
         return HttpResponse(status=204)
-    # What stands in the card above, which is drawn anew only when the person asks, is as old as the page.
+    # The decision card is redrawn only on request, so it is as old as the page.
     drawn = request.GET.get("drawn", "")[:100]
     context |= {"polled": True, "drawn": drawn}
     if context["check"] and drawn:
@@ -69,13 +80,9 @@ def live(request, pk):
 
 def _live_context(request, asked):
     purchases = list(asked.purchases.select_related("request__team").order_by("pk"))
-    for purchase in purchases:
-        if purchase.state in (State.UNCONFIRMED, State.HELD, State.GIVEN_UP):
-            purchase.findings = evidence.about(purchase)
     events = list(asked.events.select_related("team").order_by("-seq")[:300])
     notes = {event.purchase_id: event.note for event in reversed(events) if event.became}
-    for purchase in purchases:
-        purchase.last_words = notes.get(purchase.pk, "")
+    rows = [_row(purchase, notes.get(purchase.pk, "")) for purchase in purchases]
     states = {purchase.state for purchase in purchases}
     seconds = poll_seconds(states)
     if any(purchase.state == State.PURCHASED and purchase.applied_at is None for purchase in purchases):
@@ -96,8 +103,7 @@ def _live_context(request, asked):
         "may_approve": may_approve,
         "approvers": decision_card.tell_yeses(asked, pending) if pending else [],
         "cancellable": _cancellable(request.user, asked, purchases),
-        "purchases": purchases,
-        "listed": [p for p in purchases if p.state != State.PENDING] if may_approve else purchases,
+        "listed": [row for row in rows if row.purchase.state != State.PENDING] if may_approve else rows,
         "events": events,
         "figures": selectors.figures(purchases),
         "states": selectors.summary(asked),
@@ -107,10 +113,15 @@ def _live_context(request, asked):
     }
 
 
-def _cancellable(user, asked, purchases):
-    """What `user` can take back here: one's own as long as it is not being bought, of others what is approved.
+def _row(purchase, note):
+    in_doubt = purchase.state in (State.UNCONFIRMED, State.HELD, State.GIVEN_UP)
+    return Row(purchase, evidence.about(purchase) if in_doubt else None, note)
 
-    Who did not ask rejects what is pending instead.
+
+def _cancellable(user, asked, purchases):
+    """What `user` can cancel here: in their own request all that is not being bought yet, else what is approved.
+
+    Other people's pending numbers are rejected instead.
     """
     if not permissions.may_cancel(user, asked):
         return []
@@ -120,22 +131,24 @@ def _cancellable(user, asked, purchases):
 
 @require_POST
 def cancel(request, pk):
-    """Take back what is not claimed yet."""
+    """Cancel what is not being bought yet."""
     asked = get_object_or_404(selectors.requests_seen_by(request.user), pk=pk)
     if not permissions.may_cancel(request.user, asked):
-        raise PermissionDenied("The person who asked, an approver or the team admin can cancel this.")
+        raise PermissionDenied("Only the requester, an approver or the team admin can cancel this.")
     ids = [purchase.pk for purchase in _cancellable(request.user, asked, asked.purchases.order_by("pk"))]
     own = request.user.pk == asked.requester_id
     form = CancelForm(request.POST, reason_required=not own)
     if not ids and own:
-        messages.warning(request, "There is nothing left to cancel. What became of the numbers stands below.")
+        messages.warning(
+            request, "There is nothing left to cancel. The status of each number is shown below."
+        )
     elif not ids:
         messages.warning(
             request,
-            "There is nothing approved that could still be cancelled. What waits is rejected instead.",
+            "No approved number can be cancelled any more. Reject numbers that are waiting for approval instead.",
         )
     else:
-        submitted(
+        submit(
             request,
             f"cancel-{pk}",
             form,
@@ -147,7 +160,10 @@ def cancel(request, pk):
 
 def _cancelled(purchases):
     held = sum(purchase.state == State.HELD for purchase in purchases)
-    said = f"{words.numbers(len(purchases) - held).capitalize()} cancelled." if len(purchases) > held else ""
+    sentence = (
+        f"{words.numbers(len(purchases) - held).capitalize()} cancelled." if len(purchases) > held else ""
+    )
     if held:
-        said += f" {words.numbers(held).capitalize()} may have been bought by an earlier order and needs a decision."
-    return said.strip()
+        count = words.numbers(held).capitalize()
+        sentence += f" {count} may have been bought by an earlier order and needs a decision."
+    return sentence.strip()

@@ -1,4 +1,4 @@
-"""What a team has agreed on: rules and budget for its admin to set, stand-ins for approvers to name."""
+"""A team's rules and budget, set by its admin, and its stand-ins, named by approvers."""
 
 from django.contrib import messages
 from django.shortcuts import get_object_or_404, redirect
@@ -8,27 +8,34 @@ from purchasing import permissions, words
 from purchasing.models import StandIn, User
 from purchasing.teams import budgets, money_rules, stand_ins
 from purchasing.views.forms.teams import RulesForm, StandInForm
-from purchasing.views.post_redirect_get import attempted, drawn, rebound, submitted, tried
+from purchasing.views.post_redirect_get import attempt, redraw, submit
 
-OTHERS_YES = "Until it has, the second yes has to come from a superuser: make somebody else an approver."
+LACKS_SECOND = (
+    "{team} does not have two approvers. Until it has, the second approval has to come from a superuser: make "
+    "somebody else an approver."
+)
 
 
 def context_for(request, team):
-    """What the team's page shows of its rules, its money and its stand-ins."""
+    """The rules, budget and stand-ins for the team's page."""
     may_manage = permissions.may_manage(request.user, team)
     approvers = money_rules.approvers(team)
     if not may_manage:
         approvers = approvers.filter(pk=request.user.pk)
     people = _people(team)
-    stand_ins = team.stand_ins.filter(ended_at=None).select_related("approver", "stand_in")
-    for row in stand_ins:
-        row.may_end = may_manage or request.user in (row.approver, row.stand_in)
+    current = team.stand_ins.filter(ended_at=None).select_related("approver", "stand_in")
     return {
         "rules_in_words": money_rules.in_words(team),
         "budget": budgets.of(team),
         "rules_form": _rules_form(request, team) if may_manage else None,
-        "stand_ins": stand_ins,
-        "stand_in_form": rebound(
+        "stand_ins": [
+            (
+                row,
+                may_manage or request.user in (row.approver, row.stand_in),
+            )  # and whether the person may end it
+            for row in current
+        ],
+        "stand_in_form": redraw(
             request,
             f"stand-in-{team.pk}",
             StandInForm,
@@ -42,7 +49,7 @@ def context_for(request, team):
 
 
 def _rules_form(request, team):
-    return drawn(
+    return redraw(
         request,
         f"rules-{team.pk}",
         RulesForm,
@@ -80,36 +87,38 @@ def set_rules(request, slug):
             second_approver_from=form.cleaned_data["second_approver_from"],
         )
 
-    done = lambda changed: "The rules are changed." if changed else ""  # noqa: E731
-    changed = tried(request, f"rules-{team.pk}", form, save, done=done)
+    def done(changed):
+        return "The rules were changed." if changed else ""
+
+    changed = submit(request, f"rules-{team.pk}", form, save, done=done)
     if changed is False:
-        messages.info(request, "The rules are as they were: nothing in the form was different.")
+        messages.info(request, "Nothing was changed: the form has the same rules as before.")
     team.refresh_from_db()
     if changed and money_rules.lacks_second_approver(team):
-        messages.warning(request, f"{team} has not two approvers who could say yes. {OTHERS_YES}")
+        messages.warning(request, LACKS_SECOND.format(team=team))
     return redirect("purchasing:team", slug=slug)
 
 
 @require_POST
 def name_stand_in(request, slug):
-    """Name who stands in for an approver."""
+    """Name a stand-in for an approver."""
     team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
     people = _people(team)
     form = StandInForm(request.POST, approvers=people, people=people)
-    submitted(
+    submit(
         request,
         f"stand-in-{team.pk}",
         form,
         lambda: stand_ins.name_stand_in(team, actor=request.actor, **form.cleaned_data),
-        done="Named. Both names will stand on each decision.",
+        done="Stand-in named. Each of their decisions shows both names.",
     )
     return redirect("purchasing:team", slug=slug)
 
 
 @require_POST
 def end_stand_in(request, slug, pk):
-    """End a stand-in early."""
+    """End a stand-in before its last day."""
     team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
     row = get_object_or_404(StandIn.objects.select_related("approver", "stand_in"), pk=pk, team=team)
-    attempted(request, lambda: stand_ins.end_stand_in(row, actor=request.actor), done="Ended.")
+    attempt(request, lambda: stand_ins.end_stand_in(row, actor=request.actor), done="The stand-in has ended.")
     return redirect("purchasing:team", slug=slug)

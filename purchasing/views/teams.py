@@ -1,4 +1,4 @@
-"""Teams: who may do what, the key, and the stop button. Superusers make, rename and switch them."""
+"""Teams: members, key and the stop button. Superusers create, rename and switch them."""
 
 from django.core.exceptions import PermissionDenied
 from django.shortcuts import get_object_or_404, redirect, render
@@ -14,14 +14,14 @@ from purchasing.views.forms.fields import ReasonForm
 from purchasing.views.forms.teams import TeamForm
 from purchasing.views.keys import is_readable
 from purchasing.views.members import invite_form, managed
-from purchasing.views.post_redirect_get import attempted, drawn, keep_typed, rebound, tried
+from purchasing.views.post_redirect_get import attempt, redraw, send_back, submit
 
 ONLY_SUPERUSERS = "Only a superuser can do this."
 
 
 @require_safe
 def listing(request):
-    """The person's teams; for a superuser also the stop button of everything, and who is in no team."""
+    """The person's teams; for a superuser also the stop button for all buying, and the people in no team."""
     may_make = teams.may_make_teams(request.user)
     in_no_team = User.objects.filter(memberships=None, is_superuser=False, is_auditor=False)
     context = {
@@ -30,14 +30,14 @@ def listing(request):
         "may_stop_all": permissions.may_stop_all(request.user),
         "may_make_teams": may_make,
         "in_no_team": in_no_team.order_by("username") if may_make else [],
-        "form": rebound(request, "all", ReasonForm),
+        "form": redraw(request, "all", ReasonForm),
     }
     return render(request, "purchasing/teams.html", context)
 
 
 @require_safe
 def detail(request, slug):
-    """One team: members and roles, key, and whether it buys."""
+    """One team: members and roles, key, rules, and whether buying is active."""
     team = get_object_or_404(permissions.teams_seen_by(request.user), slug=slug)
     members = {}
     for membership in team.memberships.select_related("user").order_by("user__username", "role"):
@@ -53,10 +53,10 @@ def detail(request, slug):
         "key_is_readable": key is None or is_readable(key),
         "waiting": Purchase.objects.filter(request__team=team, state=State.APPROVED).count(),
         "may_manage": may_manage,
-        "form": rebound(request, f"team-{team.pk}", ReasonForm),
+        "form": redraw(request, f"team-{team.pk}", ReasonForm),
         "invite_form": invite_form(request, team) if may_manage else None,
         "name_form": _name_form(request, team) if may_make else None,
-        "switch_form": drawn(request, f"switch-{team.pk}", ReasonForm, auto_id="switch_%s")
+        "switch_form": redraw(request, f"switch-{team.pk}", ReasonForm, auto_id="switch_%s")
         if may_make
         else None,
         "papers_count": len(register.entries),
@@ -67,39 +67,39 @@ def detail(request, slug):
 
 
 def _name_form(request, team):
-    return drawn(request, f"name-{team.pk}", TeamForm, auto_id="name_%s", initial={"name": team.name})
+    return redraw(request, f"name-{team.pk}", TeamForm, auto_id="name_%s", initial={"name": team.name})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request):
-    """Make a team."""
+    """Create a team."""
     if not teams.may_make_teams(request.user):
         raise PermissionDenied(ONLY_SUPERUSERS)
     if request.method != "POST":
-        form = drawn(request, "team-new", TeamForm)
+        form = redraw(request, "team-new", TeamForm)
         return render(request, "purchasing/team_new.html", {"form": form})
     form = TeamForm(request.POST)
-    team = tried(
+    team = submit(
         request,
         "team-new",
         form,
         lambda: teams.create_team(form.cleaned_data["name"], actor=request.actor),
-        done=lambda made: f"The team {made} is there. Invite its people, and store its API key.",
+        done=lambda made: f"The team {made} was created. Invite its members, and store its API key.",
     )
     return redirect("purchasing:team", slug=team.slug) if team else redirect("purchasing:team-new")
 
 
 @require_POST
 def rename(request, slug):
-    """Give a team another name; its address stays."""
+    """Rename a team; its address stays the same."""
     team = _seen_by_superuser(request, slug)
     form = TeamForm(request.POST)
-    tried(
+    submit(
         request,
         f"name-{team.pk}",
         form,
         lambda: teams.rename_team(team, form.cleaned_data["name"], actor=request.actor),
-        done=f"{team} has another name now.",
+        done=f"{team} was renamed.",
     )
     return redirect("purchasing:team", slug=slug)
 
@@ -108,7 +108,10 @@ def rename(request, slug):
 def switch_off(request, slug):
     """Switch a team off."""
     return _switch(
-        request, slug, on=False, done="{team} is switched off: nobody asks, approves or buys for it."
+        request,
+        slug,
+        on=False,
+        done="{team} is switched off: nothing can be requested, approved or bought for it.",
     )
 
 
@@ -121,7 +124,7 @@ def switch_on(request, slug):
 def _switch(request, slug, *, on, done):
     team = _seen_by_superuser(request, slug)
     form = ReasonForm(request.POST)
-    tried(
+    submit(
         request,
         f"switch-{team.pk}",
         form,
@@ -146,21 +149,21 @@ def stop(request, slug):
 
 @require_POST
 def go_on(request, slug):
-    """Let a team buy again."""
-    return _team(request, slug, stop_buying.go_on, "{team} buys again.")
+    """Resume buying for a team."""
+    return _team(request, slug, stop_buying.go_on, "Buying for {team} is active again.")
 
 
 def _team(request, slug, act, done):
     team = managed(request, slug)
     form = ReasonForm(request.POST)
     if form.is_valid():
-        attempted(
+        attempt(
             request,
             lambda: act(team, actor=request.actor, reason=form.cleaned_data["reason"]),
             done=done.format(team=team),
         )
     else:
-        keep_typed(request, f"team-{team.pk}", form)
+        send_back(request, f"team-{team.pk}", form)
     return redirect("purchasing:team", slug=slug)
 
 
@@ -172,16 +175,16 @@ def stop_all(request):
 
 @require_POST
 def go_on_all(request):
-    """Let everybody buy again."""
-    return _all(request, stop_buying.go_on_all, "Buying goes on.")
+    """Resume all buying."""
+    return _all(request, stop_buying.go_on_all, "Buying is active again.")
 
 
 def _all(request, act, done):
     if not permissions.may_stop_all(request.user):
-        raise PermissionDenied("Only a superuser can do this.")
+        raise PermissionDenied(ONLY_SUPERUSERS)
     form = ReasonForm(request.POST)
     if form.is_valid():
-        attempted(request, lambda: act(actor=request.actor, reason=form.cleaned_data["reason"]), done=done)
+        attempt(request, lambda: act(actor=request.actor, reason=form.cleaned_data["reason"]), done=done)
     else:
-        keep_typed(request, "all", form)
+        send_back(request, "all", form)
     return redirect("purchasing:teams")

@@ -1,12 +1,12 @@
-/* Number Desk works without this file. It adds: a word when an htmx request fails, boxes that tick all others, a sum on
-   buttons and figures that follows the ticks, and a guard against the second click. Everything listens on the document, so
+/* Number Desk works without this file. It adds a message when an htmx request fails, boxes that tick all others, sums on
+   buttons and figures that follow the ticks, and a guard against double clicks. All listeners are on the document, so
    fragments that htmx swaps in need no set-up. */
 "use strict";
 
 (() => {
   const SECOND_CLICK_MS = 10000;
 
-  /* ---- What failed is said in #messages ---- */
+  /* ---- Failed requests are reported in #messages ---- */
 
   const problem = { node: null, kind: "" };
 
@@ -17,7 +17,7 @@
     }
   }
 
-  function sayProblem(text, kind) {
+  function showProblem(text, kind) {
     const region = document.getElementById("messages");
     const shown = problem.node && problem.node.isConnected;
     if (!region || (shown && (problem.node.textContent === text || (problem.kind === "action" && kind === "poll")))) return;
@@ -32,7 +32,7 @@
     if (kind === "action") problem.node.scrollIntoView({ block: "nearest" });
   }
 
-  /* A refusal is a plain sentence, or a page that marks its sentence with data-sentence. */
+  /* An error response is a plain sentence, or a page that marks its sentence with data-sentence. */
   function sentenceOf(xhr) {
     const type = xhr.getResponseHeader("Content-Type") || "";
     const text = (xhr.responseText || "").trim();
@@ -48,11 +48,11 @@
       if (sentence) return sentence;
     }
     if (status === 403) return "You may not do this. Reload the page to see what you can do.";
-    if (status === 404) return "This is no longer here, or it is not yours to see. Reload the page.";
-    if (status === 429) return "That was too often in a short time. Wait a minute, then try again.";
+    if (status === 404) return "This no longer exists, or you are not allowed to see it. Reload the page.";
+    if (status === 429) return "Too many attempts. Wait a minute, then try again.";
     if (status < 500) return "This could not be done. Reload the page and try again.";
     return kind === "poll"
-      ? "This page is not being updated just now, because Number Desk has a problem. It will go on by itself."
+      ? "This page is not being updated because Number Desk has a problem. It will resume by itself."
       : "Number Desk has a problem. Reload the page to see whether this went through before you try again.";
   }
 
@@ -60,14 +60,14 @@
 
   document.addEventListener("htmx:responseError", (event) => {
     const kind = kindOf(event.detail);
-    sayProblem(wordsFor(event.detail.xhr, kind), kind);
+    showProblem(wordsFor(event.detail.xhr, kind), kind);
   });
   for (const name of ["htmx:sendError", "htmx:timeout"]) {
     document.addEventListener(name, (event) => {
       const kind = kindOf(event.detail);
-      sayProblem(
+      showProblem(
         kind === "poll"
-          ? "No connection to Number Desk. What you see may be out of date; it will go on by itself."
+          ? "No connection to Number Desk. This page may be out of date; it will resume by itself."
           : "No connection to Number Desk. Reload the page to see whether this went through before you try again.",
         kind,
       );
@@ -117,11 +117,12 @@
       if (kind === "action") clearProblem("poll");
     }
   });
-  window.addEventListener("pageshow", () => {               // also the way back from the next page
+  // Also fires after the back button, when the browser restores the page with its buttons still disabled.
+  window.addEventListener("pageshow", () => {
     for (const form of document.forms) mark(form, false);
   });
 
-  /* ---- A file that is dropped anywhere on a form with a field for files ---- */
+  /* ---- Dropping a file anywhere on a form that has a file field ---- */
 
   const dropField = (event) => {
     const form = formOf(event.target);
@@ -145,7 +146,7 @@
     field.files = event.dataTransfer.files;
   });
 
-  /* ---- Tick all, and the sum of what is ticked ---- */
+  /* ---- Tick all, and sums of the ticked rows ---- */
 
   const boxesOf = (all) => {
     const scope = all.closest("form") || document;
@@ -159,7 +160,7 @@
     all.indeterminate = ticked > 0 && ticked < boxes.length;
   }
 
-  /* Money is counted in whole ten-thousandths: no float ever stands on a button. */
+  /* Money is counted in whole ten-thousandths, because floats would show rounding errors. */
   const PLACES = 4;
   const DECIMAL = /^-?\d+(\.\d{1,4})?$/;
 
@@ -175,7 +176,7 @@
     return `${size < 0n ? "-" : ""}${digits.slice(0, -PLACES)}.${part}`;
   }
 
-  /* What is ticked in the form of an element: how many, what it costs as far as that is known, and what is left then. */
+  /* The ticked rows in the form of an element: how many, their known costs, and the budget left after them. */
   function tallyOf(element) {
     const form = element.form || element.closest("form");
     const boxes = form ? [...form.querySelectorAll('input[type="checkbox"]')].filter((box) => box.name === element.dataset.tallyOf && box.checked) : [];
@@ -189,7 +190,7 @@
     return tally;
   }
 
-  /* The words of an element that follows the ticks: data-tally, or those for a special case where it has some. */
+  /* The text of an element that follows the ticks: data-tally, or its text for a special case. */
   function showTally(element) {
     const { tally, tallyOne, tallyNone, tallyUnknown, tallyBlocked, tallyOver } = element.dataset;
     const ticked = tallyOf(element);
@@ -216,7 +217,7 @@
   function refresh(root) {
     for (const all of root.querySelectorAll("input[data-select-all]")) {
       const holder = all.closest("[hidden]");
-      if (holder) holder.hidden = false;                    // without JavaScript the box would do nothing
+      if (holder) holder.hidden = false;  // hidden until now: without JavaScript the box does nothing
       showState(all);
     }
     for (const button of root.querySelectorAll("[data-tally]")) showTally(button);

@@ -108,7 +108,7 @@ class TestARefusal:
             re.DOTALL,
         )
         assert "+12125550101 was changed since you opened this page." in text(alert[1])
-        assert shown.index('role="alert"') < shown.index("asked on")
+        assert shown.index('role="alert"') < shown.index("Requested by")
         messages = page.content.decode().partition('id="messages"')[2].partition("</div>")[0]
         assert "was changed" not in messages
 
@@ -130,7 +130,7 @@ class TestARefusal:
 
     def test_of_a_field_leads_to_it(self, client, asked, address):
         shown = card(decide(client, asked, "reject", address), asked)
-        assert f'<a href="#reason-{asked.pk}">Reason</a>: Say why you reject' in shown
+        assert f'<a href="#reason-{asked.pk}">Reason</a>: Enter why you reject' in shown
         assert f'id="reason-{asked.pk}-error"' in shown and 'aria-invalid="true"' in shown
 
     def test_whose_card_is_gone_is_said_above_the_page(self, client, asked, address, eve):
@@ -152,14 +152,14 @@ class TestWhatOneSaidYesTo:
 
     def test_the_notice_names_who_is_missing(self, client, asked):
         said = words(decide(client, asked, "approve", purchase=ids(asked)[:2]))
-        assert "Your yes to 2 numbers is kept. ana said yes; eve has to say it too." in said
+        assert "Your approval of 2 numbers is recorded. ana said yes; eve has to say it too." in said
 
     def test_is_a_list_to_read_and_only_the_rest_is_to_be_decided(self, client, asked, address):
         first, second, third = ids(asked)
         decide(client, asked, "approve", purchase=[first, second])
         shown = card(client.get(address), asked)
         said = text(shown)
-        assert "You said yes to 2 numbers" in said
+        assert "You approved 2 numbers" in said
         assert said.count("ana said yes; eve has to say it too.") == 2
         assert offered(form(shown, "approve")) == ticked(form(shown, "approve")) == [third]
         assert offered(form(shown, "reject")) == [first, second] and ticked(form(shown, "reject")) == []
@@ -169,7 +169,7 @@ class TestWhatOneSaidYesTo:
         decide(client, asked, "approve")
         page = client.get(f"/requests/{asked.pk}/")
         shown = card(page, asked)
-        assert form(shown, "approve") == "" and "You said yes to 3 numbers" in text(shown)
+        assert form(shown, "approve") == "" and "You approved 3 numbers" in text(shown)
         assert offered(form(shown, "reject")) == ids(asked)
         assert f'id="request-{asked.pk}"' not in client.get("/approvals/").content.decode()
 
@@ -177,10 +177,10 @@ class TestWhatOneSaidYesTo:
         first, *_ = ids(asked)
         decide(client, asked, "approve")
         there = f"/requests/{asked.pk}/"
-        fields = {"form": "said-yes", "purchase": [first], "reason": ""}
+        fields = {"form": "approved", "purchase": [first], "reason": ""}
         shown = card(decide(client, asked, "reject", there, **fields), asked)
         assert '<details class="choice" open>' in shown
-        assert f'<a href="#reason-again-{asked.pk}">Reason</a>: Say why you reject' in shown
+        assert f'<a href="#reason-again-{asked.pk}">Reason</a>: Enter why you reject' in shown
         assert ticked(form(shown, "reject")) == [first]
         page = decide(client, asked, "reject", there, **fields | {"reason": "Found a cheaper one"})
         assert "1 number rejected." in words(page)
@@ -190,7 +190,7 @@ class TestWhatOneSaidYesTo:
         decide(client, asked, "approve")
         client.force_login(eve)
         shown = card(client.get("/approvals/"), asked)
-        assert "ana said yes; eve has to say it too." in text(shown) and "You said yes" not in text(shown)
+        assert "ana said yes; eve has to say it too." in text(shown) and "You approved" not in text(shown)
         assert ticked(form(shown, "approve")) == ids(asked)
         assert "3 numbers approved." in words(decide(client, asked, "approve"))
 
@@ -200,7 +200,7 @@ class TestWhatOneSaidYesTo:
         stand_in(team, ana, bob)
         client.force_login(bob)
         shown = card(client.get(f"/requests/{asked.pk}/"), asked)
-        assert "3 numbers with a yes already" in text(shown) and "You said yes" not in text(shown)
+        assert "3 numbers approved once already" in text(shown) and "You approved" not in text(shown)
         assert form(shown, "approve") == ""
 
     def test_who_asked_reads_who_is_still_missing(self, client, asked, sam, ana, eve):
@@ -241,7 +241,7 @@ class TestAStandIn:
 class TestTheMoney:
     def figures(self, client, asked):
         said = text(form(card(client.get("/approvals/"), asked), "approve"))
-        return said.partition("Budget a month ")[2]
+        return said.partition("Monthly budget ")[2]
 
     def test_stands_where_it_is_decided(self, client, asked, team, sam, ana):
         rules(team, monthly_budget=Decimal(30), budget_is_hard=True)
@@ -268,8 +268,8 @@ class TestTheMoney:
     def test_that_is_too_much_says_by_how_much_and_begins_with_nothing_ticked(self, client, asked, team):
         rules(team, monthly_budget=Decimal("5.36"), budget_is_hard=True)
         shown = form(card(client.get("/approvals/"), asked), "approve")
-        assert "All of it is 3.64 USD more than the budget allows." in text(shown)
-        assert "within the 5.36 USD that are left" in text(shown)
+        assert "Together, these numbers exceed the budget by 3.64 USD." in text(shown)
+        assert "within the 5.36 USD left" in text(shown)
         assert "Left after this already 3.64 USD over" in text(shown)
         assert ticked(shown) == [] and "Approve the ticked numbers" in text(shown)
         assert "1 number approved." in words(decide(client, asked, "approve", purchase=ids(asked)[:1]))
@@ -307,9 +307,7 @@ class TestTheMoney:
     def test_beyond_a_soft_budget_is_said_before_and_after(self, client, asked, team):
         rules(team, monthly_budget=Decimal("5.00"), budget_is_hard=False)
         shown = form(card(client.get("/approvals/"), asked), "approve")
-        assert "All of it is 4.00 USD more than the budget allows. It can be approved all the same" in text(
-            shown
-        )
+        assert "Together, these numbers exceed the budget by 4.00 USD. You can still approve" in text(shown)
         assert ticked(shown) == ids(asked)
         said = words(decide(client, asked, "approve"))
         assert "3 numbers approved." in said
@@ -338,7 +336,7 @@ class TestWhatChanged:
         assert "Changed since" not in text(card(client.get(address), asked))
         another_price(asked, "4.00")
         assert (
-            "Changed since you decided or said “seen”: +1 212-555-0101: cost a month was 3.00 USD, is 4.00 USD."
+            "Changed since you decided or clicked “Seen”: +1 212-555-0101: cost a month was 3.00 USD, is 4.00 USD."
             in text(card(client.get(address), asked))
         )
 
@@ -427,7 +425,7 @@ class TestTakingBack:
         assert "Reason (optional)" not in shown
         url = f"/requests/{asked.pk}/cancel/"
         page = client.post(url, {"reason": " "}, follow=True)
-        assert "Say why: the person who asked reads it." in text(form(page.content.decode(), "cancel"))
+        assert "Enter a reason. The requester reads this." in text(form(page.content.decode(), "cancel"))
         assert Purchase.objects.get(pk=first).state == State.APPROVED
         page = client.post(url, {"reason": "Not this year"}, follow=True)
         assert "1 number cancelled." in words(page)
@@ -439,7 +437,7 @@ class TestTakingBack:
 
     def test_who_did_not_ask_cancels_nothing_that_waits(self, client, asked):
         page = client.post(f"/requests/{asked.pk}/cancel/", {"reason": "No"}, follow=True)
-        assert "What waits is rejected instead." in words(page)
+        assert "Reject numbers that are waiting for approval instead." in words(page)
         assert set(asked.purchases.values_list("state", flat=True)) == {State.PENDING}
 
     def test_who_asked_takes_all_of_it_back_without_a_reason(self, client, asked, sam, ana):
@@ -455,7 +453,7 @@ class TestThePageOfARequest:
         page = client.get(f"/requests/{asked.pk}/").content.decode()
         main = page.partition("<main")[2].partition('<ol class="timeline"')[0]
         assert main.index("<article") < main.index('id="request-live"')
-        assert "Asked by" not in text(main) and main.count("New desks") == 1
+        assert main.count("Requested by") == main.count("New desks") == 1
         for number in ("+1 212-555-0101", "+1 212-555-0102", "+1 212-555-0103"):
             assert main.count(f'<span class="phone-number">{number}</span>') == 1
 

@@ -17,7 +17,7 @@ APT = {"DEBIAN_FRONTEND": "noninteractive", **os.environ}
 
 
 class NoChromium(RuntimeError):
-    """None is to be had; the text says what to do."""
+    """There is none; the text says what to do."""
 
     def __init__(self):
         super().__init__(
@@ -28,7 +28,7 @@ class NoChromium(RuntimeError):
 
 
 def find():
-    """The path of a Chromium that starts, or None. One named by CHROMIUM is the only one that counts."""
+    """The path of a Chromium that starts, or None. If CHROMIUM names one, only that one is tried."""
     if named := os.environ.get("CHROMIUM"):
         return named if _starts(named) else None
     for name in NAMES:
@@ -41,7 +41,7 @@ def find():
 
 
 def get():
-    """The path of a Chromium that starts, installed if need be. Raises `NoChromium`.
+    """The path of a Chromium that starts, installed if necessary. Raises `NoChromium`.
 
     In a container (as root, with apt) the one without windows is fetched, which takes a third of the time.
     """
@@ -64,7 +64,7 @@ def get():
 
 
 def _starts(path):
-    """A wrapper that only says 'install the snap' does not count."""
+    """False for a wrapper that only says 'install the snap'."""
     if not Path(path).is_file():
         return False
     try:

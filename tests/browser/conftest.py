@@ -1,4 +1,4 @@
-"""A running Number Desk and a Chromium for the tests here: one of each for all of them."""
+"""One running Number Desk and one Chromium, shared by all browser tests."""
 
 import os
 
@@ -14,7 +14,7 @@ expect.set_options(timeout=PATIENCE)
 
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory):
-    """Number Desk with its people and teams, and nothing asked for yet."""
+    """Number Desk with its people and teams, and no requests yet."""
     desk = Desk(tmp_path_factory.mktemp("desk"))
     yield desk
     desk.stop()
@@ -36,13 +36,13 @@ def launch(playwright, path):
     """Chromium as all scripts here start it."""
     options = ["--disable-gpu", "--disable-background-networking", "--disable-site-isolation-trials"]
     if os.geteuid() == 0:
-        options.append("--no-sandbox")  # as root it does not start otherwise
+        options.append("--no-sandbox")  # required when running as root
     return playwright.chromium.launch(executable_path=path, args=options)
 
 
 @pytest.fixture
 def new_page(browser, desk):
-    """Make a page of a person's own (no cookies shared). The test fails when its console shows an error.
+    """Make a separate page for a person (no shared cookies). The test fails when its console shows an error.
 
     `expected` are parts of messages that are no failure: Chromium reports every answer of 400 and above.
     """

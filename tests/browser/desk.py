@@ -1,4 +1,4 @@
-"""A whole Number Desk from nothing: sandbox provider, database, people, worker and web, each a real process."""
+"""A complete Number Desk, started from scratch: sandbox provider, database, people, worker and web."""
 
 import os
 import secrets
@@ -14,7 +14,7 @@ from dashboard.run import BASE_DIR, HOST, Processes, gunicorn, worker
 from sandbox.keys import SUPPORT_KEY
 
 PASSWORD = "numberdesk"
-FAST = {  # seconds, so that what takes minutes in earnest can be watched
+FAST = {  # seconds, so that tests need not wait minutes
     "IDENTITYCALL_CONNECT_TIMEOUT": "2",
     "IDENTITYCALL_READ_TIMEOUT": "4",
     "IDENTITYCALL_DEADLINE": "5",
@@ -25,7 +25,7 @@ FAST = {  # seconds, so that what takes minutes in earnest can be watched
 
 
 class Desk:
-    """A running Number Desk at `url`, with the sandbox's `provider`. `stop()` ends every process of it."""
+    """A running Number Desk at `url`, with the sandbox as `provider`. `stop()` ends all its processes."""
 
     def __init__(self, folder, *, seed=("--people-only",), settings=FAST):
         web, api = two_free_ports()
@@ -74,7 +74,7 @@ class Desk:
         self.processes.stop(*list(self.processes.children), patience=5)
 
     def manage(self, *arguments):
-        """What `manage.py ARGUMENTS` prints; it has to succeed."""
+        """Run `manage.py ARGUMENTS`, which has to succeed; returns its output."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=BASE_DIR,
@@ -87,11 +87,11 @@ class Desk:
         return done.stdout
 
     def seed(self, code):
-        """Run Python in the shell of `manage.py`; what it prints."""
+        """Run Python in the shell of `manage.py`; returns its output."""
         return self.manage("shell", "-v0", "-c", code)
 
     def log_in(self, page, username, password=PASSWORD):
-        """Log a person in on `page`: by the form, or (demo people) with the cookies of an earlier time."""
+        """Log a person in on `page`: by the form, or (demo people) with the cookies of an earlier log-in."""
         if (username, password) in self._cookies:
             page.context.add_cookies(self._cookies[username, password])
             page.goto(self.url)
@@ -124,15 +124,15 @@ class Provider:
         return self._control("GET", "ledger")
 
     def counters(self):
-        """How often what was called, purchase POSTs by phone number among it."""
+        """The number of calls by kind, including purchase POSTs by phone number."""
         return self._control("GET", "counters")
 
     def set_fault(self, kind, **options):
-        """Let the sandbox misbehave (sandbox/README.md)."""
+        """Make the sandbox misbehave (sandbox/README.md)."""
         return self._control("POST", "faults", kind=kind, **options)
 
     def clear_faults(self):
-        """Let it behave again."""
+        """Make it behave again."""
         return self._control("DELETE", "faults")
 
     def set_cost(self, phone_number, **costs):
@@ -140,11 +140,11 @@ class Provider:
         return self._control("POST", "costs", phone_number=phone_number, **costs)
 
     def add_key(self, name, **fields):
-        """A new API key of IdentityCall, read and write unless `permissions` say otherwise; returns it."""
+        """Create an IdentityCall API key, with read and write unless `permissions` differ, and return it."""
         return self._control("POST", "keys", name=name, **fields)["secret"]
 
     def revoke_key(self, name):
-        """End a key for good."""
+        """Revoke a key for good."""
         return self._control("DELETE", f"keys/{name}")
 
     def available(self, country="US", number_type="local", *, ends=None, count=None):
@@ -169,7 +169,7 @@ class Provider:
 
 
 def two_free_ports():
-    """Two ports that nobody listens on."""
+    """Two free ports."""
     with socket.socket() as one, socket.socket() as other:
         for each in (one, other):
             each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -22,7 +22,7 @@ REASON = "The help desk in Vienna opens on Monday: one line for each desk, one f
 
 
 def main():
-    """Start everything from nothing, do what people do, take the pictures."""
+    """Start everything from scratch, act as the people do, and take the pictures."""
     try:
         path = chromium.get()
     except chromium.NoChromium as problem:
@@ -40,7 +40,7 @@ def main():
 
 
 def take_all(desk, browser):
-    """Every picture, in an order in which one step leads to the next."""
+    """Every picture, in an order where each step prepares the next."""
 
     def person(username, width=1280, height=800):
         viewport = {"width": width, "height": height}
@@ -59,7 +59,7 @@ def take_all(desk, browser):
     phone = person("ana", width=375)
     take(phone, "screenshots/decision-on-a-phone.png", address)
     approve(phone, address)
-    for _ in range(200):  # until one is bought, one is on its way, and one is in doubt
+    for _ in range(200):  # until one is bought, one is in progress, and one is unconfirmed
         sam.goto(address)
         shown = sam.locator("#request-live [role=status]").inner_text()
         if all(words in shown for words in ("Buying now", "Bought", "Checking")):
@@ -70,7 +70,7 @@ def take_all(desk, browser):
 
 
 def mixed(desk):
-    """Offers that come to every end: bought, refused, answer lost, slow, and one that waits behind it."""
+    """Offers with every outcome: bought, refused, answer lost, slow, and one queued behind it."""
     offers = desk.provider.available("AT", "local", count=6)
     offers["data"].sort(key=lambda offer: offer["phone_number"])
     refused, lost, slow = (offers["data"][place]["phone_number"] for place in (2, 3, 4))

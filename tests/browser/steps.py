@@ -1,4 +1,4 @@
-"""What people do on the pages, in their words."""
+"""What people do on the pages, step by step."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from purchasing.words import phone
 
 
 def paste(page, text):
-    """Paste a text and let it be checked; the page with the verdicts, or with what is wrong, is open then."""
+    """Paste a text and have it checked. Leaves the page with the verdicts, or with the errors, open."""
     page.goto("/paste/")
     page.get_by_label("Numbers you want").fill(text)
     page.get_by_role("button", name="Check these numbers").click()
@@ -31,7 +31,7 @@ def fill_request(page, *, reason="For the new help desk", name="Help desk", team
     for row, field in enumerate(page.get_by_label(re.compile("^Name of")).all(), start=1):
         field.fill(f"{name} {row}")
     page.get_by_role("button", name="Request purchase").click()
-    expect(page.get_by_text("Sent. Nothing is bought before somebody else approves it.")).to_be_visible()
+    expect(page.get_by_text("Sent. Nothing is bought until somebody else approves it.")).to_be_visible()
     return page.url
 
 
@@ -43,7 +43,7 @@ def ask_for(page, body, **form):
 
 
 def comes_to(page, address, words):
-    """Load the page of a request again until its status says so: quicker than to wait for its next poll."""
+    """Reload the page of a request until it shows this status, which is faster than waiting for the next poll."""
     for _ in range(200):
         page.goto(address)
         if page.locator("#request-live [role=status]").first.inner_text().split() == words.split():

@@ -9,7 +9,7 @@ OLD, NEW = "an old word of pia", "a new word of pia"
 
 @pytest.fixture
 def pia(desk, tmp_path):
-    """A requester of her own, whose password may change."""
+    """A separate requester, whose password may change."""
     secret = tmp_path / "password"
     secret.write_text(OLD)
     desk.manage(
@@ -41,12 +41,12 @@ def test_log_in_change_the_password_and_log_out(desk, new_page, pia, javascript)
     page.locator("input[name=username]").fill(pia)
     page.locator("input[name=password]").fill(OLD)
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_text("This name and password do not fit together.").first).to_be_visible()
+    expect(page.get_by_text("The user name or password is wrong.").first).to_be_visible()
     expect(page.locator("input[name=username]")).to_have_value(pia)
     desk.log_in(page, pia, NEW)
 
 
 def account(page):
-    """The menu of the person, opened."""
+    """The opened user menu."""
     page.locator("button[popovertarget=user-menu]").click()
     return page.locator("#user-menu")

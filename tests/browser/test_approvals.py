@@ -1,4 +1,4 @@
-"""Deciding in a real browser: some of a request, two approvers, an edit meanwhile, a stand-in, a budget, a phone."""
+"""Deciding in a real browser: part of a request, two approvers, an edit in between, a stand-in, a budget, a phone."""
 
 import re
 from decimal import Decimal
@@ -11,8 +11,8 @@ from tests.browser.desk import PASSWORD
 from tests.browser.steps import ask_for, comes_to, tick
 
 pytestmark = pytest.mark.browser
-SOON = 40_000  # milliseconds: the page of a pending request asks every 5 seconds
-# Teams of these tests alone, so that their rules concern no other; pat asks in each, ana and eve approve.
+SOON = 40_000  # milliseconds: the page of a pending request polls every 5 seconds
+# Teams for these tests only, so that their rules affect no others. pat requests in each, ana and eve approve.
 TEAMS = """
 import datetime
 from purchasing import audit
@@ -76,7 +76,7 @@ def test_some_are_approved_and_one_is_rejected(desk, new_page):
 
     ana.get_by_role("button", name="Reject 1 number").click()
     alert = ana.get_by_role("alert")
-    expect(alert).to_have_text(re.compile("Reason: Say why you reject: the person who asked reads it."))
+    expect(alert).to_have_text(re.compile("Reason: Enter why you reject. The requester reads this."))
     assert in_view(alert)
     assert ana.evaluate("document.activeElement.matches('article')")
     alert.get_by_role("link", name="Reason").click()
@@ -99,12 +99,12 @@ def test_above_the_limit_a_second_approver_is_asked_for(desk, new_page):
     address = ask_for(pat, offers, team="Two yeses")
 
     ana.goto(address)
-    expect(ana.get_by_text("Two approvers have to say yes")).to_be_visible()
+    expect(ana.get_by_text("Two approvals are needed")).to_be_visible()
     ana.get_by_role("button", name=re.compile("^Approve 1 number")).click()
     expect(
-        ana.get_by_text("Your yes to 1 number is kept. ana said yes; eve has to say it too.")
+        ana.get_by_text("Your approval of 1 number is recorded. ana said yes; eve has to say it too.")
     ).to_be_visible()
-    expect(ana.get_by_role("heading", name="You said yes to 1 number")).to_be_visible()
+    expect(ana.get_by_role("heading", name="You approved 1 number")).to_be_visible()
     expect(ana.get_by_role("button", name=re.compile("^Approve"))).to_have_count(0)
     pat.goto(address)
     expect(pat.locator("#request-live")).to_contain_text("a colleague has to approve it: eve.")
@@ -131,7 +131,7 @@ def test_a_click_on_the_page_from_before_an_edit_decides_nothing(desk, new_page)
     pat.goto(f"{address}edit/")
     pat.get_by_label(re.compile("^Name of")).fill("Another desk")
     pat.get_by_role("button", name="Save changes").click()
-    expect(pat.get_by_text("Changed. The approvers see the new version")).to_be_visible()
+    expect(pat.get_by_text("Changed. Approvers see the new version")).to_be_visible()
 
     line = wide.locator("[id^=check-]")
     expect(line).to_contain_text("Since this page was drawn: The request was changed.", timeout=SOON)
@@ -187,10 +187,10 @@ def test_more_than_the_budget_is_refused_with_the_figures(desk, new_page):
     ana.goto(address)
     ana.locator(".verdict.ok").nth(3).wait_for()  # all prices are confirmed
     form = ana.locator("form[id^=decision]")
-    expect(form).to_contain_text(f"All of it is {money(too_much)} more than the budget allows.")
+    expect(form).to_contain_text(f"Together, these numbers exceed the budget by {money(too_much)}.")
     expect(form).to_contain_text("Left now 5.00 USD Left after this 5.00 USD", use_inner_text=True)
     ana.get_by_label("Tick all").check()
-    expect(form.locator("button").first).to_have_text(f"{plain(too_much)} USD too much for the budget")
+    expect(form.locator("button").first).to_have_text(f"{plain(too_much)} USD over budget")
     expect(form.locator("button").first).to_be_disabled()
     expect(form).to_contain_text(f"already {money(too_much)} over")
 
@@ -199,7 +199,7 @@ def test_more_than_the_budget_is_refused_with_the_figures(desk, new_page):
         box.check()
     plain_ana.get_by_role("button", name="Approve the ticked numbers").click()
     alert = plain_ana.get_by_role("alert")
-    expect(alert).to_contain_text(f"This is {money(too_much)} more than the budget of Tight allows")
+    expect(alert).to_contain_text(f"{money(too_much)} more than the budget of Tight allows")
     expect(alert).to_contain_text("5.00 USD a month")
     assert in_view(alert)
     expect(status(pat)).to_have_text("4 Waiting for approval")
@@ -209,7 +209,7 @@ def test_from_the_mail_to_the_decision_with_three_taps_on_a_phone(desk, new_page
     offers = desk.provider.available("SE", "local", count=2)
     pat, root = desk.log_in(new_page(), "pat"), desk.log_in(new_page(), "root")
     address = ask_for(pat, offers, team="Open")
-    desk.manage("reconcile")  # sends what is to be told
+    desk.manage("reconcile")  # sends pending notices
     root.goto("/mails/")
     number = address.rstrip("/").rpartition("/")[2]
     mail = root.locator("tr", has_text="ana@example.com").filter(has_text=f"(request {number})")

@@ -1,4 +1,4 @@
-"""What auditors do: filter, follow a number's story, export and open the files, let the record be checked."""
+"""What auditors do: filter, follow a number's story, export and open the files, have the record checked."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from purchasing.audit.export import COLUMNS, NAMES
 from tests.browser.steps import approve, ask_for
 
 pytestmark = pytest.mark.browser
-# Lets everybody's log-in run out, as if they had been away.
+# Expires everybody's session, as if they had been away.
 AWAY = """
 import time
 from django.contrib.sessions.backends.db import SessionStore
@@ -28,7 +28,7 @@ for row in Session.objects.all():
 
 @pytest.fixture(scope="module")
 def bought(desk, browser):
-    """A request for two numbers of which one is bought; its reasons are such that a spreadsheet would run them."""
+    """A request for two numbers of which one is bought; its reasons look like spreadsheet formulas."""
     context = browser.new_context(base_url=desk.url)
     sam, ana = context.new_page(), browser.new_context(base_url=desk.url).new_page()
     desk.log_in(sam, "sam")
@@ -109,7 +109,7 @@ def test_filter_follow_export_and_open_the_files(desk, new_page, bought, javascr
 
 
 def as_text(value):
-    """A value of JSON as it stands in a spreadsheet."""
+    """A JSON value as a spreadsheet shows it."""
     return "" if value is None else json.dumps(value) if isinstance(value, dict) else str(value)
 
 
@@ -125,15 +125,15 @@ def test_the_whole_record_is_checked_while_somebody_watches(desk, new_page, boug
     assert not page.locator("#checks progress").count()
 
 
-def test_a_page_whose_log_in_has_run_out_keeps_what_is_typed_and_sends_it_on(desk, new_page):
+def test_a_page_whose_session_has_expired_keeps_what_is_typed_and_sends_it(desk, new_page):
     page = desk.log_in(new_page(), "sam")
     address = ask_for(page, desk.provider.available("BE", "local", count=1))
     page.goto(address)
     reason = page.locator("#cancel-request textarea")
     reason.fill("Two of them\nare too many")
     desk.manage("shell", "-c", AWAY)
-    desk._cookies.clear()  # nobody else is logged in any more either
-    expect(page.get_by_text("Your log-in has run out, so this page is not updated any more.")).to_be_visible()
+    desk._cookies.clear()  # nobody else is logged in any more
+    expect(page.get_by_text("Your session expired, so this page is no longer updated.")).to_be_visible()
     expect(reason).to_have_value("Two of them\nare too many")
 
     page.locator("#cancel-request button[type=submit]").click()

@@ -1,4 +1,4 @@
-"""Find, paste and drop in a real browser: from whatever staff have to a request."""
+"""Finding, pasting and dropping files in a real browser, up to the request."""
 
 import base64
 import io
@@ -42,7 +42,7 @@ def test_three_pasted_numbers_are_asked_for_in_at_most_eight_interactions(desk, 
     sam.click("button", re.compile("^Continue with"))
     sam.fill("Reason", "Three colleagues start in Brussels")
     sam.click("button", "Request purchase")
-    expect(page.get_by_text("Sent. Nothing is bought before somebody else approves it.")).to_be_visible()
+    expect(page.get_by_text("Sent. Nothing is bought until somebody else approves it.")).to_be_visible()
     assert sam.count <= 8
 
 
@@ -59,7 +59,7 @@ def test_cells_of_a_spreadsheet_are_pasted_from_the_clipboard(desk, new_page):
     expect(page.get_by_role("heading", name=re.compile("2 numbers can be requested"))).to_be_visible()
     for number, name in zip(wanted, ("Empfang", "Lager"), strict=True):
         expect(page.get_by_role("row").filter(has_text=phone(number))).to_contain_text(name)
-    # What IdentityCall offers comes onto the open page, without the ticks being touched.
+    # Offers appear on the open page without changing the ticks.
     row = page.get_by_role("row").filter(has_text=phone(wanted[0]))
     row.get_by_role("checkbox").uncheck()
     expect(row).to_contain_text(re.compile(r"Offered now: \d+\.\d\d USD once"))
@@ -95,8 +95,8 @@ def test_a_workbook_is_dropped(desk, new_page):
 
 def test_500_offers_are_searched_narrowed_down_and_picked_with_the_keyboard_alone(desk, new_page):
     page = desk.log_in(new_page(), "sam")
-    page.keyboard.press("Tab")  # to the link that skips the menu, whose name it is
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Tab")  # to the link that skips the menu
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     tab_to(page, "link", "Find numbers")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Find numbers", level=1)).to_be_visible()
@@ -114,7 +114,7 @@ def test_500_offers_are_searched_narrowed_down_and_picked_with_the_keyboard_alon
     tab_to(page, "checkbox", re.compile(f"^Pick {re.escape(phone(number))}"))
     page.keyboard.press("Space")
     expect(page.locator("#basket")).to_contain_text("1 number in the basket")
-    page.reload()  # the basket outlives the page
+    page.reload()  # the basket survives a reload
     expect(page.locator("#basket")).to_contain_text("1 number in the basket")
     expect(page.locator(f"input[value='{number}'][name=pick]")).to_be_checked()
     page.get_by_role("button", name="Empty the basket").click()
@@ -128,7 +128,7 @@ def test_20_numbers_are_picked_named_by_a_pattern_and_asked_for(desk, new_page):
         plain.nth(row).get_by_role("checkbox").check()
     expect(page.locator("#basket")).to_contain_text("20 numbers in the basket")
     page.locator("#basket").get_by_role("link", name="Request purchase").click()
-    page.get_by_label("Name them by a pattern").press_sequentially("{country} {type} {n}")
+    page.get_by_label("Name them with a pattern").press_sequentially("{country} {type} {n}")
     expect(page.locator("#names")).to_contain_text("Finland mobile 1, Finland mobile 2")
     expect(page.locator("#names")).to_contain_text("and 15 more")
     page.get_by_label("Reason").fill("The new office in Helsinki")
@@ -137,7 +137,7 @@ def test_20_numbers_are_picked_named_by_a_pattern_and_asked_for(desk, new_page):
     expect(fields.nth(19)).to_have_value("Finland mobile 20")
     expect(page.get_by_label("Reason")).to_have_value("The new office in Helsinki")
     page.get_by_role("button", name="Request purchase").click()
-    expect(page.get_by_text("Sent. Nothing is bought before somebody else approves it.")).to_be_visible()
+    expect(page.get_by_text("Sent. Nothing is bought until somebody else approves it.")).to_be_visible()
     expect(page.locator("#request-live tbody tr")).to_have_count(20)
 
 
@@ -150,8 +150,8 @@ def test_what_was_typed_is_there_after_going_away(desk, new_page):
     page.get_by_role("link", name=re.compile("Not sure yet")).click()
     expect(page.get_by_label("Reason")).to_have_value("Not sure yet")
     page.goto("/requests/")
-    page.get_by_role("button", name=re.compile("^Throw away")).first.click()
-    expect(page.get_by_text("Thrown away.")).to_be_visible()
+    page.get_by_role("button", name=re.compile("^Discard")).first.click()
+    expect(page.get_by_text("Draft discarded.")).to_be_visible()
 
 
 def tab_to(page, role, name):

@@ -1,4 +1,4 @@
-"""A team's API key in a real browser: stored, tested, refused by IdentityCall, replaced, and buying goes on."""
+"""A team's API key in a real browser: stored, tested, refused by IdentityCall and replaced."""
 
 import re
 
@@ -39,9 +39,9 @@ def test_a_key_is_stored_tested_refused_replaced_and_buying_goes_on(desk, new_pa
     tom, kim = desk.log_in(new_page(), "tom"), desk.log_in(new_page(), "kim")
     ana = desk.log_in(new_page(javascript=False), "ana")
 
-    # Stored: one that could buy nothing is not taken.
+    # Stored: a key that cannot buy is not accepted.
     tom.goto(PAGE)
-    expect(tom.get_by_text("Nothing can be bought for Keys before a key is stored.")).to_be_visible()
+    expect(tom.get_by_text("Nothing can be bought for Keys until a key is stored.")).to_be_visible()
     store(tom, reads_only, "Test and store")
     expect(tom.locator("#new_key_error")).to_contain_text("This key may not write")
     expect(tom.get_by_label("New API key")).to_have_value("")
@@ -54,7 +54,7 @@ def test_a_key_is_stored_tested_refused_replaced_and_buying_goes_on(desk, new_pa
     expect(tom.locator("#messages")).to_contain_text("It probably may buy.")
     expect(tom.locator(".badge", has_text="Stored")).to_be_visible()
 
-    # Refused by IdentityCall: what is approved waits, and the team admin reads what to do.
+    # Refused by IdentityCall: approved numbers stay queued, and the team admin sees what to do.
     desk.provider.revoke_key("keys-1")
     address = ask_for(kim, offers, team="Keys")
     approve(ana, address)
@@ -69,12 +69,12 @@ def test_a_key_is_stored_tested_refused_replaced_and_buying_goes_on(desk, new_pa
     expect(tom.get_by_text("2 numbers approved and waiting for a key that works.")).to_be_visible()
     expect(tom.locator("main")).not_to_contain_text("Probably")
     kim.goto(address)
-    expect(kim.locator("#request-live table")).to_contain_text("It waits since")
+    expect(kim.locator("#request-live table")).to_contain_text("Waiting since")
     assert not {line["phone_number"] for line in desk.provider.ledger()} & {
         offer["phone_number"] for offer in offers["data"]
     }
 
-    # Replaced: what waited is bought.
+    # Replaced: the queued numbers are bought.
     store(tom, desk.provider.add_key("keys-2"), "Test and replace")
     expect(tom.locator("#messages")).to_contain_text("is stored. It can read.")
     comes_to(kim, address, "2 Bought")

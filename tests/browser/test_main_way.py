@@ -10,12 +10,12 @@ from purchasing.words import phone
 from tests.browser.steps import approve, ask_for, fill_request, paste, pick
 
 pytestmark = pytest.mark.browser
-SOON = 40_000  # milliseconds: the page of a pending request asks every 5 seconds
+SOON = 40_000  # milliseconds: the page of a pending request polls every 5 seconds
 STEPS = ["Waiting for approval", "Approved, in line", "Buying now", "Bought"]
 
 
 def bought(desk, before):
-    """The phone numbers in the ledger's lines since there were `before` of them."""
+    """The phone numbers of the ledger's lines after the first `before`."""
     return sorted(line["phone_number"] for line in desk.provider.ledger()[before:])
 
 
@@ -104,7 +104,7 @@ def test_a_rejection_and_its_reason_reach_the_page_that_is_open(desk, new_page):
 
     ana.goto(address)
     ana.get_by_role("button", name="Reject 1 number").click()
-    expect(ana.get_by_text("Say why you reject: the person who asked reads it.").first).to_be_visible()
+    expect(ana.get_by_text("Enter why you reject. The requester reads this.").first).to_be_visible()
     ana.get_by_label("Reason (needed to reject)").fill("We have enough lines there.")
     ana.get_by_role("button", name="Reject 1 number").click()
 
@@ -147,7 +147,7 @@ def test_approving_with_the_keyboard_alone(desk, new_page):
 
 
 def to(page, selector):
-    """Press Tab until the element is the one with the focus."""
+    """Press Tab until the element has the focus."""
     for _ in range(80):
         page.keyboard.press("Tab")
         if page.evaluate("selector => document.activeElement.matches(selector)", selector):

@@ -1,4 +1,4 @@
-"""Every page in a real browser: an empty console in light and dark, and no scrolling sideways on a telephone."""
+"""Every page in a real browser: an empty console in light and dark, and no sideways scrolling on a phone."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def furnished(desk, browser):
     ):
         approve(ana, ask_for(sam, body, name="A long name for a number that somebody needs soon"))
     ask_for(sam, desk.provider.available("ES", "local", count=2))  # waiting
-    for _ in range(30):  # a doubt comes before a person when its window is over
+    for _ in range(30):  # an unconfirmed purchase is held once its window ends
         desk.manage("reconcile")
         ana.goto("/decisions/")
         if ana.locator("input[name=purchase]").count() == 2:
@@ -84,7 +84,7 @@ def sams_pages(page, desk):
 
 
 def anas_pages(page, desk):
-    """What only an approver sees."""
+    """Pages that only an approver sees."""
     yield from ("/", "/approvals/", "/decisions/")
     yield from links(page, r"/purchases/\d+/$")
     yield "/approvals/"
@@ -105,7 +105,7 @@ def toms_pages(page, desk):
     yield None
     yield "/teams/support/"
     members = links(page, r"/members/\d+/$")
-    page.get_by_label("Budget a month").fill("1.000,50")
+    page.get_by_label("Monthly budget").fill("1.000,50")
     page.get_by_role("button", name="Save rules").click()
     expect(page.locator(".errorlist").first).to_be_visible()
     yield None
@@ -121,7 +121,7 @@ def toms_pages(page, desk):
 
 
 def idas_pages(page, desk):
-    """What an auditor reads."""
+    """Pages that an auditor reads."""
     yield from (
         "/audit/?number=x&since=soon&person=somebody",
         "/audit/proof/",
@@ -136,7 +136,7 @@ def idas_pages(page, desk):
 
 
 def others_pages(page, desk):
-    """What only a superuser sees."""
+    """Pages that only a superuser sees."""
     yield from (
         "/",
         "/teams/",
@@ -150,7 +150,7 @@ def others_pages(page, desk):
 
 
 def links(page, pattern):
-    """Where the links of the page lead that match, each once."""
+    """The addresses of the matching links of the page, each once."""
     hrefs = page.locator("main a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
     return sorted({href for href in hrefs if href and re.search(pattern, href)})
 
@@ -189,7 +189,7 @@ def test_the_way_in_fits_and_its_console_is_empty(desk, new_page, width, color_s
     page.locator("input[name=username]").fill("sam")
     page.locator("input[name=password]").fill("wrong")
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_text("This name and password do not fit together.").first).to_be_visible()
+    expect(page.get_by_text("The user name or password is wrong.").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 

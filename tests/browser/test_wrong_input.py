@@ -1,4 +1,4 @@
-"""What is typed wrong gets a sentence and stays, in a real browser."""
+"""Wrong input gets a sentence and stays in the form, in a real browser."""
 
 import json
 import re
@@ -19,7 +19,7 @@ def sam(desk, new_page, request):
 
 def test_an_empty_paste_says_what_to_do(sam):
     paste(sam, "")
-    # Either the browser refuses to send an empty field that is required, or the server answers.
+    # Either the browser refuses to send an empty required field, or the server reports it.
     box = sam.get_by_label("Numbers you want")
     expect(box).to_be_visible()
     if not box.evaluate("box => box.validity.valueMissing"):

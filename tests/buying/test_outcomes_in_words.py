@@ -119,7 +119,7 @@ ANSWERS = {
     "not sent": (
         lambda case: case.answered(never_sent()),
         [
-            "Approved, in line It waits since",
+            "Approved, in line Waiting since",
             "IdentityCall could not be reached; nothing was sent.",
             "was not bought; it is queued again",
         ],
@@ -361,7 +361,7 @@ WAITING = {
             lambda case: setattr(case.provider, "owned_answer", requests.ReadTimeout()),
             Case.buy,
         ),
-        ["Approved, in line It waits since", "IdentityCall did not answer in time."],
+        ["Approved, in line Waiting since", "IdentityCall did not answer in time."],
     ),
     "while connections break": (
         after(
@@ -369,7 +369,7 @@ WAITING = {
             lambda case: setattr(case.provider, "offers_answer", requests.ConnectionError()),
             Case.buy,
         ),
-        ["Approved, in line It waits since", "The connection to IdentityCall broke."],
+        ["Approved, in line Waiting since", "The connection to IdentityCall broke."],
     ),
     "for a whole list": (
         after(
@@ -394,7 +394,7 @@ WAITING = {
             lambda case: setattr(case.settings, "API_KEY_ENCRYPTION_KEYS", [Fernet.generate_key().decode()]),
             Case.buy,
         ),
-        ["It waits since"],
+        ["Waiting since"],
     ),
 }
 ENDED = {

@@ -82,7 +82,7 @@ class TestAnInvitation:
         for page in pages:
             assert page.status_code == 200
             assert token not in page.content.decode() and "/accounts/welcome/" not in page.content.decode()
-        assert "stands in the mail alone" in words(pages[0])
+        assert "is only in the mail itself" in words(pages[0])
 
     def test_in_the_sandbox_its_page_shows_a_link_that_works(self, team, tom, client, settings):
         settings.SANDBOX = True

@@ -855,7 +855,7 @@ class TestTheSettingsOfAPerson:
         client.force_login(ana)
         assert b'value="ana@example.com"' in client.get(self.URL).content
         page = client.post(self.URL, {"address": "ana.new@example.com"}, follow=True)
-        assert b"You get no more mails." in page.content
+        assert b"You will get no more mails." in page.content
         ana.refresh_from_db()
         assert (ana.email, ana.wants_mail) == ("ana.new@example.com", False)
         factories.request(team, sam, [NUMBER])

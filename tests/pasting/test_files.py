@@ -185,7 +185,7 @@ class TestDropped:
 
     def test_an_api_key_in_a_file_is_removed_and_reported(self, client):
         response = self.drop(client, f"{KEY}.txt", f"+442079460018\n{KEY}".encode())
-        assert "held an API key" in words(response)
+        assert "contained an API key" in words(response)
         kept = Paste.objects.get()
         assert KEY not in kept.text + kept.file_name + str(kept.records) + response.content.decode()
 

@@ -137,7 +137,7 @@ class TestTheLink:
         assert client.login(username="bea", password="seven quiet herons")
         assert last_event("member.password_chosen").actor_name == "bea"
         client.logout()
-        assert "does not work any more" in self.choose(client, path, "another quiet heron").content.decode()
+        assert "no longer works" in self.choose(client, path, "another quiet heron").content.decode()
         assert not client.login(username="bea", password="another quiet heron")
 
     def test_opening_it_changes_nothing(self, client, team, tom):
@@ -157,13 +157,13 @@ class TestTheLink:
         bea, _ = invite(team, tom)
         path = path_of(invitations.link_for(bea))
         settings.PASSWORD_RESET_TIMEOUT = -1
-        assert "does not work any more" in client.get(path, follow=True).content.decode()
+        assert "no longer works" in client.get(path, follow=True).content.decode()
 
     def test_ends_with_the_account(self, client, team, tom):
         bea, _ = invite(team, tom)
         path = path_of(invitations.link_for(bea))
         members.switch_account(bea, on=False, actor=actor(tom))
-        assert "does not work any more" in client.get(path, follow=True).content.decode()
+        assert "no longer works" in client.get(path, follow=True).content.decode()
 
     def test_says_the_same_for_an_account_that_is_there_and_one_that_is_not(self, client, team, tom):
         bea, _ = invite(team, tom)

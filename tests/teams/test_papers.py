@@ -161,23 +161,23 @@ class TestThePage:
         return client.post("/teams/support/papers/", sent | {"valid_until": ""} | fields, follow=True)
 
     def test_an_entry_is_added_changed_and_taken_out(self, client, team):
-        assert "“Passport” is in the register." in words(self.send(client))
+        assert "“Passport” was added to the register." in words(self.send(client))
         entry = RequirementGroup.objects.get()
         assert (entry.country_code, entry.provider_id, entry.valid_until) == ("DE", 12, None)
         address = f"/teams/support/papers/{entry.pk}/"
         page = client.get(address)
         changed = {"name": "Passport", "country_code": "DE", "provider_id": "12", "valid_until": "2001-01-31"}
         said = words(client.post(address, changed | {"seen": page.context["seen"]}, follow=True))
-        assert "31 January 2001: over" in said
-        assert "is out of the register" in words(client.post(f"{address}remove/", follow=True))
+        assert "31 January 2001: expired" in said
+        assert "was removed from the register" in words(client.post(f"{address}remove/", follow=True))
         assert client.get(address).status_code == 404
 
     @pytest.mark.parametrize(
         "fields, sentence",
         [
-            ({"name": " "}, "Type a name that staff recognise."),
+            ({"name": " "}, "Enter a name that staff recognise."),
             ({"name": "x" * 500}, "At most 100 characters; this has 500."),
-            ({"country_code": ""}, "Choose the country whose numbers need the papers."),
+            ({"country_code": ""}, "Enter the country whose numbers need the papers."),
             ({"country_code": "Atlantis"}, "There is no country “Atlantis”."),
             ({"provider_id": "twelve"}, "A whole number, such as 12."),
             ({"provider_id": "0"}, "greater than or equal to 1"),
@@ -196,5 +196,5 @@ class TestThePage:
         self.send(client)
         client.force_login(sam)
         said = words(client.get("/teams/support/papers/"))
-        assert "Passport numbers of Germany 12 No end" in said
+        assert "Passport numbers of Germany 12 No end date" in said
         assert "Add papers" not in said

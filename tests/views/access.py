@@ -1,4 +1,4 @@
-"""Who may do what: one table of every address, method and role, and the people and records that it speaks of."""
+"""Who may do what: one table of every address, method and role, with the people and records it needs."""
 
 import html
 import re
@@ -47,8 +47,8 @@ from tests.healthy_provider import offer, owned
 # The cells:
 #   login      redirected to the log-in page          done       redirected, and something was changed
 #   302        redirected, and nothing was changed    a number   that status, and nothing was changed
-#   file       a file; only the record says so        noted      200; only the record, and the count of such log-ins
-# A method that does not stand here answers 405, and changes nothing.
+#   file       a file; only the record shows it       noted      200; only the record and the log-in counter change
+# A method that is not listed answers 405 and changes nothing.
 TABLE = """
 address                           method nobody other asker colleague approver own   stand_in admin auditor root  gone
 
@@ -195,15 +195,15 @@ NEW_PASSWORD = "another password of the tests"
 
 
 def words(response) -> str:
-    """What a person reads on a page: its text without the tags, blanks as one space."""
+    """The visible text of a page: without tags, with runs of blanks as one space."""
     page = re.sub(r"<(script|style)\b.*?</\1>", " ", response.content.decode(), flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
 
 
 def snapshot():
-    """Every row of every table of ours."""
+    """Every row of every table of Number Desk."""
     rows = {}
-    with connection.cursor() as cursor:  # many times quicker than the ORM
+    with connection.cursor() as cursor:  # many times faster than the ORM
         for model in apps.get_app_config("purchasing").get_models():
             cursor.execute(f"SELECT * FROM {model._meta.db_table} ORDER BY {model._meta.pk.column}")
             rows[model] = cursor.fetchall()
@@ -211,7 +211,7 @@ def snapshot():
 
 
 class Scene:
-    """Two teams, the people of the table's columns, and the records that an address leads to, made when needed.
+    """Two teams, the people of the table's columns, and the records that an address needs, created on demand.
 
     What is looked at was asked for by `sam`, or by the approver `own`.
     """
@@ -273,7 +273,7 @@ class Scene:
         )
 
     def client(self, role, **options) -> Client:
-        """The browser of that person. Who is gone was switched off after the log-in."""
+        """The browser of that person. `gone` was switched off after logging in."""
         client, person = Client(**options), self.person(role)
         if person:
             client.force_login(person)
@@ -281,7 +281,7 @@ class Scene:
             User.objects.filter(pk=person.pk).update(is_active=False)
         return client
 
-    # --- What the addresses lead to -----------------------------------------------------------------------------
+    # --- The records behind the addresses -----------------------------------------------------------------------
 
     @cached_property
     def request(self) -> PurchaseRequest:
@@ -305,7 +305,7 @@ class Scene:
         return self.purchase
 
     def read_until_another_try_is_open(self):
-        """The owned list, read whole and without the number as often as 'try again' asks for."""
+        """The owned list, read whole and without the number as often as 'try again' requires."""
         for _ in range(evidence.CLEAN_READS):
             Purchase.objects.update(due_at=clock.now())
             evidence.gather(self.team.keys.get().pk)
@@ -330,7 +330,7 @@ class Scene:
 
     @cached_property
     def unwatchable(self) -> Purchase:
-        """One that was given up, and whose key IdentityCall refuses by now."""
+        """One that was given up, and whose key IdentityCall now refuses."""
         held_purchases.give_up(self.doubtful, reason="Because", actor=factories.actor(self.ana))
         ApiKey.objects.update(refused_at=clock.now())
         return self.purchase
@@ -349,7 +349,7 @@ class Scene:
 
     @cached_property
     def draft(self) -> Draft:
-        """One number that is not asked for yet."""
+        """A draft of one number."""
         [candidate] = pasting.read("+12125550142").candidates
         return drafts.of_paste(self.paste, [candidate])
 
@@ -384,7 +384,7 @@ class Scene:
 
     @cached_property
     def mail(self) -> Mail:
-        """A mail to the person who asked."""
+        """A mail to the requester."""
         return Mail.objects.create(user=self.asker, team=self.team, kind="outcome", due_at=clock.now())
 
     def url(self, address) -> str:
@@ -429,7 +429,7 @@ class Scene:
         return reverse(address)
 
     def fields(self, address) -> dict:
-        """What its form would send. Also brings about what the step needs: a stop before 'Go on', for instance."""
+        """What its form would send. Also prepares what the step needs, such as a stop before 'Go on'."""
         _, _, name = address.rpartition(":")
         decision = {"version": 1, "purchase": [], "reason": "Because"}
         if name.startswith("find"):
@@ -448,7 +448,7 @@ class Scene:
         if name == "purchase-release":
             assert self.bought
             self.provider.owned_numbers.clear()
-            owned_list.read(self.team.keys.get())  # the next read agrees that it is gone
+            owned_list.read(self.team.keys.get())  # the next read shows that it is gone
             Purchase.objects.update(purchased_at=clock.now() - timedelta(days=1))
         if name.startswith("held-") or name == "purchase-again":
             shown = {f"upfront-{self.doubtful.pk}": "1.00", f"monthly-{self.doubtful.pk}": "2.00"}

@@ -1,4 +1,4 @@
-"""Every address, method and role: `tests/views/access.py` says what is expected, and each of its rows is a test."""
+"""Every address, method and role: each row of the table in `tests/views/access.py` is a test."""
 
 from urllib.parse import quote
 
@@ -14,7 +14,7 @@ from tests.views.access import ADDRESSES, METHODS, ROLES, ROWS, Scene, snapshot
 
 pytestmark = pytest.mark.django_db
 LOGIN = "/accounts/login/?next="
-# What grows when something is only written down.
+# Tables that grow when something is only recorded.
 RECORD = {
     "AuditHead",
     "AuditEvent",
@@ -29,7 +29,7 @@ POSTS = [(address, method) for address, method in ROWS if method in ("POST", "PU
 
 
 def addresses(resolver, prefix=""):
-    """The name of every address below `resolver`, Django's admin as one."""
+    """The name of every URL below `resolver`, with Django's admin as one."""
     for pattern in resolver.url_patterns:
         if isinstance(pattern, URLResolver):
             space = pattern.namespace
@@ -44,19 +44,19 @@ def send(client, method, url, fields=None, **headers):
 
 
 def sentence(response):
-    """What a page of a refusal says."""
+    """The sentence of an error page."""
     return response.content.decode().partition("data-sentence>")[2].partition("</p>")[0]
 
 
 def names_who_can(response):
-    """Whether a refusal is a page with a sentence that says who can do this."""
+    """Whether a 403 is a page with a sentence about who can do this."""
     words = ("ana", "who asked", "may approve", "approver", "admin", "requester", "superuser", "colleague")
     said = sentence(response)
     return any(word in said for word in words) and "Your account may not open this page" not in said
 
 
 def cell(client, method, url, fields, *, started):
-    """What this person gets there, as a cell of the table. Nothing of it stays; `started` is what was there before."""
+    """What this person gets there, as a cell of the table. All changes are rolled back; `started` is what was there before."""
     savepoint = transaction.savepoint()
     response = send(client, method, url, fields)
     ended = snapshot()
@@ -120,7 +120,7 @@ class TestTheTable:
         people = [role for role in ROLES if role not in ("nobody", "gone", "root")]
         clients = {role: stage.browser(role) for role in (*people, "root")}
         for client in clients.values():
-            client.get("/")  # the log-in begins to count
+            client.get("/")  # starts the time limits of the session
         before = snapshot()
         calls = [(address, method) for address in urls for method in METHODS if (address, method) not in ROWS]
         other = {
@@ -189,7 +189,7 @@ class TestNobodyApprovesTheirOwn:
         root = factories.superuser()
         factories.request(team, root, ["+12125550101"])
         client.force_login(root)
-        assert "Nothing waits for your approval" in client.get("/approvals/").content.decode()
+        assert "Nothing is waiting for your approval" in client.get("/approvals/").content.decode()
 
 
 class TestARoleThatIsLost:
@@ -235,7 +235,7 @@ class TestAnotherTeam:
 
 
 class TestTheAdminSite:
-    """Every address below it is for superusers alone, and nothing of ours can be changed there."""
+    """Every address below it is for superusers only, and no record of ours can be changed there."""
 
     URLS = (
         "",

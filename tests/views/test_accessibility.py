@@ -1,4 +1,4 @@
-"""Every page can be read and used by everybody: headings, labels, tables, links, and nothing inline."""
+"""Every page is accessible: headings, labels, tables, links, and nothing inline."""
 
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -19,7 +19,7 @@ NAMED_BY_TEXT = ("a", "button", "summary", "h1", "h2", "h3", "caption", "th", "l
 
 
 class Element:
-    """A tag with its attributes, what it lies in, and the text inside it."""
+    """A tag with its attributes, its parent and the text inside it."""
 
     def __init__(self, tag, attributes, parent):
         self.tag, self.attributes, self.parent, self.children, self.text = tag, attributes, parent, [], ""
@@ -32,7 +32,7 @@ class Element:
 
     @property
     def above(self):
-        """What it lies in, the nearest first."""
+        """Its ancestors, the nearest first."""
         at = self.parent
         while at is not None:
             yield at
@@ -40,19 +40,19 @@ class Element:
 
     @property
     def words(self):
-        """All text inside, with the words for pictures."""
+        """All text inside, including the alternative text of images."""
         return " ".join(
             f"{self.text} {self['alt']} {' '.join(child.words for child in self.children)}".split()
         )
 
     @property
     def hidden(self):
-        """Whether nobody sees it."""
+        """Whether it is not visible."""
         return any("hidden" in one.attributes for one in (self, *self.above)) or self["type"] == "hidden"
 
 
 class Page(HTMLParser):
-    """A page as a tree; what is not closed, or closed wrongly, is an error."""
+    """A page as a tree. A tag that is not closed, or closed wrongly, is an error."""
 
     def __init__(self, response):
         super().__init__()
@@ -170,7 +170,7 @@ PAGES = {
         "approver",
         "{request}reject/",
         "yes",
-        {"form": "said-yes", "version": "1"},
+        {"form": "approved", "version": "1"},
     ),
     "request that was changed": ("approver", "{request}", "changed"),
     "too much": ("asker", "/paste/", {f"x{n}": "" for n in range(1001)}),
@@ -319,7 +319,7 @@ def forms(page):
     for form in page.tags("form"):
         inside = [one for one in page.all if form in one.above]
         tokens = [one for one in inside if one["name"] == "csrfmiddlewaretoken" and one["value"]]
-        # What only looks something up has its fields in the address, and no token in it.
+        # A form that only looks something up has its fields in the address, and no token.
         assert len(tokens) == {"post": 1, "get": 0}[form["method"]], form
         assert [one for one in inside if one.tag == "button" and one["type"] == "submit"], form
 
@@ -336,7 +336,7 @@ def pictures(page):
 
 
 def links(client, page, here):
-    """Every link leads somewhere. Those of the menus are the same on every page, so one page is enough."""
+    """Every link works. The menus are the same on every page, so one page is enough for them."""
     for one in page.tags("a"):
         if here != "/" and any(outer.tag == "nav" for outer in one.above):
             continue

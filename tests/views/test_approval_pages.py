@@ -1,4 +1,4 @@
-"""The queue of approvals and the decision: what is forged, late or wrong gets a sentence, and decides nothing."""
+"""The queue of approvals and the decision form: forged, late or wrong input gets a sentence and decides nothing."""
 
 import html
 import re
@@ -30,7 +30,7 @@ def asked(team, sam):
 
 
 def decide(client, asked, step, *, ticked=None, **fields):
-    """What the decision form sends; all numbers are ticked unless the test says otherwise."""
+    """What the decision form sends, with all numbers ticked by default."""
     ids = list(asked.purchases.order_by("pk").values_list("pk", flat=True)) if ticked is None else ticked
     fields = {"version": asked.version, "purchase": ids, "reason": "", "next": "/approvals/"} | fields
     return client.post(f"/requests/{asked.pk}/{step}/", fields, follow=True)
@@ -60,7 +60,7 @@ class TestDeciding:
         )
 
     def test_with_javascript_it_says_how_many_and_how_much(self, client, asked):
-        """What desk.js makes of it is seen in the browser tests."""
+        """The browser tests show what desk.js makes of it."""
         page = client.get("/approvals/").content.decode()
         assert 'data-tally="Approve {numbers}, {monthly} USD a month"' in page
         assert 'data-tally="and {upfront} USD once"' in page
@@ -102,10 +102,10 @@ WRONG = {
     "a number that does not exist": ({"ticked": [999_999]}, "Choose numbers of this request only."),
     "a number in words": ({"ticked": ["one"]}, "Choose numbers of this request only."),
     "a number of 5,000 digits": ({"ticked": ["9" * 5000]}, "Choose numbers of this request only."),
-    "no version": ({"version": ""}, "was not complete"),
-    "a version in words": ({"version": "<script>"}, "was not complete"),
-    "version 0": ({"version": "0"}, "was not complete"),
-    "a version of 5,000 digits": ({"version": "9" * 5000}, "was not complete"),
+    "no version": ({"version": ""}, "was incomplete"),
+    "a version in words": ({"version": "<script>"}, "was incomplete"),
+    "version 0": ({"version": "0"}, "was incomplete"),
+    "a version of 5,000 digits": ({"version": "9" * 5000}, "was incomplete"),
     "a version that never was": ({"version": "9" * 30}, "was changed since you opened this page"),
     "an older version": ({"version": "7"}, "was changed since you opened this page"),
     "a reason of 5,000 characters": ({"reason": "x" * 5000}, "At most 1000 characters; this has 5000."),
@@ -128,7 +128,7 @@ class TestWhatIsWrong:
         response = decide(client, asked, "reject", ticked=[second.pk], reason=reason)
         page = response.content.decode()
         assert f'id="reason-{asked.pk}-error"' in page
-        assert "Say why you reject: the person who asked reads it." in words(response)
+        assert "Enter why you reject. The requester reads this." in words(response)
         ticked = re.findall(r'name="purchase" value="(\d+)"[^>]* checked', page)
         assert ticked == [str(second.pk)]
 
@@ -182,7 +182,7 @@ class TestWhatIsDecidedAlready:
 
 class TestNews:
     def poll(self, client, page):
-        """Ask as the page does that was drawn, or polled, last."""
+        """Poll as the page does that was last drawn or polled."""
         return client.get(html.unescape(re.search(r'hx-get="([^"]*)"', page.content.decode())[1]))
 
     def test_is_204_while_the_queue_is_as_it_was(self, client, asked):
@@ -195,7 +195,7 @@ class TestNews:
         page = client.get("/approvals/")
         factories.request(team, sam, ["+12125550109"])
         news = self.poll(client, page)
-        assert words(news).startswith("The queue has changed: 2 requests wait now. Show it")
+        assert words(news).startswith("The queue has changed: 2 requests are waiting now. Show the queue")
         assert self.poll(client, news).status_code == 204
 
     def test_tells_when_one_number_was_decided_elsewhere(self, client, asked, ana):
@@ -203,7 +203,7 @@ class TestNews:
         first, *_ = asked.purchases.order_by("pk")
         approvals.approve(asked.pk, [first.pk], approver=factories.actor(ana), version=1)
         said = words(self.poll(client, page))
-        assert "The queue has changed: 1 request waits now." in said
+        assert "The queue has changed: 1 request is waiting now." in said
         assert "Numbers of it were decided." in said
 
     @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ class TestNews:
 
 
 class TestTheCheckInTheCard:
-    """The line that says when IdentityCall was asked last, and what changed since the card was drawn."""
+    """The line with the time of the last check and what changed since the card was drawn."""
 
     poll = TestNews.poll
     LISTED = "Since this page was drawn: "
@@ -235,7 +235,7 @@ class TestTheCheckInTheCard:
         return request.param.format(asked.pk)
 
     def look(self, asked):
-        """What the worker does when the page was opened."""
+        """What the worker does after the page is opened."""
         price_lookup.confirm(asked.pk)
 
     def line(self, page, asked):
@@ -262,7 +262,7 @@ class TestTheCheckInTheCard:
         news = self.poll(client, page)
         line = self.line(news, asked)
         assert "The request was changed. A price changed, or IdentityCall has confirmed it." in line
-        assert line.endswith("Show it as it is now")
+        assert line.endswith("Show the changes")
         link = re.search(r'href="([^"]*)#request-', news.content.decode())[1]
         assert link.startswith(f"{address}?now=")
         assert self.LISTED not in self.line(client.get(html.unescape(link)), asked)

@@ -37,21 +37,21 @@ def whole_chain(transactional_db):
 
 
 def browser(person):
-    """A browser in which that person has logged in."""
+    """A browser in which that person is logged in."""
     client = Client()
     client.force_login(person)
     return client
 
 
 def click(browsers, url, fields):
-    """Send one form from all these browsers at once; what each of them then reads."""
+    """Send one form from all these browsers at once; returns the page text that each of them gets."""
     pages = race(*(lambda window=window: window.post(url, fields, follow=True) for window in browsers))
     assert [page.value.status_code for page in pages] == [200] * len(browsers)
     return [words(page.value) for page in pages]
 
 
 class Desk:
-    """The team, its people, and what a button needs before it can be pressed."""
+    """The team, its people, and the records a button needs before it can be pressed."""
 
     def __init__(self, team, sam, ana, tom, provider):
         self.team, self.sam, self.ana, self.tom, self.provider = team, sam, ana, tom, provider
@@ -91,7 +91,7 @@ class Desk:
         assert factories.state_of(purchase) == State.HELD
         return purchase
 
-    # --- The buttons: who presses, where, what is sent, what the first and what the second one reads ----------------
+    # --- The buttons: who presses, where, what is sent, and the text after the first and the second click -----------
 
     def approve(self):
         purchase = self.pending()
@@ -142,7 +142,7 @@ class Desk:
             self.sam,
             f"/requests/{purchase.request_id}/edit/",
             fields,
-            "Changed. The approvers see the new version;",
+            "Changed. Approvers see the new version;",
             "The request has changed since you opened this page.",
             purchase,
         )
@@ -162,19 +162,19 @@ class Desk:
         provider_id = 4700 + self.count
         self.provider.owned_numbers.append(owned(purchase.phone_number, provider_id))
         told = f"{purchase} has been bought already."
-        return self.decide(purchase, "it-was-bought", "Kept as bought.", told, provider_id=provider_id)
+        return self.decide(purchase, "it-was-bought", "Recorded as bought.", told, provider_id=provider_id)
 
     def try_again(self):
         purchase = self.in_doubt()
         told = f"ana approved {purchase} a moment ago."
         seen = {f"upfront-{purchase.pk}": "1.00", f"monthly-{purchase.pk}": "2.00"}
-        return self.decide(purchase, "try-again", "Approved again: it is in line.", told, **seen)
+        return self.decide(purchase, "try-again", "Approved again and queued.", told, **seen)
 
     def approve_again(self):
         purchase = self.dearer()
         told = f"ana approved {purchase} a moment ago."
         seen = {f"upfront-{purchase.pk}": "1.50", f"monthly-{purchase.pk}": "3.00"}
-        return self.decide(purchase, "approve-again", "Approved again: it is in line.", told, **seen)
+        return self.decide(purchase, "approve-again", "Approved again and queued.", told, **seen)
 
     def give_up_in_doubt(self):
         purchase = self.in_doubt()
@@ -191,7 +191,7 @@ class Desk:
 
     def go_on(self):
         stop_buying.stop(self.team, actor=actor(self.tom), reason="Audit")
-        done, told = "Support buys again.", "Buying is going on already."
+        done, told = "Buying for Support is active again.", "Buying is going on already."
         return self.tom, "/teams/support/go-on/", {"reason": "Done"}, done, told, "team.goes_on"
 
     def stop_all(self):
@@ -201,7 +201,7 @@ class Desk:
 
     def go_on_all(self):
         stop_buying.stop_all(actor=actor(self.root), reason="Audit")
-        done, told = "Buying goes on.", "Buying is going on already."
+        done, told = "Buying is active again.", "Buying is going on already."
         return self.root, "/buying/go-on/", {"reason": "Done"}, done, told, "desk.goes_on"
 
     def go_on_again(self):
@@ -216,14 +216,14 @@ class Desk:
         key = keys.set_key(self.team, f"idc_{self.number()[1:]:0>32}", actor=factories.SYSTEM)
         fields = {"seen": key.pk, "reason": "Seen by others", "password": factories.PASSWORD}
         told = "The key was replaced or removed since you opened this page. Look again."
-        return self.tom, "/teams/support/key/remove/", fields, "The key is removed.", told, "key.removed"
+        return self.tom, "/teams/support/key/remove/", fields, "The key was removed.", told, "key.removed"
 
     def name_stand_in(self):
         day = timezone.localdate() + timedelta(days=self.count)
         self.count += 1
         fields = {"approver": self.ana.pk, "stand_in": self.sam.pk, "from_day": day, "to_day": day}
         told = "Somebody stands in for ana on some of these days already. End that first."
-        done = "Named. Both names will stand on each decision."
+        done = "Stand-in named. Each of their decisions shows both names."
         return self.ana, "/teams/support/stand-ins/", fields, done, told, "stand_in.named"
 
     def end_stand_in(self):
@@ -261,7 +261,7 @@ def desk(team, sam, ana, tom, provider):
 
 
 def times(button, on):
-    """How often the button has taken effect, by the record."""
+    """How often the button took effect, according to the record."""
     if button in MOVES:
         return factories.actions(on).count(MOVES[button])
     if button in TWICE_APPROVED:
@@ -289,7 +289,7 @@ def test_of_two_clicks_at_once_one_takes_effect_and_the_other_reads_why_not(desk
 
 @pytest.mark.parametrize("button", BUTTONS)
 def test_a_double_click_in_one_browser_takes_effect_once(desk, button):
-    """Both clicks share a session, so that either page may tell of both; none may fail."""
+    """Both clicks share a session, so either page may show both messages; neither may fail."""
     person, url, fields, *_, on = getattr(desk, button)()
     before, window = times(button, on), browser(person)
     windows = [Client(), Client()]
@@ -312,13 +312,13 @@ class TestDifferentDecisionsAtOnce:
                 "reason": "Not there",
             }
             forms = [
-                (browser(desk.ana), bought, fields, "Kept as bought."),
+                (browser(desk.ana), bought, fields, "Recorded as bought."),
                 (browser(eve), f"{url}/give-up/", {"reason": "Enough"}, "Given up."),
                 (
                     browser(bob),
                     f"{url}/try-again/",
                     again,
-                    "Approved again: it is in line.",
+                    "Approved again and queued.",
                 ),
             ]
             before = len(factories.actions(purchase))
@@ -330,9 +330,9 @@ class TestDifferentDecisionsAtOnce:
             assert (
                 factories.state_of(purchase)
                 == {
-                    "Kept as bought.": State.PURCHASED,
+                    "Recorded as bought.": State.PURCHASED,
                     "Given up.": State.GIVEN_UP,
-                    "Approved again: it is in line.": State.APPROVED,
+                    "Approved again and queued.": State.APPROVED,
                 }[done[0]]
             )
             assert len(factories.actions(purchase)) == before + 1
@@ -358,7 +358,7 @@ class TestDifferentDecisionsAtOnce:
 
 
 class TestAKeyThatIsReplacedBetweenThePageAndTheClick:
-    """The page showed one key, the click comes when there is another."""
+    """The page showed one key, and by the time of the click there is another."""
 
     @pytest.fixture
     def tom_sees(self, desk, tom):
@@ -409,7 +409,7 @@ class TestAKeyThatIsReplacedBetweenThePageAndTheClick:
 
 @pytest.mark.database
 class TestAnApproverWhoIsLost:
-    """Between the approval and the claim; whatever comes first, nothing is claimed on a yes that no longer counts."""
+    """Between approval and claim: whichever comes first, nothing is claimed on an approval that no longer counts."""
 
     LOSSES = {
         "the role": lambda team, who, root: members.change_roles(
@@ -451,7 +451,7 @@ class TestAnApproverWhoIsLost:
         ids=["membership", "role", "account"],
     )
     def test_waits_for_a_claim_that_has_looked_at_the_role(self, desk, ana, monkeypatch, statement):
-        """Also where it is done behind the product's back, in the database itself."""
+        """Also when it is done directly in the database."""
         purchase = desk.approved()
         desk.provider.sells(purchase.phone_number)
         check_price, waited = price_guard.hold_if_dearer, []
@@ -467,7 +467,7 @@ class TestAnApproverWhoIsLost:
 
 
 def has_to_wait(statement):
-    """Whether somebody else's statement, on a line of its own, is stopped by a lock."""
+    """Whether a statement on another connection is blocked by a lock."""
     if connection.vendor == "sqlite":
         line = sqlite3.connect(connection.settings_dict["NAME"], timeout=0, isolation_level=None)
         refused = sqlite3.OperationalError

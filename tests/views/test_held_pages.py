@@ -23,7 +23,7 @@ def scene(provider):
 
 @pytest.fixture
 def approver(scene):
-    """The browser of one who may decide."""
+    """The browser of an approver, who may decide."""
     return scene.client("approver")
 
 
@@ -58,13 +58,13 @@ class TestInDoubt:
 
     def test_who_may_not_decide_sees_who_does_and_no_button(self, scene):
         page = scene.client("asker").get(f"/purchases/{scene.doubtful.pk}/")
-        assert "A team admin or an approver, other than the person who asked, decides this." in words(page)
+        assert "A team admin or an approver decides this, but never the requester." in words(page)
         assert 'class="choice"' not in page.content.decode()
 
     def test_it_was_bought_is_kept_under_the_id(self, scene, approver):
         purchase = scene.doubtful
         scene.provider.owned_numbers.append(owned(NUMBER, 4711))
-        assert "Kept as bought." in words(decide(approver, purchase, "it-was-bought"))
+        assert "Recorded as bought." in words(decide(approver, purchase, "it-was-bought"))
         assert (scene.purchase.state, scene.purchase.provider_id) == (State.PURCHASED, 4711)
 
     def test_an_id_that_the_list_does_not_show_is_refused(self, scene, approver):
@@ -79,7 +79,7 @@ class TestInDoubt:
     def test_another_try_is_one_more_approval(self, scene, approver):
         purchase = scene.doubtful
         scene.read_until_another_try_is_open()
-        assert "Approved again: it is in line." in words(decide(approver, purchase, "try-again"))
+        assert "Approved again and queued." in words(decide(approver, purchase, "try-again"))
         assert (scene.purchase.state, purchase.approvals.count()) == (State.APPROVED, 2)
 
     def test_is_not_approved_again_as_if_nothing_were_in_doubt(self, scene, approver):
@@ -96,12 +96,12 @@ class TestInDoubt:
             first_seen_at=clock.now(),
         )
         said = words(approver.get(f"/purchases/{scene.doubtful.pk}/"))
-        assert "That proves nothing about this order, but look there." in said
+        assert "That proves nothing about this order, but check there." in said
 
 
 class TestDearer:
     def test_approve_again_shows_the_price_that_it_approves(self, scene, approver):
-        assert "IdentityCall now asks 1.00 USD once and 9.00 USD a month" in words(
+        assert "IdentityCall now charges 1.00 USD once and 9.00 USD a month" in words(
             approver.get(f"/purchases/{scene.dearer.pk}/")
         )
 
@@ -111,7 +111,7 @@ class TestDearer:
 
     def test_where_no_list_shows_it_any_more_nobody_confirms_the_cost_from_before(self, scene, approver):
         purchase = scene.dearer
-        Purchase.objects.update(cost_confirmed_at=clock.now())  # before it got dearer
+        Purchase.objects.update(cost_confirmed_at=clock.now())  # before the price rose
         box = f'name="unconfirmed-{purchase.pk}"'
         assert box not in approver.get(f"/purchases/{purchase.pk}/").content.decode()
         OfferLook.objects.update(offers={})
@@ -131,7 +131,7 @@ class TestDearer:
 
 
 WRONG_IDS = {
-    "": "Type the id that IdentityCall shows for the number.",
+    "": "Enter the id that IdentityCall shows for the number.",
     "x": "A whole number, such as 4711.",
     "4.5": "A whole number, such as 4711.",
     "<script>": "A whole number, such as 4711.",
@@ -147,7 +147,7 @@ class TestWhatIsWrong:
     def test_no_reason_is_a_sentence_and_decides_nothing(self, scene, approver, reason):
         for step in STEPS:
             response = decide(approver, scene.doubtful, step, reason=reason)
-            assert "Say why: the reason stays in the record." in words(response), step
+            assert "Enter a reason. It stays in the record." in words(response), step
         assert scene.purchase.state == State.HELD
 
     def test_a_wrong_id_is_a_sentence_at_its_place_and_keeps_what_was_typed(self, scene, approver):
@@ -192,7 +192,7 @@ class TestSeveral:
     def test_no_reason_is_a_sentence(self, scene, approver):
         for group in ("doubt", "", "<script>alert(1)</script>", "x" * 5000):
             response = self.post(approver, "give-up", purchase=[scene.doubtful.pk], reason=" ", group=group)
-            assert "Reason: Say why: the reason stays in the record." in words(response)
+            assert "Reason: Enter a reason. It stays in the record." in words(response)
             assert "<script>alert" not in response.content.decode()
         assert scene.purchase.state == State.HELD
 
@@ -208,7 +208,7 @@ class TestSeveral:
 
 
 class TestTheMoney:
-    """What another yes costs, and what it does to the budget, stands where it is said."""
+    """The cost of another approval, and what it means for the budget, is shown next to its button."""
 
     SOLD = "+12125550102"
 
@@ -216,7 +216,7 @@ class TestTheMoney:
         type(scene.team).objects.filter(pk=scene.team.pk).update(**fields)
 
     def both(self, client, purchase):
-        """What the page of the number and that of all decisions say."""
+        """The text of the number's page and of the list of decisions."""
         return [words(client.get(address)) for address in (f"/purchases/{purchase.pk}/", "/decisions/")]
 
     def test_stands_on_both_pages(self, scene, approver):
@@ -224,7 +224,7 @@ class TestTheMoney:
         self.rules(scene, monthly_budget=Decimal(20))
         for said in self.both(approver, purchase):
             assert (
-                "Budget a month 20.00 USD Committed 3.00 USD Waiting for approval 0.00 USD "
+                "Monthly budget 20.00 USD Committed 3.00 USD Waiting for approval 0.00 USD "
                 "Left now 17.00 USD Left after this 10.00 USD" in said
             )
 
@@ -248,7 +248,7 @@ class TestTheMoney:
         purchase = scene.dearer
         self.rules(scene, monthly_budget=Decimal(8))
         one, all_of_them = self.both(approver, purchase)
-        assert "This is 2.00 USD more than the budget of Support allows." in one
+        assert "2.00 USD more than the budget of Support allows." in one
         assert "Approve again, 9.00" not in one and "Give up" in one
         assert "Left after this already 2.00 USD over" in one
         assert "Approve the ticked numbers again" not in all_of_them
@@ -257,7 +257,7 @@ class TestTheMoney:
         purchase = scene.dearer
         self.rules(scene, monthly_budget=Decimal(8), budget_is_hard=False)
         said = words(decide(approver, purchase, "approve-again"))
-        assert "Approved again: it is in line." in said
+        assert "Approved again and queued." in said
         assert "This goes beyond the budget of Support: it is already 2.00 USD over." in said
         assert "ana: approved +1 212-555-0101 again, beyond the budget" in said
 
@@ -266,10 +266,10 @@ class TestTheMoney:
         factories.member("eve", scene.team, "approver")
         self.rules(scene, second_approver_from=Decimal(1))
         said = words(decide(approver, purchase, "approve-again"))
-        assert "Your yes is kept. ana said yes; eve has to say it too." in said
+        assert "Your approval is recorded. ana said yes; eve has to say it too." in said
 
     def test_each_team_has_its_own(self, scene, provider):
-        """What is held in two teams is decided apart: each has a budget of its own."""
+        """Held purchases of two teams are decided separately: each has its own budget."""
         purchase = scene.dearer
         factories.member("ana", scene.sales, "approver")
         bea = factories.member("bea", scene.sales, "requester")
@@ -278,9 +278,9 @@ class TestTheMoney:
             procurement.buy(other.pk)
         self.rules(scene, monthly_budget=Decimal(20))
         said = words(scene.client("approver").get("/decisions/"))
-        assert "Support: IdentityCall now asks more than was approved" in said
-        assert "Sales: IdentityCall now asks more than was approved" in said
-        assert said.count("Budget a month 20.00 USD") == said.count("Budget a month none") == 1
+        assert "Support: IdentityCall now charges more than was approved" in said
+        assert "Sales: IdentityCall now charges more than was approved" in said
+        assert said.count("Monthly budget 20.00 USD") == said.count("Monthly budget none") == 1
         assert purchase.state == State.HELD
 
 

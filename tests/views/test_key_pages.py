@@ -1,4 +1,4 @@
-"""The page of a team's key: nothing secret comes back, every mistake is a sentence, a new key asks for the password."""
+"""The page of a team's key: no secret is shown again, every mistake gets a sentence, a new key needs the password."""
 
 import logging
 import sys
@@ -31,7 +31,7 @@ def browser(client, tom):
 
 
 def send(browser, url=PAGE, **fields):
-    """Send a form and read the page that comes of it."""
+    """Send a form and follow to the page after it."""
     return browser.post(url, fields, follow=True)
 
 
@@ -50,7 +50,7 @@ class TestThePage:
     def test_shows_what_is_known_and_nothing_of_the_key(self, browser, team, provider):
         provider.tells_of_the_key()
         text = words(store(browser))
-        for part in ("…9876", "Probably", "1 project: Support", "One project, as said by tom on"):
+        for part in ("…9876", "Probably", "1 project: Support", "One project, according to tom on"):
             assert part in text
         assert NEW[:-4] not in text
 
@@ -58,7 +58,7 @@ class TestThePage:
         team = factories.team(key=None)
         client.force_login(factories.member("tom", team, "admin"))
         text = words(client.get(PAGE))
-        assert "Nothing can be bought for Support before a key is stored." in text
+        assert "Nothing can be bought for Support until a key is stored." in text
         assert "Remove the key" not in text
 
     def test_says_that_the_encryption_key_is_missing(self, browser, team, settings):
@@ -94,8 +94,8 @@ class TestStoring:
         "key, part",
         [
             ("", "Paste the API key."),
-            ("idc_" + "k" * 30, "32 letters or digits; this has 30."),
-            ("idc_" + "k" * 31 + "!", "32 letters or digits; this has others."),
+            ("idc_" + "k" * 30, "32 letters or digits; this one has 30."),
+            ("idc_" + "k" * 31 + "!", "32 letters or digits; this one has other characters."),
             ("k" * 36, "begins with idc_"),
         ],
     )
@@ -160,7 +160,7 @@ class TestStoring:
             assert factories.PASSWORD not in text
 
     def test_an_accident_on_the_way_shows_no_key(self, client, tom, team, provider, caplog, monkeypatch):
-        """Neither the page, nor the log, nor a report with every variable on the way."""
+        """Neither in the page, nor the log, nor an error report with every local variable."""
         reports = []
 
         def report(request, **kwargs):
@@ -192,7 +192,7 @@ class TestTesting:
         text = words(send(browser, TEST))
         assert "It can read. It sees 2 projects: Sales, Support. It probably may buy." in text
         assert "The whole account: it sees more than one project" in text
-        assert "Say what it is for" not in text
+        assert "Save what it is made for" not in text
 
     def test_a_refused_key_buys_again(self, browser, team, provider, approved):
         refuse(team)
@@ -216,7 +216,7 @@ class TestTesting:
         assert "Probably" in words(send(browser, TEST))
         refuse(team)
         said = words(browser.get(PAGE))
-        assert "Refused by IdentityCall" in said and "No, as long as IdentityCall refuses it" in said
+        assert "Refused by IdentityCall" in said and "No, while IdentityCall refuses it" in said
         assert "Probably" not in said
 
     @pytest.mark.parametrize("answer", [REFUSED, requests.ReadTimeout(), (429, {}, "")])
@@ -228,12 +228,14 @@ class TestTesting:
 
 class TestWhatItIsFor:
     def test_is_shown_with_the_name_of_who_said_it(self, browser, team):
-        assert "Nobody has said yet" in words(browser.get(PAGE))
-        assert "The whole account, as said by tom on" in words(send(browser, SCOPE, scope="account"))
+        assert "Not stated yet" in words(browser.get(PAGE))
+        assert "The whole account, according to tom on" in words(send(browser, SCOPE, scope="account"))
 
     def test_nothing_chosen_is_a_sentence_at_the_field(self, browser, team):
         page = send(browser, SCOPE)
-        assert page.context["scope_form"].errors["scope"] == ["Say which: IdentityCall does not tell."]
+        assert page.context["scope_form"].errors["scope"] == [
+            "Choose one. IdentityCall does not say which it is."
+        ]
 
 
 class TestRemoving:

@@ -1,4 +1,4 @@
-"""The pages on which teams are made, and people invited, given roles, taken out and switched off."""
+"""The pages to create teams, and to invite people, change their roles, remove them and switch them off."""
 
 import re
 
@@ -24,7 +24,7 @@ def browser(client, tom):
 
 
 def send(browser, url, **fields):
-    """Send a form and read the page that comes of it."""
+    """Send a form and follow to the page after it."""
     return browser.post(url, fields, follow=True)
 
 
@@ -59,7 +59,7 @@ class TestInviting:
         bea = User.objects.get(username="bea")
         assert page.redirect_chain == [(member(bea), 302)]
         text = words(page)
-        assert "bea is invited: a mail with a link is on its way to bea@example.com." in text
+        assert "bea was invited: a mail with a link is on its way to bea@example.com." in text
         assert "Send the invitation again" in text
         assert "/accounts/welcome/" not in page.content.decode()
 
@@ -76,7 +76,7 @@ class TestInviting:
 
     def test_of_somebody_who_is_here_adds_them_with_a_sentence(self, browser, team, sam):
         page = send(browser, INVITE, username="sam", email="", roles=["approver"])
-        assert "sam has an account already and is in Support now; no invitation was needed." in words(page)
+        assert "sam already has an account and is now in Support; no invitation was needed." in words(page)
 
     @pytest.mark.parametrize(
         "changes, field",
@@ -118,7 +118,7 @@ class TestAMember:
         page = browser.get(member(sam))
         seen = page.context["form"]["seen"].value()
         page = send(browser, f"{member(sam)}roles/", roles=["approver"], seen=seen)
-        assert "The roles of sam are changed." in words(page)
+        assert "The roles of sam were changed." in words(page)
         assert members.roles_in(team, sam) == ["approver"]
 
     def test_of_whom_the_page_was_old_is_left_as_is(self, browser, team, sam):
@@ -139,7 +139,7 @@ class TestAMember:
     def test_who_was_the_last_admin_is_missed(self, client, team, tom):
         client.force_login(factories.superuser())
         page = send(client, f"{member(tom)}roles/", roles=["approver"], seen="admin")
-        assert "Support has no team admin now" in words(page)
+        assert "Support now has no team admin" in words(page)
 
     def test_is_taken_out_and_switched_off_only_behind_words_that_are_opened_first(self, browser, team, sam):
         page = browser.get(member(sam)).content.decode()
@@ -168,18 +168,18 @@ class TestAMember:
         assert "Switch the account off" not in words(browser.get(member(sam)))
         page = browser.post(f"/people/{sam.pk}/switch-off/")
         assert page.status_code == 403
-        assert "a superuser for everybody" in words(page)
+        assert "a superuser can switch everybody" in words(page)
 
     def test_gets_another_link(self, browser, team):
         send(browser, INVITE, **BEA)
         bea = User.objects.get(username="bea")
         said = lambda: words(browser.get(member(bea))).partition("Last link")[2]  # noqa: E731
-        assert re.match(r" asked for by tom, .*? \. The mail is on its way\.", said())
+        assert re.match(r" requested by tom, .*? \. The mail is on its way\.", said())
         notices.collect()
         assert "The mail is on its way." in said()
         assert "less than a minute ago" in words(send(browser, f"{member(bea)}link/"))
         Mail.objects.update(tries=1, problem="The mail server said: 450 Busy", due_at=clock.now())
-        assert "The mail has not gone out yet. The mail server said: 450 Busy Next try at" in said()
+        assert "The mail has not been sent yet. The mail server said: 450 Busy Next try at" in said()
         Mail.objects.update(given_up_at=clock.now(), problem="The mail server said: 550 No such person")
         assert "The mail could not be sent. The mail server said: 550" in said()
         page = send(browser, f"{member(bea)}link/")
@@ -192,9 +192,9 @@ class TestAMember:
         self, browser, team, settings
     ):
         send(browser, INVITE, **BEA)
-        settings.TEST_CLOCK_OFFSET = 100 * 24 * 3600  # seconds; the mail was forgotten since
+        settings.TEST_CLOCK_OFFSET = 100 * 24 * 3600  # seconds, after which the mail has been deleted
         said = words(browser.get(member(User.objects.get(username="bea")))).partition("Last link")[2]
-        assert said.startswith(" asked for by tom,") and "The mail" not in said.partition("bea has not")[0]
+        assert said.startswith(" requested by tom,") and "The mail" not in said.partition("bea has not")[0]
 
     def test_other_teams_are_shown_to_superusers_alone(self, browser, team, sam):
         factories.member("sam", factories.team("Sales", key=None), "requester")
@@ -210,10 +210,10 @@ class TestTeams:
         return client
 
     def test_are_made_in_the_browser(self, root):
-        assert "Make the first team" in words(root.get("/"))
+        assert "Create the first team" in words(root.get("/"))
         page = send(root, "/teams/new/", name="Help  desk")
         assert page.redirect_chain == [("/teams/help-desk/", 302)]
-        assert "The team Help desk is there." in words(page)
+        assert "The team Help desk was created." in words(page)
         assert Team.objects.get().name == "Help desk"
 
     @pytest.mark.parametrize("name", ["", "x" * 101, "support", " Support "])
@@ -241,7 +241,7 @@ class TestTeams:
 
     def test_list_who_is_in_none_for_superusers(self, root, team, sam):
         Membership.objects.filter(user=sam).delete()
-        assert "In no team" in words(root.get("/teams/"))
+        assert "Not in any team" in words(root.get("/teams/"))
         page = send(root, f"/people/{sam.pk}/switch-off/")
         assert page.redirect_chain == [("/teams/", 302)]
         assert not User.objects.get(pk=sam.pk).is_active
@@ -255,11 +255,11 @@ class TestTeams:
             page = client.post(url, {"name": "Mine", "reason": "Mine"})
             assert (page.status_code, "Only a superuser can do this." in words(page)) == (403, True)
         assert snapshot() == before
-        assert "Make a team" not in words(client.get("/teams/"))
+        assert "Create a team" not in words(client.get("/teams/"))
 
 
 def test_a_person_without_a_team_reads_what_to_do_next(client, db):
     client.force_login(User.objects.create_user("bea", password=factories.PASSWORD))
     text = words(client.get("/"))
-    assert "Ask the admin of your team, or whoever runs Number Desk for you, to add you" in text
-    assert "your user name is bea" in text
+    assert "Ask your team admin, or the person who runs Number Desk, to add you" in text
+    assert "Your user name is bea" in text

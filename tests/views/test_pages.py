@@ -1,4 +1,4 @@
-"""Pages that hold no form of their own, the stop button, logging in, and the pages that say no."""
+"""Pages without a form of their own, the stop button, logging in, and error pages."""
 
 import pytest
 from django.conf import settings as project
@@ -20,7 +20,7 @@ class TestHome:
     def test_of_a_person_without_a_team_says_what_to_do(self, client, db):
         client.force_login(factories.User.objects.create_user("sam"))
         said = words(client.get("/"))
-        assert "You belong to no team yet. Ask the admin of your team" in said
+        assert "You are not in a team yet. Ask your team admin" in said
         assert "Paste numbers" not in said
 
     def test_shows_what_waits_for_whom(self, client, pending, sam, ana):
@@ -29,7 +29,7 @@ class TestHome:
         assert f"Request {pending.pk}: approve or reject 1 number for Support" in said
         assert "New desks 1.00 USD once and 2.00 USD a month" in said
         client.force_login(sam)
-        assert "Nothing waits for you." in words(client.get("/"))
+        assert "Nothing is waiting for you." in words(client.get("/"))
 
     def test_says_that_no_worker_runs(self, client, sam):
         client.force_login(sam)
@@ -41,11 +41,11 @@ class TestHome:
         team.keys.update(refused_at=clock.now())
         client.force_login(tom)
         page = client.get("/")
-        waits = words(page).partition("What waits for me")[2].partition("My requests")[0]
-        assert "Store a new API key for Support IdentityCall refuses …1234 since" in waits
+        waits = words(page).partition("Waiting for you")[2].partition("My requests")[0]
+        assert "Store a new API key for Support IdentityCall has refused …1234 since" in waits
         assert 'href="/teams/support/key/"' in page.content.decode()
         client.force_login(sam)
-        assert "IdentityCall refuses" not in words(client.get("/"))
+        assert "IdentityCall has refused" not in words(client.get("/"))
 
 
 class TestNumbers:
@@ -86,7 +86,7 @@ class TestStopping:
         assert "Buying is stopped for Support." in words(response)
         assert "Stopped by tom" in words(response) and "Too dear" in words(response)
         response = client.post("/teams/support/go-on/", {"reason": "Fine again"}, follow=True)
-        assert "Support buys again." in words(response)
+        assert "Buying for Support is active again." in words(response)
 
     @pytest.mark.parametrize("step", ["stop", "go-on"])
     @pytest.mark.parametrize("where", ["/teams/support/", "/buying/"])
@@ -98,7 +98,7 @@ class TestStopping:
         response = client.post(f"{where}{step}/", {"reason": reason}, follow=True)
         assert 'id="id_reason_error"' in response.content.decode()
         expected = (
-            "At most 1000 characters" if len(reason) > 1000 else "Say why: the reason stays in the record."
+            "At most 1000 characters" if len(reason) > 1000 else "Enter a reason. It stays in the record."
         )
         assert expected in words(response)
         assert (Desk.objects.get().stopped_at, Team.objects.get().stopped_at) == (None, None)
@@ -122,21 +122,21 @@ class TestStopping:
 
 
 def words_with_tags(response):
-    """The text of a page in which something like a tag was written as text."""
+    """The text of a page, also where text looks like a tag."""
     return " ".join(response.content.decode().replace("&lt;", "<").replace("&gt;", ">").split())
 
 
 class TestLoggingIn:
     def test_with_a_wrong_password_says_so_and_keeps_the_name(self, client, sam):
-        response = client.post("/accounts/login/", {"username": "sam", "password": "wrong"})
-        assert "This name and password do not fit together." in words(response)
+        response = client.post("/accounts/login/", {"username": "sam", "password": "mistyped"})
+        assert "The user name or password is wrong." in words(response)
         assert 'value="sam"' in response.content.decode()
-        assert "wrong" not in response.content.decode()
+        assert "mistyped" not in response.content.decode()
 
     def test_of_a_person_who_is_switched_off_tells_no_more(self, client, sam):
         type(sam).objects.update(is_active=False)
         response = client.post("/accounts/login/", {"username": "sam", "password": factories.PASSWORD})
-        assert "This name and password do not fit together." in words(response)
+        assert "The user name or password is wrong." in words(response)
 
     @pytest.mark.parametrize(
         "target", ["https://elsewhere.example/", "//elsewhere.example/", "javascript:alert(1)"]
@@ -192,7 +192,7 @@ class TestPagesThatSayNo:
         client.force_login(sam)
         fields = {"version": 1, "purchase": [pending.purchases.get().pk]}
         response = client.post(f"/requests/{pending.pk}/approve/", fields)
-        assert "You cannot decide this request. Who can: ana." in words(response)
+        assert "You cannot decide this request. People who can: ana." in words(response)
         assert "Nothing was changed." in words(response)
 
     def test_500_is_a_page_of_its_own(self, rf):
@@ -228,7 +228,7 @@ class TestPagesThatSayNo:
 class TestAPurchaseInEveryState:
     @pytest.mark.parametrize("state", State)
     def test_is_shown_on_every_page(self, provider, state):
-        """Also where the records that usually come with a state are missing: no page may break."""
+        """Also without the records that usually come with a state: no page may break."""
         scene = Scene(provider)
         request = scene.request
         now = clock.now()

@@ -1,4 +1,4 @@
-"""The form 'Request purchase', the list, and one request's page with what is live on it."""
+"""The form 'Request purchase', the list of requests, and the page of a request with its live part."""
 
 import re
 import uuid
@@ -83,9 +83,9 @@ class TestTheForm:
         said = words(response)
         assert "First month 3.50 USD Each month after 2.50 USD" in said
         assert "as pasted, not confirmed" in said
-        assert "IdentityCall records the calls on a new number from its first second." in said
+        assert "IdentityCall records all calls on a new number from the start." in said
         assert "In some states, such as California" in said
-        assert "Nothing is bought before somebody else approves it." in said
+        assert "Nothing is bought until somebody else approves it." in said
         assert response.context["lines"].forms[0].initial["number_type"] == "local"
 
     def test_sends_what_was_typed(self, client, draft, team):
@@ -94,7 +94,7 @@ class TestTheForm:
             draft, team, purpose="Hotline", **{"n-1-requirement_group_id": "12", "n-1-record_calls": "no"}
         )
         response = client.post(NEW, sent, follow=True)
-        assert "Sent. Nothing is bought before somebody else approves it." in words(response)
+        assert "Sent. Nothing is bought until somebody else approves it." in words(response)
         asked = PurchaseRequest.objects.get()
         first, second = asked.purchases.order_by("phone_number")
         assert (asked.reason, asked.purpose) == ("New desks", "Hotline")
@@ -109,7 +109,7 @@ class TestTheForm:
 
     def test_the_way_back_leads_to_the_request_that_was_made(self, client, draft, team):
         client.post(NEW, fields(draft, team))
-        assert "That form was sent before" in words(client.get(NEW, {"draft": draft.pk}, follow=True))
+        assert "That form was already sent" in words(client.get(NEW, {"draft": draft.pk}, follow=True))
 
     def test_the_approver_reads_no_warning_that_was_for_who_asks(self, client, sam, team, ana):
         [candidate] = pasting.read("+1 555 123 4567").candidates
@@ -173,7 +173,7 @@ class TestTheForm:
 
     def test_of_no_number_is_a_sentence(self, client, sam, team):
         empty = factories.draft(sam, [])
-        assert "There is no number in this request." in words(client.get(NEW, {"draft": empty.pk}))
+        assert "This request has no numbers." in words(client.get(NEW, {"draft": empty.pk}))
         response = client.post(NEW, fields(empty, team), follow=True)
         assert "Tick at least one number." in words(response)
         assert not PurchaseRequest.objects.exists()
@@ -223,7 +223,7 @@ class TestKeeping:
         assert "is not known" in words(client.get(f"{NEW}names/", {"draft": draft.pk, "pattern": "{x}"}))
 
     def test_a_draft_is_thrown_away(self, client, draft):
-        assert "Thrown away." in words(client.post(f"/requests/drafts/{draft.pk}/discard/", follow=True))
+        assert "Draft discarded." in words(client.post(f"/requests/drafts/{draft.pk}/discard/", follow=True))
         assert not Draft.objects.exists()
 
 
@@ -233,7 +233,7 @@ class TestPapers:
         said = words(client.get(NEW, {"draft": draft.pk}))
         assert "2 numbers need papers" in said
         assert "none are on file. Ask the team admin." in said
-        assert client.post(NEW, fields(draft, team)).status_code == 302  # told, not refused
+        assert client.post(NEW, fields(draft, team)).status_code == 302  # warned, not refused
 
     def test_that_are_on_file_are_offered_by_name(self, client, draft, team):
         group(team)
@@ -281,7 +281,7 @@ class TestAskingAgain:
         )
         factories.request(team, sam, ["+12125550101"])
         response = client.post(f"/requests/{pending.pk}/again/", follow=True)
-        assert "Nothing of it can be asked for again" in words(response)
+        assert "Nothing in it can be requested again" in words(response)
         assert not Draft.objects.exists()
 
     def test_is_offered_only_where_something_ended_unbought(self, client, pending):
@@ -289,9 +289,12 @@ class TestAskingAgain:
 
 
 WRONG = {
-    "no reason": ({"reason": ""}, "Say why these numbers are needed"),
-    "a reason of blanks": ({"reason": " \u00a0\n\t "}, "Say why these numbers are needed"),
-    "a reason of invisible characters": ({"reason": "\u200b\x00\u202e"}, "Say why these numbers are needed"),
+    "no reason": ({"reason": ""}, "Enter why these numbers are needed"),
+    "a reason of blanks": ({"reason": " \u00a0\n\t "}, "Enter why these numbers are needed"),
+    "a reason of invisible characters": (
+        {"reason": "\u200b\x00\u202e"},
+        "Enter why these numbers are needed",
+    ),
     "a reason of 5,000 characters": ({"reason": "x" * 5000}, "At most 1000 characters; this has 5000."),
     "a name of 500 characters": ({"n-1-name": "x" * 500}, "At most 100 characters; this has 500."),
     "a forged type": ({"n-1-number_type": "satellite"}, "Select a valid choice."),
@@ -337,7 +340,7 @@ class TestWhatIsWrong:
         sent = fields(draft, team, **{"n-1-name": "Back door"})
         drafts.take_out(draft, NUMBERS[0])
         response = client.post(NEW, sent, follow=True)
-        assert "The numbers of this request have changed since the form was opened." in words(response)
+        assert "The numbers of this request changed after the form was opened." in words(response)
         assert not PurchaseRequest.objects.exists()
         [line] = response.context["lines"].initial
         assert (line["phone_number"], line["name"]) == (NUMBERS[1], "Back door")
@@ -424,11 +427,11 @@ class TestOneRequest:
 
     def test_says_who_can_decide(self, client, pending, ana):
         said = words(client.get(f"/requests/{pending.pk}/"))
-        assert "You asked for this yourself, so a colleague has to approve it: ana." in said
+        assert "This is your own request, so a colleague has to approve it: ana." in said
 
     def test_says_when_nobody_can_decide(self, client, pending):
         said = words(client.get(f"/requests/{pending.pk}/"))
-        assert "nobody can yet. Ask the team admin to name an approver." in said
+        assert "nobody yet. Ask the team admin to name an approver." in said
 
     @pytest.mark.parametrize(
         "cost, said",
@@ -531,12 +534,12 @@ class TestChanging:
         return client.post(f"/requests/{asked.pk}/edit/", made, follow=True)
 
     def test_makes_a_new_version(self, client, pending):
-        assert "Changed. The approvers see the new version" in words(self.change(client, pending))
+        assert "Changed. Approvers see the new version" in words(self.change(client, pending))
         purchase = pending.purchases.get()
         assert (purchase.version, purchase.name, purchase.record_calls) == (2, "Door", False)
 
     def sent_again(self, client, asked, response):
-        """Save once more what the page that came back holds."""
+        """Save the form again as the returned page shows it."""
         form, lines = response.context["form"], response.context["lines"]
         fields = {name: form[name].value() for name in form.fields}
         fields |= {"n-TOTAL_FORMS": len(lines.forms), "n-INITIAL_FORMS": len(lines.forms)}
@@ -554,15 +557,13 @@ class TestChanging:
         self.another_price(pending)
         response = self.change(client, pending)
         said = words(response)
-        assert "This request has changed since you opened the page, so nothing is saved yet." in said
+        assert "This request changed after you opened the page, so nothing was saved." in said
         assert "+1 212-555-0101: cost a month was 2.00 USD, is 3.00 USD." in said
         assert pending.purchases.get().name == "Desk"
         form, [line] = response.context["form"], response.context["lines"].forms
         assert (form["version"].value(), form["reason"].value()) == (2, "Fewer desks")
         assert (line["name"].value(), line["record_calls"].value()) == ("Door", "no")
-        assert "Changed. The approvers see the new version" in words(
-            self.sent_again(client, pending, response)
-        )
+        assert "Changed. Approvers see the new version" in words(self.sent_again(client, pending, response))
         purchase = pending.purchases.get()
         assert (purchase.version, purchase.name, purchase.record_calls) == (3, "Door", False)
 
@@ -594,7 +595,7 @@ class TestChanging:
         factories.approve(pending, ana)
         response = self.change(client, pending)
         assert response.redirect_chain == [(f"/requests/{pending.pk}/", 302)]
-        assert "nothing can be changed any more" in words(response)
+        assert "nothing can be changed" in words(response)
 
     @pytest.mark.parametrize(
         "name", ["version", "reason", "n-0-phone_number", "n-0-record_calls", "n-TOTAL_FORMS"]

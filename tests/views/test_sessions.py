@@ -1,4 +1,4 @@
-"""Log-ins end: without a click, after eight hours, with the account; and what was typed meanwhile is not lost."""
+"""Sessions end when idle, after eight hours, and with the account; and nothing that was typed is lost."""
 
 import re
 import time
@@ -22,7 +22,7 @@ HTMX = {"HTTP_HX_REQUEST": "true", "HTTP_HX_CURRENT_URL": "http://testserver/req
 
 @pytest.fixture
 def later(monkeypatch):
-    """Let minutes pass, as the clocks of the web tell it."""
+    """Let minutes pass on the clock of the web process."""
     passed, real = [0], time.time
 
     class Clock:
@@ -123,11 +123,11 @@ class TestAnOpenPage:
         later(31)
         response = client.get(f"/requests/{pending.pk}/live/", **HTMX)
         assert (response.status_code, response["HX-Reswap"]) == (286, "none")
-        assert "Your log-in has run out" in words(response) and "HX-Redirect" not in response
+        assert "Your session expired" in words(response) and "HX-Redirect" not in response
         assert client.get(f"/requests/{pending.pk}/live/", **HTMX).status_code == 286
 
     def test_every_address_that_is_polled_is_known_as_such(self):
-        """By the ending of its name: `SessionMiddleware` takes it for no click."""
+        """By the end of its URL name, so that `SessionMiddleware` does not count it as a click."""
         polled = set()
         for path in (Path(settings.BASE_DIR) / "templates").rglob("*.html"):
             for tag in re.findall(r"<[a-z]+[^>]*hx-trigger=\"every[^>]*>", path.read_text()):
@@ -167,12 +167,12 @@ class TestWhatWasTyped:
 
         page = log_in(client, follow=True)
         assert page.redirect_chain[-1][0] == "/accounts/unsent/"
-        assert "Your log-in had run out when you pressed the button, so nothing was sent." in words(page)
+        assert "Your session had expired when you pressed the button, so nothing was sent." in words(page)
         assert "Two lines for the fair in Paris, “=1+1” <b>" in words(page)
         sent = hidden(page)
         response = client.post("/accounts/unsent/", sent | {"send": "yes"})
         assert (response.status_code, response["Location"]) == (307, "/requests/new/")
-        assert client.post(response["Location"], sent).status_code == 302  # what the browser does then
+        assert client.post(response["Location"], sent).status_code == 302  # as the browser does
         assert PurchaseRequest.objects.get().reason == self.REASON
         assert client.get("/accounts/unsent/").status_code == 302
 
@@ -214,7 +214,7 @@ class TestWhatWasTyped:
     def test_that_is_very_long_says_so(self, client, later):
         later(31)
         client.post("/paste/", {"text": "x" * 2_000_001})
-        assert "too long to be kept" in words(log_in(client, follow=True))
+        assert "too long to keep" in words(log_in(client, follow=True))
 
     def test_of_the_log_in_form_itself_is_no_form_of_the_person(self, client, later):
         later(31)

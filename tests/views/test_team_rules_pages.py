@@ -1,4 +1,4 @@
-"""A team's page: who approves, its budget and limits in words, and the form with which its admin sets them."""
+"""A team's page: its approvers, budget and limits in words, and the form for its admin to set them."""
 
 import re
 from decimal import Decimal
@@ -21,7 +21,7 @@ def admin(client, tom):
 
 
 def shown(client):
-    """What the rules form of the page holds: all its fields, the hidden one too."""
+    """All field values of the rules form on the page, including the hidden one."""
     form = client.get(TEAM).context["rules_form"]
     return {name: form[name].value() for name in form.fields}
 
@@ -63,7 +63,7 @@ class TestSaving:
     def test_unchanged_is_an_information_and_no_event(self, admin, team):
         before = AuditEvent.objects.count()
         page = save(admin)
-        assert '<p class="notice info"><span>The rules are as they were' in page.content.decode()
+        assert '<p class="notice info"><span>Nothing was changed' in page.content.decode()
         assert AuditEvent.objects.count() == before
 
     @pytest.mark.parametrize(
@@ -71,23 +71,23 @@ class TestSaving:
         [
             (
                 "1,50",
-                "Write an amount such as 1000.50: a point before the cents, nothing between the thousands.",
+                "Enter an amount such as 1000.50, with a point before the cents and no thousands separator.",
             ),
-            ("1.000,50", "Write an amount such as 1000.50"),
-            ("1 000.50", "Write an amount such as 1000.50"),
-            ("5 USD", "Write an amount such as 1000.50"),
-            ("NaN", "Write an amount such as 1000.50"),
-            ("1.005", "At most two digits after the point, as in 1000.50."),
-            ("-1", "An amount is 0 or more."),
-            ("1e400", "This is too much."),
-            ("9" * 5000, "This is too much."),
+            ("1.000,50", "Enter an amount such as 1000.50"),
+            ("1 000.50", "Enter an amount such as 1000.50"),
+            ("5 USD", "Enter an amount such as 1000.50"),
+            ("NaN", "Enter an amount such as 1000.50"),
+            ("1.005", "Enter at most two digits after the point, as in 1000.50."),
+            ("-1", "Enter an amount of 0 or more."),
+            ("1e400", "Enter at most 10 digits before the point."),
+            ("9" * 5000, "Enter at most 10 digits before the point."),
         ],
     )
     @pytest.mark.parametrize(
         "field, label",
         [
-            ("monthly_budget", "Budget a month"),
-            ("second_approver_from", "Second approver from this monthly sum on"),
+            ("monthly_budget", "Monthly budget"),
+            ("second_approver_from", "Second approver from this monthly cost"),
         ],
     )
     def test_a_wrong_amount_names_its_field_and_stays_typed(self, admin, team, field, label, typed, sentence):
@@ -101,10 +101,10 @@ class TestSaving:
 
     def test_a_limit_that_too_few_approvers_can_meet_is_a_warning(self, admin, team, ana):
         page = save(admin, second_approver_from="100")
-        assert "Support has not two approvers who could say yes." in words(page)
+        assert "Support does not have two approvers." in words(page)
         assert "the other one has to be a superuser" in words(page)
         factories.member("eve", team, "approver")
-        assert "has not two approvers" not in words(save(admin, second_approver_from="101"))
+        assert "does not have two approvers" not in words(save(admin, second_approver_from="101"))
 
     def test_never_overwrites_what_a_second_admin_saved_meanwhile(self, admin, team, tom):
         old_page = shown(admin)
@@ -146,7 +146,7 @@ class TestStopping:
         assert re.search(
             r'<details class="choice">\s*<summary>If buying for Support has to stop</summary>', page
         )
-        assert "Buying Going on" in words(admin.get(TEAM))
+        assert "Buying Active" in words(admin.get(TEAM))
 
     def test_is_open_when_something_was_wrong_with_it(self, admin, team):
         page = admin.post(f"{TEAM}stop/", {"reason": ""}, follow=True)

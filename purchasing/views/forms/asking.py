@@ -1,4 +1,4 @@
-"""Browser input about requests: finding, pasting, sending, deciding."""
+"""Forms about requests: finding, pasting, sending and deciding."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ from purchasing.views.forms.fields import (
 
 
 class PasteForm(forms.Form):
-    """Pasted text or a file. Its size is judged by the reader, which says so in words and loses nothing."""
+    """Pasted text or a file. The reader limits its size, so that an error loses nothing that was pasted."""
 
     text = Pasted(
         label="Numbers you want",
@@ -34,7 +34,7 @@ class PasteForm(forms.Form):
         ),
         help_text=(
             "Paste what you have: IdentityCall's list (JSON), rows of a spreadsheet, a mail, or one number per line "
-            "like +44 20 7946 0018. Prices in it are a claim and are checked before anything is bought."
+            "like +44 20 7946 0018. Pasted prices are checked before anything is bought."
         ),
     )
     file = forms.FileField(
@@ -49,9 +49,7 @@ class PasteForm(forms.Form):
         required=False,
         help_text="Only needed when the numbers are written without their country code, such as 030 1234567.",
     )
-    team = TeamField(
-        label="Team", help_text="IdentityCall is asked with this team's key what is on offer now."
-    )
+    team = TeamField(label="Team", help_text="This team's key is used to ask IdentityCall what is on offer.")
 
     def __init__(self, *args, teams, **kwargs):
         super().__init__(*args, **kwargs)
@@ -66,7 +64,7 @@ class PasteForm(forms.Form):
         return cleaned
 
     def clean_file(self):
-        """The text of the file; what is wrong with it stands beside the field."""
+        """The text of the file; a problem with it is shown beside the field."""
         file = self.cleaned_data["file"]
         if not file:
             return None
@@ -85,7 +83,7 @@ class Dropped:
 
 
 class FindForm(forms.Form):
-    """What to look for at IdentityCall, and what of its answer to show. Everything has a value that works."""
+    """What to search for at IdentityCall, and how to filter its answer. Every field has a usable default."""
 
     team = TeamField(label="Team", required=False)
     country = CountryField(label="Country", required=False)
@@ -132,14 +130,14 @@ class FindForm(forms.Form):
 
 
 class RequestForm(forms.Form):
-    """What a request says as a whole."""
+    """The fields that apply to the request as a whole."""
 
     team = TeamField(label="Team", help_text="The team that pays for the numbers and uses them.")
     reason = Text(
         rows=3,
         max_length=REASON_LENGTH,
-        help_text="Why are these numbers needed? The approver decides by it.",
-        error_messages={"required": "Say why these numbers are needed: the approver decides by it."},
+        help_text="Why are these numbers needed? The approver reads this to decide.",
+        error_messages={"required": "Enter why these numbers are needed. The approver reads this to decide."},
     )
     purpose = OneLine(
         label="Purpose",
@@ -148,7 +146,7 @@ class RequestForm(forms.Form):
         help_text="What they will be used for, such as “hotline on the winter flyer”.",
     )
     pattern = OneLine(
-        label="Name them by a pattern",
+        label="Name them with a pattern",
         required=False,
         max_length=100,
         help_text="Such as “Help desk {region} {n}”. "
@@ -169,7 +167,7 @@ class RequestForm(forms.Form):
 
 
 class LineForm(forms.Form):
-    """What staff choose for one number of a request. `groups` are the choices of requirement groups."""
+    """The choices for one number of a request. `groups` are the choices of requirement groups."""
 
     phone_number = forms.CharField(widget=forms.HiddenInput, max_length=16)
     name = OneLine(label="Name", required=False, max_length=100)
@@ -195,13 +193,13 @@ class LineForm(forms.Form):
 
 
 class EditForm(forms.Form):
-    """A request as a whole, as its page showed it."""
+    """The fields of a request as a whole, with the version that its page showed."""
 
     reason = Text(
         rows=3,
         max_length=REASON_LENGTH,
-        help_text="Why are these numbers needed? The approver decides by it.",
-        error_messages={"required": "Say why these numbers are needed: the approver decides by it."},
+        help_text="Why are these numbers needed? The approver reads this to decide.",
+        error_messages={"required": "Enter why these numbers are needed. The approver reads this to decide."},
     )
     purpose = OneLine(
         label="Purpose",
@@ -217,19 +215,19 @@ class EditForm(forms.Form):
 
 
 class EditLineForm(LineForm):
-    """One pending number of a request, which may also be taken out."""
+    """One pending number of a request, which can also be taken out."""
 
     take_out = forms.BooleanField(label="Take out", required=False)
 
 
 class SeenForm(forms.Form):
-    """'Seen': which version the page showed."""
+    """'Seen', with the version that the page showed."""
 
     version = forms.IntegerField(min_value=1, max_value=2**31 - 1)
 
 
 class DecisionForm(forms.Form):
-    """A yes or no to some numbers of a request, as its page showed them."""
+    """Approving or rejecting some numbers of a request, with the version that the page showed."""
 
     version = forms.IntegerField(
         min_value=1, error_messages=dict.fromkeys(("required", "invalid", "min_value"), INCOMPLETE)
@@ -240,7 +238,7 @@ class DecisionForm(forms.Form):
     reason = Text(
         required=False,
         max_length=REASON_LENGTH,
-        error_messages={"required": "Say why you reject: the person who asked reads it."},
+        error_messages={"required": "Enter why you reject. The requester reads this."},
     )
     unconfirmed_cost_ok = forms.BooleanField(required=False)
 
@@ -252,13 +250,13 @@ class DecisionForm(forms.Form):
 
 
 class CancelForm(forms.Form):
-    """A reason, which the person who asked may leave out."""
+    """A reason, optional for the requester."""
 
     reason = Text(
         rows=2,
         required=False,
         max_length=REASON_LENGTH,
-        error_messages={"required": "Say why: the person who asked reads it."},
+        error_messages={"required": "Enter a reason. The requester reads this."},
     )
 
     def __init__(self, *args, reason_required, **kwargs):
@@ -267,7 +265,7 @@ class CancelForm(forms.Form):
 
 
 class BoughtForm(ReasonForm):
-    """'It was bought': under which of IdentityCall's ids."""
+    """'It was bought', with IdentityCall's id of the number."""
 
     provider_id = forms.IntegerField(
         label="IdentityCall's id of the number",
@@ -275,7 +273,7 @@ class BoughtForm(ReasonForm):
         max_value=2**63 - 1,
         widget=forms.TextInput(attrs={"inputmode": "numeric", "class": "short"}),
         error_messages={
-            "required": "Type the id that IdentityCall shows for the number.",
+            "required": "Enter the id that IdentityCall shows for the number.",
             "invalid": "A whole number, such as 4711.",
         },
     )

@@ -1,4 +1,4 @@
-"""Browser input to clean values: the fields that forms share. Nothing here saves, moves or decides."""
+"""The fields that forms share, from browser input to clean values. Nothing here saves or decides anything."""
 
 from django import forms
 
@@ -6,11 +6,11 @@ from purchasing.audit import clean
 from purchasing.countries import all_countries, country_name, country_of, flag
 
 REASON_LENGTH = 1000
-INCOMPLETE = "The page that this came from was not complete. Open it again, and send it once more."
+INCOMPLETE = "The form was incomplete. Open its page again and send it once more."
 
 
 class Text(forms.CharField):
-    """A line or an area of text: cleaned of what cannot be kept, and never cut off by the browser while typing."""
+    """A line or area of text, cleaned of what cannot be stored. The browser never cuts it off while typing."""
 
     def __init__(self, *, rows=None, **options):
         if rows:
@@ -30,22 +30,22 @@ class Text(forms.CharField):
 
 
 class OneLine(Text):
-    """One line: what was broken into several is joined."""
+    """One line of text; line breaks become spaces."""
 
     def to_python(self, value):
         return " ".join(super().to_python(value).split())
 
 
 class Amount(forms.DecimalField):
-    """An amount of money as it is typed, with a point before the cents."""
+    """An amount of money, typed with a point before the cents."""
 
     widget = forms.TextInput(attrs={"inputmode": "decimal", "class": "short"})
     default_error_messages = {
-        "invalid": "Write an amount such as 1000.50: a point before the cents, nothing between the thousands.",
-        "min_value": "An amount is 0 or more.",
-        "max_digits": "This is too much. An amount has at most 10 digits before the point.",
-        "max_whole_digits": "This is too much. An amount has at most 10 digits before the point.",
-        "max_decimal_places": "At most two digits after the point, as in 1000.50.",
+        "invalid": "Enter an amount such as 1000.50, with a point before the cents and no thousands separator.",
+        "min_value": "Enter an amount of 0 or more.",
+        "max_digits": "Enter at most 10 digits before the point.",
+        "max_whole_digits": "Enter at most 10 digits before the point.",
+        "max_decimal_places": "Enter at most two digits after the point, as in 1000.50.",
     }
 
     def __init__(self, **options):
@@ -53,14 +53,14 @@ class Amount(forms.DecimalField):
 
 
 class Pasted(forms.CharField):
-    """Text as it was pasted; null characters, which no database keeps, are left out instead of refused."""
+    """Text as it was pasted. Null characters, which no database stores, are dropped instead of refused."""
 
     def to_python(self, value):
         return super().to_python(value).replace("\0", "")
 
 
 class CountryInput(forms.TextInput):
-    """A country that is typed: its name, its two letters or its flag, with all of them offered by the browser."""
+    """A country typed as its name, its two letters or its flag; the browser suggests all countries."""
 
     template_name = "purchasing/widgets/country.html"
 
@@ -80,7 +80,7 @@ def country_in_words(code):
 
 
 class CountryField(OneLine):
-    """A country, however it is written, as its two-letter code; '' for none."""
+    """A country in any spelling, as its two-letter code; '' for none."""
 
     widget = CountryInput(attrs={"autocomplete": "off", "class": "medium"})
 
@@ -91,13 +91,13 @@ class CountryField(OneLine):
         code = country_of(written)
         if not code:
             raise forms.ValidationError(
-                f"There is no country “{written[:60]}”. Write its name, or two letters as in DE."
+                f"There is no country “{written[:60]}”. Enter its name, or two letters as in DE."
             )
         return code
 
 
 class TeamField(forms.ModelChoiceField):
-    """One of the teams that the person may ask for."""
+    """One of the teams that the person may request numbers for."""
 
     def __init__(self, **options):
         options |= {
@@ -109,10 +109,10 @@ class TeamField(forms.ModelChoiceField):
 
 
 class ReasonForm(forms.Form):
-    """Only a reason, which is required."""
+    """A required reason and nothing else."""
 
     reason = Text(
         rows=2,
         max_length=REASON_LENGTH,
-        error_messages={"required": "Say why: the reason stays in the record."},
+        error_messages={"required": "Enter a reason. It stays in the record."},
     )

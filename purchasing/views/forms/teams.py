@@ -1,4 +1,4 @@
-"""Browser input about teams, their people and keys. What is secret is never drawn again."""
+"""Forms about teams, their members and keys. Secrets are never shown again."""
 
 from django import forms
 from django.contrib.auth.forms import AuthenticationForm, SetPasswordForm
@@ -11,14 +11,14 @@ from purchasing.views.forms.fields import INCOMPLETE, Amount, CountryField, OneL
 
 SCOPE_CHOICES = [(scope, words.capitalize()) for scope, words in SCOPES.items()]
 ROLE_CHOICES = [
-    (Role.REQUESTER, "Requester: asks for numbers"),
-    (Role.APPROVER, "Approver: approves or rejects what others ask for"),
-    (Role.ADMIN, "Team admin: runs the team, its people and its key"),
+    (Role.REQUESTER, "Requester: requests numbers"),
+    (Role.APPROVER, "Approver: approves or rejects other people's requests"),
+    (Role.ADMIN, "Team admin: manages the team, its members and its key"),
 ]
 
 
 class KeyField(forms.CharField):
-    """An API key, typed or pasted; blanks and invisible characters that came along with it are left out."""
+    """An API key, typed or pasted; spaces and invisible characters in it are dropped."""
 
     widget = forms.PasswordInput(
         attrs={"autocomplete": "off", "spellcheck": "false", "autocapitalize": "off"}
@@ -32,23 +32,22 @@ class KeyField(forms.CharField):
         if KEY_SHAPE.fullmatch(value):
             return
         if value.startswith("idc_"):
-            found = (
-                f"this has {len(value) - 4}" if value[4:].isalnum() and value.isascii() else "this has others"
-            )
+            plain = value[4:].isalnum() and value.isascii()
+            found = f"this one has {len(value) - 4}" if plain else "this one has other characters"
             raise forms.ValidationError(f"An API key is idc_ followed by 32 letters or digits; {found}.")
         raise forms.ValidationError(
-            "An API key begins with idc_, followed by 32 letters or digits. Copy it once more, whole."
+            "An API key begins with idc_, followed by 32 letters or digits. Copy the whole key again."
         )
 
 
 class OwnPassword(forms.Form):
-    """Asks for the person's own password once more."""
+    """Asks for the person's own password again."""
 
     password = forms.CharField(
         label="Your own password",
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-        error_messages={"required": "Type your own password, the one you log in with."},
+        error_messages={"required": "Enter the password you log in with."},
     )
 
     def __init__(self, *args, user, **kwargs):
@@ -62,14 +61,14 @@ class OwnPassword(forms.Form):
 
 
 class ScopeForm(forms.Form):
-    """What the key is for, as the admin says."""
+    """What the key is for, as stated by the admin."""
 
     scope = forms.ChoiceField(
         label="This key is for",
         choices=SCOPE_CHOICES,
         widget=forms.RadioSelect,
         error_messages=dict.fromkeys(
-            ("required", "invalid_choice"), "Say which: IdentityCall does not tell."
+            ("required", "invalid_choice"), "Choose one. IdentityCall does not say which it is."
         ),
     )
 
@@ -86,7 +85,7 @@ class StoreKeyForm(OwnPassword, ScopeForm):
 
 
 class RemoveKeyForm(OwnPassword, ReasonForm):
-    """Take the key out of use."""
+    """Remove the key."""
 
     seen = forms.IntegerField(
         widget=forms.HiddenInput, error_messages=dict.fromkeys(("required", "invalid"), INCOMPLETE)
@@ -106,28 +105,28 @@ class RolesForm(forms.Form):
 
 
 class ChangeRolesForm(RolesForm):
-    """New roles for a member, and those that the page showed."""
+    """New roles for a member; `seen` are the roles that the page showed."""
 
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
 
 
 class InviteForm(RolesForm):
-    """Somebody for the team."""
+    """A person to add to the team."""
 
     username = OneLine(
         label="User name",
         max_length=150,
-        help_text="With it the person logs in. Letters, digits and @ . + - _ only.",
+        help_text="The person logs in with it. Letters, digits and @ . + - _ only.",
         widget=forms.TextInput(
             attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
         ),
-        error_messages={"required": "Type the name with which the person logs in."},
+        error_messages={"required": "Enter the name that the person logs in with."},
     )
     email = OneLine(
         label="E-mail address",
         required=False,
         max_length=254,
-        help_text="The invitation goes there. Not needed for a person who has an account already.",
+        help_text="The invitation is sent there. Not needed for a person who already has an account.",
         validators=[EmailValidator(message="An address looks like tom@example.com.")],
         widget=forms.EmailInput(attrs={"autocomplete": "off"}),
     )
@@ -141,33 +140,33 @@ class TeamForm(forms.Form):
         label="Name of the team",
         max_length=100,
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
-        error_messages={"required": "Type a name."},
+        error_messages={"required": "Enter a name."},
     )
 
 
 class RulesForm(forms.Form):
-    """A team's money rules; `seen` are those that the page showed."""
+    """A team's money rules; `seen` identifies the rules that the page showed."""
 
     seen = forms.CharField(widget=forms.HiddenInput, error_messages={"required": INCOMPLETE})
     monthly_budget = Amount(
-        label="Budget a month",
+        label="Monthly budget",
         required=False,
         help_text="Such as 1000.50. Leave it empty for no budget.",
     )
     budget_is_hard = forms.ChoiceField(
-        label="Beyond the budget",
+        label="When over budget",
         choices=[("hard", "Refuse the approval"), ("soft", "Warn, and record it")],
     )
     second_approver_from = Amount(
-        label="Second approver from this monthly sum on",
+        label="Second approver from this monthly cost",
         required=False,
-        help_text="Counts the request and all that the same person asked for in the team within 30 days. "
+        help_text="Counts the request and everything else the same person requested for the team within 30 days. "
         "Leave it empty if one approver is enough.",
     )
 
 
 class StandInForm(forms.Form):
-    """Who stands in for whom, and when."""
+    """A stand-in for an approver, from one day to another."""
 
     approver = forms.ModelChoiceField(queryset=None, empty_label=None, label="Approver who is away")
     stand_in = forms.ModelChoiceField(queryset=None, empty_label="Choose", label="Who decides instead")
@@ -185,16 +184,16 @@ class StandInForm(forms.Form):
 
 
 class LoginForm(AuthenticationForm):
-    """Django's, in the words of this place."""
+    """Django's, with our own error messages."""
 
     error_messages = {
-        "invalid_login": "This name and password do not fit together. Both take care of upper and lower case.",
+        "invalid_login": "The user name or password is wrong. Both are case-sensitive.",
         "inactive": "This account is switched off. Ask your team admin.",
     }
 
 
 class ChoosePasswordForm(SetPasswordForm):
-    """Django's, in the words of this place."""
+    """Django's, with our own error messages."""
 
     error_messages = {"password_mismatch": "The two passwords are not the same."}
 
@@ -205,12 +204,12 @@ class PapersForm(forms.Form):
     name = OneLine(
         label="What the papers are",
         max_length=100,
-        help_text="As staff will read it, such as “Company register, Berlin office”.",
+        help_text="Shown to staff, such as “Company register, Berlin office”.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
-        error_messages={"required": "Type a name that staff recognise."},
+        error_messages={"required": "Enter a name that staff recognise."},
     )
     country_code = CountryField(
-        label="Country", error_messages={"required": "Choose the country whose numbers need the papers."}
+        label="Country", error_messages={"required": "Enter the country whose numbers need the papers."}
     )
     number_type = forms.ChoiceField(
         label="Type of number", required=False, choices=[("", "Every type"), *NumberType.choices]
@@ -220,19 +219,19 @@ class PapersForm(forms.Form):
         required=False,
         min_value=1,
         max_value=2**63 - 1,
-        help_text="The whole number that IdentityCall shows for the approved group. Leave it empty while there is "
-        "none: then everybody who asks for such a number is told that papers are missing.",
+        help_text="The id that IdentityCall shows for the approved group. Leave it empty while there is none: "
+        "everybody who requests such a number is then warned that papers are missing.",
         widget=forms.TextInput(attrs={"inputmode": "numeric", "class": "short", "autocomplete": "off"}),
         error_messages={"invalid": "A whole number, such as 12."},
     )
     valid_until = forms.DateField(
-        label="Last day on which they are valid",
+        label="Valid until",
         required=False,
-        help_text="Leave it empty if they do not end.",
+        help_text="The last day on which they are valid. Leave it empty if they do not expire.",
         widget=forms.DateInput(attrs={"type": "date", "class": "short"}, format="%Y-%m-%d"),
         error_messages={"invalid": "A day such as 2027-05-31."},
     )
 
     def entry(self):
-        """The fields of the entry."""
+        """The entry's fields and values."""
         return dict(self.cleaned_data)
