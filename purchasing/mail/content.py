@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from purchasing import audit, selectors, words
-from purchasing.approving import approvals
+from purchasing.approving import approvals, decision_card
 from purchasing.asking import versions
 from purchasing.models import AuditEvent, StandIn, Team
 from purchasing.redaction import redact
@@ -110,8 +110,10 @@ def _request(asked, events):
         "changes": [one_line(change) for change in versions.changes_since(asked, _version_before(events))]
         if first in NEW_VERSION
         else [],
-        "yeses": sorted({approvals.waits_for_second(purchase, asked) for purchase in pending} - {""}),
-        "goes_on": [pair for pair in selectors.summary(asked) if pair[0] in NEXT],
+        "approvals": sorted(
+            {approvals.waits_for_another_approver(purchase, asked) for purchase in pending} - {""}
+        ),
+        "goes_on": [pair for pair in selectors.state_counts(asked) if pair[0] in NEXT],
         "url": _url("purchasing:request", asked.pk),
     }
 
@@ -142,7 +144,6 @@ def _standing_in(events):
         for asked in selectors.requests_to_decide(row.approver).filter(team=row.team)
         if asked.requester_id != row.stand_in_id
     }
-    requests = selectors.with_summaries(waiting.values())
     return {
         "rows": [
             {"approver": one_line(row.approver), "from": row.from_day, "to": row.to_day} for row in rows
@@ -152,10 +153,10 @@ def _standing_in(events):
             {
                 "asked": one_line(f"{asked} of {asked.requester}"),
                 "reason": one_line(asked.reason),
-                "numbers": sum(count for state, count in asked.states if state == State.PENDING),
+                "numbers": pending.count,
                 "url": _url("purchasing:request", asked.pk),
             }
-            for asked in requests
+            for asked, pending in decision_card.with_pending_figures(waiting.values())
         ],
     }
 

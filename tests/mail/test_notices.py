@@ -226,7 +226,7 @@ class TestSomethingWaits:
         factories.approve(request, ana)
         audit.record("request.reminded", actor=reminders.SYSTEM, request=request)
         assert [name for name, _ in told()] == ["ida"]
-        assert "ana said yes; ida has to say it too." in mail.outbox[0].body
+        assert "ana approved it; ida has to approve it too." in mail.outbox[0].body
 
     def test_reminders_go_to_the_approvers_and_then_to_the_team_admins(self, asked, settings):
         settings.REMIND_APPROVERS_AFTER_HOURS = 24

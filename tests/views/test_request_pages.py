@@ -332,7 +332,7 @@ class TestWhatIsWrong:
     def test_numbers_that_somebody_asked_for_meanwhile_are_named(self, client, draft, team, sam):
         factories.request(team, sam, NUMBERS[:1])
         response = client.post(NEW, fields(draft, team, reason="Because of the move"))
-        assert f"Already asked for or owned: {NUMBERS[0]}. Take it out of this request." in words(response)
+        assert f"Already requested or owned: {NUMBERS[0]}. Take it out of this request." in words(response)
         assert "Because of the move" in response.content.decode()
         assert Purchase.objects.count() == 1
 
