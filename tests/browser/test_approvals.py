@@ -215,7 +215,7 @@ def test_from_the_mail_to_the_decision_with_three_taps_on_a_phone(desk, new_page
     mail.get_by_role("link").click()
     [link] = set(re.findall(r"http://\S+/requests/\d+/", root.locator("main").inner_text()))
     assert link == address
-    expect(root.frame_locator("iframe").get_by_role("link", name="Look at it and decide")).to_be_visible()
+    expect(root.frame_locator("iframe").get_by_role("link", name="Review and decide")).to_be_visible()
 
     ana, taps = new_page(width=375), []
     ana.goto(link)
