@@ -210,7 +210,7 @@ class TestKeeping:
 
     @pytest.mark.parametrize(
         "pattern, sentence",
-        [("{town} {n}", "{town} is not known"), ("{n", "not closed"), ("", "Type a pattern first")],
+        [("{town} {n}", "{town} is not known"), ("{n", "bracket is missing"), ("", "Type a pattern first")],
     )
     def test_a_wrong_pattern_is_a_sentence_at_its_place(self, client, draft, team, pattern, sentence):
         response = client.post(NEW, fields(draft, team, do="name", pattern=pattern, reason="Because"))
