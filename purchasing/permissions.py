@@ -10,12 +10,12 @@ from purchasing import clock
 from purchasing.models import Membership, Purchase, StandIn, Team, User
 from purchasing.states import Role, State
 
-LOOKED_BACK = 30  # days of a person's requests that count towards the limit for a second approver
-ENDED_WITHOUT = (State.FAILED, State.REJECTED, State.CANCELLED, State.EXPIRED)
+COUNTED_DAYS = 30  # days of a person's requests that count towards the limit for a second approver
+NOT_BOUGHT = (State.FAILED, State.REJECTED, State.CANCELLED, State.EXPIRED)
 
 
 def roles(user, team):
-    """The roles that `user` holds in `team`; a superuser holds all of them, an inactive person none."""
+    """The roles of `user` in `team`; a superuser has all of them, an inactive user none."""
     if not user.is_active:
         return frozenset()
     if user.is_superuser:
@@ -24,7 +24,7 @@ def roles(user, team):
 
 
 def sees_every_team(user):
-    """Auditors and superusers read all teams' records."""
+    """Whether `user` may read the records of all teams: auditors and superusers."""
     return user.is_active and (user.is_superuser or user.is_auditor)
 
 
@@ -36,7 +36,7 @@ def teams_seen_by(user):
 
 
 def teams_asked_for_by(user):
-    """The teams that `user` may ask for."""
+    """The teams for which `user` may request numbers."""
     teams = Team.objects.filter(is_active=True)
     if user.is_superuser:
         return teams
@@ -44,7 +44,7 @@ def teams_asked_for_by(user):
 
 
 def may_ask(user, team):
-    """A requester of an active team."""
+    """Whether `user` may request numbers for `team`: a requester, and the team is active."""
     return team.is_active and Role.REQUESTER in roles(user, team)
 
 
@@ -55,7 +55,7 @@ def is_entitled_approver(user, team):
 
 @dataclass(frozen=True)
 class Decider:
-    """Somebody who may say yes or no, and the approver whose yes or no it is: themselves, or whom they stand in for."""
+    """A person who may approve or reject, and the approver they do it for: themselves, or the one they stand in for."""
 
     person: User
     principal: User
@@ -65,15 +65,15 @@ class Decider:
 
     @property
     def ids(self):
-        """Of each person and of each principal one voice is heard."""
+        """The ids of both. A person and a principal each count for one approval at most."""
         return {self.person.pk, self.principal.pk}
 
 
 def deciders(request):
-    """Who may decide about this request today: approvers, and members who stand in for one (superusers aside).
+    """Who may decide this request today: approvers, and members who stand in for one (superusers are not listed).
 
-    Never the person who asked, neither as themselves nor through a stand-in; nor, while it lasts, who stands in for
-    the person who asked. A stand-in passes nothing on, and speaks as an approver where they are one.
+    The requester never may, neither directly nor through a stand-in; nor may the requester's stand-in. A stand-in has
+    no stand-ins. A stand-in who is an approver decides as themselves.
     """
     members = {}
     rows = Membership.objects.filter(team=request.team, user__is_active=True).select_related("user")
@@ -86,8 +86,8 @@ def deciders(request):
         row.stand_in_id for row in standing_in if row.approver_id == request.requester_id
     }
     approvers = [person for person, held in members.items() if Role.APPROVER in held]
-    found = [Decider(person, person) for person in approvers if person.pk not in barred]
-    found += [
+    own = [Decider(person, person) for person in approvers if person.pk not in barred]
+    return own + [
         Decider(row.stand_in, row.approver)
         for row in standing_in
         if row.stand_in in members
@@ -96,30 +96,24 @@ def deciders(request):
         and row.approver in approvers
         and row.approver_id != request.requester_id
     ]
-    return found
 
 
 def deciding_as(user, request):
-    """The deciders of `user` about this request; empty where they may not decide it."""
+    """As which `Decider`s `user` may decide this request; empty where they may not."""
     if user.pk == request.requester_id or not user.is_active:
         return []
-    own = [voice for voice in deciders(request) if voice.person == user]
+    own = [decider for decider in deciders(request) if decider.person == user]
     return own or ([Decider(user, user)] if user.is_superuser else [])
 
 
-def approves_as(user, request):
-    """For whom `user` may say yes or no to this request: themselves, or approvers they stand in for today."""
-    return [voice.principal for voice in deciding_as(user, request)]
-
-
 def stand_ins_of(team, day):
-    """The stand-ins of a team on a day."""
+    """The team's stand-ins on a day."""
     return StandIn.objects.filter(team=team, from_day__lte=day, to_day__gte=day, ended_at=None)
 
 
 def may_approve(user, request):
-    """An approver of the team or somebody who stands in for one, and never the person who asked."""
-    return bool(approves_as(user, request))
+    """Whether `user` may approve: an approver of the team or a stand-in for one, and never the requester."""
+    return bool(deciding_as(user, request))
 
 
 def decides_somewhere(user):
@@ -138,9 +132,9 @@ def decides_somewhere(user):
 
 
 def still_counts(approval, request):
-    """Whether an approval counts at the claim: whoever gave it, and for whom, are still there and entitled.
+    """Whether an approval still counts: its giver is still a member, and the approver it was given for still entitled.
 
-    That a stand-in has ended since takes nothing from what it approved while it lasted.
+    An approval given while a stand-in lasted still counts after the stand-in has ended.
     """
     person, principal = approval.approver, approval.on_behalf_of or approval.approver
     return (
@@ -151,7 +145,7 @@ def still_counts(approval, request):
 
 
 def counting_approvals(purchase, request):
-    """The counting_approvals that a purchase has, as it stands: those that still count, oldest first."""
+    """The approvals of a purchase's current version that still count, oldest first."""
     approvals = purchase.approvals.filter(superseded_at=None, version=purchase.version)
     return [
         approval
@@ -161,18 +155,19 @@ def counting_approvals(purchase, request):
 
 
 def approvals_needed(request, *, instead=None):
-    """1, or 2 from the team's limit on: the monthly sum of this request and of all its person asked for in 30 days.
+    """How many approvals a purchase of this request needs: 2 from the team's limit on, else 1.
 
-    A cost that IdentityCall has not confirmed counts as above the limit. `instead` maps the ids of purchases to
-    confirmed monthly costs that are about to take the place of theirs.
+    The limit is compared with the monthly cost of this request and of everything else that its requester asked for in
+    the team within 30 days. A cost that IdentityCall has not confirmed counts as above the limit. `instead` maps ids
+    of purchases to confirmed monthly costs that are about to replace theirs.
     """
     limit = request.team.second_approver_from
     if limit is None:
         return 1
     asked = Purchase.objects.filter(
         request__team=request.team, request__requester=request.requester_id
-    ).exclude(state__in=ENDED_WITHOUT)
-    since = clock.now() - timedelta(days=LOOKED_BACK)
+    ).exclude(state__in=NOT_BOUGHT)
+    since = clock.now() - timedelta(days=COUNTED_DAYS)
     asked = asked.filter(request__created_at__gte=since) | asked.filter(request=request)
     total = Decimal(0)
     for pk, cost, confirmed_at in asked.values_list("pk", "monthly_cost", "cost_confirmed_at"):
@@ -185,22 +180,22 @@ def approvals_needed(request, *, instead=None):
 
 
 def may_cancel(user, request):
-    """The person who asked, any approver and the team admin."""
+    """Whether `user` may cancel: the requester, any approver and the team admin."""
     held = roles(user, request.team)
     own = user.pk == request.requester_id and bool(held)
     return own or bool(held & {Role.APPROVER, Role.ADMIN})
 
 
 def may_decide_doubt(user, request):
-    """Who settles a purchase in doubt: a team admin or approver, never the person who asked."""
+    """Whether `user` may settle a purchase in doubt: a team admin or approver, never the requester."""
     return user.pk != request.requester_id and bool(roles(user, request.team) & {Role.APPROVER, Role.ADMIN})
 
 
 def may_manage(user, team):
-    """The team's admin."""
+    """Whether `user` is the team's admin."""
     return Role.ADMIN in roles(user, team)
 
 
 def may_stop_all(user):
-    """Superusers stop all buying, and let it go on."""
+    """Whether `user` may stop all buying and let it go on: superusers only."""
     return user.is_active and user.is_superuser

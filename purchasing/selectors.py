@@ -1,4 +1,4 @@
-"""Reads, named for the question they answer."""
+"""Queries, each named for the question it answers."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,7 +15,7 @@ MOVING = (State.APPROVED, State.PURCHASING, State.UNCONFIRMED)
 
 @dataclass(frozen=True)
 class Figures:
-    """What some purchases cost, in CURRENCY; `unknown` of them have a cost that nobody knows."""
+    """What some purchases cost, in CURRENCY. `unknown` is how many of them lack a cost."""
 
     count: int
     upfront: Decimal
@@ -24,17 +24,17 @@ class Figures:
 
     @property
     def twelve_months(self):
-        """Once and for a year, together."""
+        """The upfront cost and twelve monthly costs."""
         return self.upfront + 12 * self.monthly
 
     @property
     def first_month(self):
-        """Once and for the first month, together."""
+        """The upfront cost and the first month."""
         return self.upfront + self.monthly
 
 
 def figures(purchases):
-    """The sums over `purchases` (an iterable), unknown costs counted apart and never as 0."""
+    """The sums over `purchases` (an iterable). Unknown costs are in no sum; `unknown` counts them."""
     purchases = list(purchases)
     return Figures(
         count=len(purchases),
@@ -45,7 +45,7 @@ def figures(purchases):
 
 
 def is_due(now):
-    """The condition that a purchase's planned time has come, pending ones aside: `clock.has_come` for the database."""
+    """`clock.has_come` as a condition on `due_at` for the database (for purchases that are not pending)."""
     return Q(due_at__lte=now) | Q(due_at__gt=now + clock.LONGEST_WAIT)
 
 
@@ -68,7 +68,7 @@ def purchases_seen_by(user):
 
 
 def events_seen_by(user):
-    """Audit events of the teams that `user` may read; those without a team are for who sees every team."""
+    """Audit events of the teams that `user` may read. Only people who see every team see events without a team."""
     events = AuditEvent.objects.select_related("team", "request")
     if permissions.sees_every_team(user):
         return events
@@ -76,27 +76,26 @@ def events_seen_by(user):
 
 
 def requests_to_decide(user):
-    """Requests with pending numbers that `user` may approve or reject and whose yes is still missing, oldest first."""
+    """Requests, oldest first, with pending numbers that `user` may decide and that lack their approval."""
     requests = PurchaseRequest.objects.select_related("team", "requester").filter(team__is_active=True)
     requests = requests.exclude(requester=user)
     if user.is_superuser:
-        mine = requests.filter(pk__in=_without_yes_of([user]))
+        mine = requests.filter(pk__in=_not_approved_by([user]))
     else:
         own = requests.filter(team__memberships__user=user, team__memberships__role=Role.APPROVER)
-        mine = own.filter(pk__in=_without_yes_of([user]))
+        mine = own.filter(pk__in=_not_approved_by([user]))
         for row in _stands_in(user):
             others = requests.filter(team=row.team).exclude(requester=row.approver)
-            mine = mine.exclude(
-                team=row.team, requester=row.approver
-            )  # nobody decides for whom they stand in
+            # Nobody decides the requests of the person they stand in for.
+            mine = mine.exclude(team=row.team, requester=row.approver)
             if not own.filter(team=row.team).exists() and permissions.is_entitled_approver(
                 row.approver, row.team
             ):
                 mine = requests.filter(
                     Q(pk__in=mine.values("pk"))
-                    | Q(pk__in=others.filter(pk__in=_without_yes_of([user, row.approver])).values("pk"))
+                    | Q(pk__in=others.filter(pk__in=_not_approved_by([user, row.approver])).values("pk"))
                 )
-    again = list(_with_enough_yeses(user, requests))
+    again = list(_with_enough_approvals(user, requests))
     return requests.filter(Q(pk__in=mine.values("pk")) | Q(pk__in=again)).order_by("pk")
 
 
@@ -108,8 +107,8 @@ def _stands_in(user):
     return rows.select_related("team", "approver").distinct()
 
 
-def _without_yes_of(people):
-    """Requests with a pending number to which none of these people has said yes, nor anybody for them."""
+def _not_approved_by(people):
+    """Requests with a pending number that none of these people has approved, nor anybody for them."""
     given = Approval.objects.filter(superseded_at=None).filter(
         Q(approver__in=people) | Q(on_behalf_of__in=people)
     )
@@ -120,8 +119,8 @@ def _without_yes_of(people):
     )
 
 
-def _with_enough_yeses(user, requests):
-    """Requests that got this person's yes while a second one was wanted, which is not wanted any more."""
+def _with_enough_approvals(user, requests):
+    """Requests that `user` approved while two approvals were needed, and for which one is enough now."""
     given = Approval.objects.filter(approver=user, superseded_at=None, purchase__state=State.PENDING)
     for request in requests.filter(pk__in=given.values("purchase__request")):
         if permissions.may_approve(user, request) and permissions.approvals_needed(request) == 1:
@@ -129,7 +128,7 @@ def _with_enough_yeses(user, requests):
 
 
 def held_for(user):
-    """Held purchases that `user` may decide."""
+    """Held purchases that `user` may decide about."""
     held = Purchase.objects.filter(state=State.HELD).select_related("request__team", "request__requester")
     if not user.is_superuser:
         held = held.filter(
@@ -140,14 +139,14 @@ def held_for(user):
 
 
 def refused_keys_of(user):
-    """Current keys that IdentityCall refuses, in the teams that `user` runs."""
+    """Current keys that IdentityCall refuses, in the teams that `user` manages."""
     keys = ApiKey.objects.filter(retired_at=None, refused_at__isnull=False).select_related("team")
     if user.is_superuser:
         return keys
     return keys.filter(team__memberships__user=user, team__memberships__role=Role.ADMIN)
 
 
-def summary(request):
+def state_counts(request):
     """How many of a request's purchases are in each state: `[(State, count)]` in the order of the states."""
     counts = dict(
         request.purchases.order_by()
@@ -158,24 +157,32 @@ def summary(request):
     return [(state, counts[state]) for state in State if state in counts]
 
 
-def with_summaries(requests):
-    """Give each request its `summary` and `figures`, with one query for all of them."""
+@dataclass(frozen=True)
+class Summary:
+    """A request as lists show it: its figures, and how many of its numbers are in each state, as in `state_counts`."""
+
+    asked: PurchaseRequest
+    figures: Figures
+    states: list[tuple[State, int]]
+
+
+def summaries(requests):
+    """The `Summary` of each request, in their order, with one query for all of them."""
     requests = list(requests)
     by_request = {request.pk: [] for request in requests}
     for purchase in Purchase.objects.filter(request__in=by_request).order_by("pk"):
         by_request[purchase.request_id].append(purchase)
-    for request in requests:
-        purchases = by_request[request.pk]
-        request.figures = figures(purchases)
-        request.states = [
-            (state, count) for state in State if (count := sum(p.state == state for p in purchases))
-        ]
-    return requests
+    return [_summary(request, by_request[request.pk]) for request in requests]
+
+
+def _summary(request, purchases):
+    counts = [(state, sum(purchase.state == state for purchase in purchases)) for state in State]
+    return Summary(request, figures(purchases), [(state, count) for state, count in counts if count])
 
 
 def approvers_of(request):
-    """Who may decide this request today, for the sentence that says who can: approvers and their stand-ins."""
-    return list(dict.fromkeys(voice.person for voice in permissions.deciders(request)))
+    """The people who may decide this request today: approvers and their stand-ins."""
+    return list(dict.fromkeys(decider.person for decider in permissions.deciders(request)))
 
 
 def admins_of(team):
@@ -188,7 +195,7 @@ def admins_of(team):
 
 
 def records_of(phone_numbers):
-    """The records that forbid a second one for these numbers: `{phone_number: Purchase}`."""
+    """The purchases that forbid another one of these numbers: `{phone_number: Purchase}`."""
     records = Purchase.objects.select_related("request__team", "request__requester").filter(
         phone_number__in=phone_numbers
     )
@@ -199,7 +206,7 @@ def records_of(phone_numbers):
 
 
 def waiting_long(user):
-    """Approved purchases, in the teams that `user` runs, whose long wait somebody has been told about."""
+    """Approved purchases, in the teams that `user` manages, whose long wait was reported."""
     waiting = Purchase.objects.filter(state=State.APPROVED, waiting_told_at__isnull=False)
     if not user.is_superuser:
         waiting = waiting.filter(

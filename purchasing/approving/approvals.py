@@ -1,6 +1,7 @@
-"""Yes and no before anything is bought: who may say it, how many have to, and whether the money is there.
+"""Approving and rejecting: who may, how many approvals are needed, and whether the budget allows it.
 
-An approval is bound to the version and the costs of the page it was given on. All or none of the ticked numbers.
+An approval is bound to the version and the costs of the page it was given on. The ticked numbers are approved all or
+none.
 """
 
 from dataclasses import dataclass
@@ -16,12 +17,12 @@ from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import State
 from purchasing.teams import budgets
 
-NEITHER_OWN = "A colleague who may approve for this team has to decide; nobody decides their own request."
+NOT_AN_APPROVER = "A colleague who may approve for this team has to decide; nobody decides their own request."
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What a yes is given to, in CURRENCY; None where nobody knows it. `confirmed_at`: when IdentityCall showed it."""
+    """What an approval agrees to pay, in CURRENCY, None where unknown. IdentityCall showed them at `confirmed_at`."""
 
     upfront: Decimal | None
     monthly: Decimal | None
@@ -29,30 +30,30 @@ class Costs:
 
     @classmethod
     def of(cls, purchase):
-        """The costs of a purchase as it stands."""
+        """The current costs of a purchase."""
         return cls(purchase.upfront_cost, purchase.monthly_cost, purchase.confirmed_at)
 
     @property
     def sum(self):
-        """Once and for a month, as far as it is known."""
+        """The upfront cost and one month, as far as they are known."""
         return (self.upfront or Decimal(0)) + (self.monthly or Decimal(0))
 
     @property
     def is_sure(self):
-        """Whether IdentityCall has shown both."""
+        """Whether both are known and confirmed by IdentityCall."""
         return None not in (self.upfront, self.monthly, self.confirmed_at)
 
 
 @transaction.atomic
 def approve(request_id, purchase_ids, *, approver, version, unconfirmed_cost_ok=False):
-    """Approve exactly what the approver saw: `version` is the one that the page was drawn from. All or none.
+    """Approve exactly what the approver saw, all or none: `version` is the one that the page was drawn from.
 
-    Where the team wants a second approver, the first yes is kept and the purchases stay pending. Raises `NotYours`
-    (never one's own), `AlreadyMoved` when any of them was decided or changed meanwhile, and `Problem` with
-    the figures when a hard budget does not hold them.
+    Where a second approval is needed, the first one is kept and the purchases stay pending. Raises `NotYours` (nobody
+    approves their own request), `AlreadyMoved` when any purchase was decided or changed in the meantime, and `Problem`
+    with the figures when a hard budget does not allow it.
     """
     request, purchases = workflow.chosen(request_id, purchase_ids)
-    voices = _voices(approver, request)
+    deciding_as = _deciding_as(approver, request)
     for purchase in purchases:
         if purchase.state != State.PENDING or purchase.version != version:
             raise AlreadyMoved(workflow.what_happened(purchase))
@@ -60,11 +61,11 @@ def approve(request_id, purchase_ids, *, approver, version, unconfirmed_cost_ok=
     over = _check_budget(request.team, [(purchase, Costs.of(purchase), Decimal(0)) for purchase in purchases])
     needed = permissions.approvals_needed(request)
     for purchase in purchases:
-        _say_yes(
+        _add_approval(
             purchase,
             request,
             approver,
-            voices,
+            deciding_as,
             needed=needed,
             costs=Costs.of(purchase),
             unconfirmed_cost_ok=unconfirmed_cost_ok,
@@ -76,22 +77,22 @@ def approve(request_id, purchase_ids, *, approver, version, unconfirmed_cost_ok=
 
 @transaction.atomic
 def approve_again(purchase, approver, *, reason, unconfirmed_cost_ok, costs=None):
-    """Approve a held purchase at `costs`, else as it stands; the caller has locked it and checked that it is held.
+    """Approve a held purchase at `costs`, by default its own; the caller has locked it and checked that it is held.
 
-    All checks of an approval: who may, how many have to, and the budget for what it costs more than is reserved for
-    it. No yes from before it was held counts; where two are needed, the first leaves it held, and as it was.
+    The same checks as for any approval; the budget has to allow what it costs beyond what is reserved for it. Approvals
+    from before it was held do not count. Where two are needed, the first leaves the purchase held and unchanged.
     """
     request = purchase.request
-    voices = _voices(approver, request)
+    deciding_as = _deciding_as(approver, request)
     submission.refuse_papers(request.team, [purchase])
     costs = costs or Costs.of(purchase)
     over = _check_budget(request.team, [(purchase, costs, Costs.of(purchase).sum)])
     instead = {purchase.pk: costs.monthly} if costs.is_sure else None
-    _say_yes(
+    _add_approval(
         purchase,
         request,
         approver,
-        voices,
+        deciding_as,
         needed=permissions.approvals_needed(request, instead=instead),
         costs=costs,
         unconfirmed_cost_ok=unconfirmed_cost_ok,
@@ -100,37 +101,49 @@ def approve_again(purchase, approver, *, reason, unconfirmed_cost_ok, costs=None
     )
 
 
-def _voices(approver, request):
-    """For whom the actor may speak here; raises `NotYours` where for nobody."""
-    voices = permissions.deciding_as(approver.user, request)
-    if not voices:
-        raise NotYours(NEITHER_OWN)
+def _deciding_as(approver, request):
+    """As which `Decider`s the actor may approve. Raises `NotYours` where they may not."""
+    deciding_as = permissions.deciding_as(approver.user, request)
+    if not deciding_as:
+        raise NotYours(NOT_AN_APPROVER)
     if not request.team.is_active:
         raise NotYours(f"{request.team} is switched off; nothing is approved for it.")
-    return voices
+    return deciding_as
 
 
-def _say_yes(
-    purchase, request, approver, voices, *, needed, costs, unconfirmed_cost_ok, over, expected=None, note=""
+def _add_approval(
+    purchase,
+    request,
+    approver,
+    deciding_as,
+    *,
+    needed,
+    costs,
+    unconfirmed_cost_ok,
+    over,
+    expected=None,
+    note="",
 ):
-    """Keep one yes to one purchase; the last one that is needed sends it to the worker."""
+    """Record one approval of one purchase. The last one that is needed approves the purchase and queues it."""
     given = permissions.counting_approvals(purchase, request)
-    said = {pk for approval in given for pk in _ids(approval)}
-    voice = next((voice for voice in voices if not voice.ids & said), None)
+    approved_by = people_of(given)
+    decider = next((decider for decider in deciding_as if not decider.ids & approved_by), None)
     terms = workflow.terms(purchase) | {"unconfirmed_cost_ok": unconfirmed_cost_ok} | _in_data(costs)
     if over:
         terms["over_budget"] = True
     now = clock.now()
-    if voice is None and len(given) < needed:
-        raise AlreadyMoved(f"{purchase} has this yes already; {_missing(request, given)} has to say it too.")
-    if voice is not None:
-        if voice.principal != approver.user:
-            approver = approver.standing_in_for(voice.principal)
+    if decider is None and len(given) < needed:
+        raise AlreadyMoved(
+            f"{purchase} has this approval already; {_missing(request, given)} has to approve it too."
+        )
+    if decider is not None:
+        if decider.principal != approver.user:
+            approver = approver.standing_in_for(decider.principal)
         Approval.objects.create(
             purchase=purchase,
             version=purchase.version,
             approver=approver.user,
-            on_behalf_of=None if voice.principal == approver.user else voice.principal,
+            on_behalf_of=None if decider.principal == approver.user else decider.principal,
             upfront_cost=costs.upfront,
             monthly_cost=costs.monthly,
             unconfirmed_cost_ok=unconfirmed_cost_ok,
@@ -139,7 +152,8 @@ def _say_yes(
         if len(given) + 1 < needed:
             audit.record("purchase.approved_first", actor=approver, purchase=purchase, note=note, **terms)
             return
-    # A yes that counts no more (its giver has left, for instance) must not stand in the way of those that do.
+    # Approvals that no longer count (the giver has left, for instance) are superseded, or the claim would hold the
+    # purchase because of them.
     counting = [approval.pk for approval in permissions.counting_approvals(purchase, request)]
     purchase.approvals.filter(superseded_at=None).exclude(pk__in=counting).update(superseded_at=now)
     workflow.move(
@@ -165,14 +179,16 @@ def _in_data(costs):
     }
 
 
-def _ids(approval):
-    return [pk for pk in (approval.approver_id, approval.on_behalf_of_id) if pk]
+def people_of(given):
+    """The ids of everybody who gave one of these approvals, and of those it was given for."""
+    return {pk for approval in given for pk in (approval.approver_id, approval.on_behalf_of_id) if pk}
 
 
-def waits_for_second(purchase, request):
-    """Who said yes to a purchase that wants a second one, and who may say it too: in words; '' when nobody has yet.
+def waits_for_another_approver(purchase, request):
+    """A sentence on who approved a purchase that needs two approvals, and who has to approve it too.
 
-    Where the yeses that were given are enough by now, that one more click is missing.
+    '' while nobody has approved it. Where the approvals given are enough by now, it says that one more click is
+    needed.
     """
     given = permissions.counting_approvals(purchase, request)
     if not given:
@@ -184,20 +200,24 @@ def waits_for_second(purchase, request):
         for approval in given
     )
     if len(given) >= permissions.approvals_needed(request):
-        return f"{names} said yes, which is enough by now. An approver has to approve it once more."
-    return f"{names} said yes; {_missing(request, given)} has to say it too."
+        return f"{names} approved it, which is enough by now. An approver has to approve it once more."
+    return f"{names} approved it; {_missing(request, given)} has to approve it too."
 
 
 def _missing(request, given):
-    said = {pk for approval in given for pk in _ids(approval)}
-    names = dict.fromkeys(str(voice) for voice in permissions.deciders(request) if not voice.ids & said)
+    """Who may give the approval that is missing: 'ana or eve'."""
+    approved_by = people_of(given)
+    names = dict.fromkeys(
+        str(decider) for decider in permissions.deciders(request) if not decider.ids & approved_by
+    )
     return " or ".join(names) or "a second approver, who has to be named first,"
 
 
 def _check_budget(team, asked):
-    """Refuse what a hard budget does not hold, with the figures; whether a soft one is passed. The team is locked.
+    """Whether this goes beyond the team's budget. Raises `Problem`, with the figures, where the budget is hard.
 
-    `asked` are triples: purchase, the costs that are approved, and what of them is reserved already.
+    `asked` are triples: the purchase, the costs to approve, and how much of them is reserved already. The caller has
+    locked the team.
     """
     budget = budgets.of(team)
     if budget.amount is None:
@@ -210,7 +230,7 @@ def _check_budget(team, asked):
         return True
     if unsure:
         raise Problem(
-            f"{team} has a budget that nothing may go beyond, and IdentityCall has not confirmed the cost of "
+            f"Nothing may go beyond the budget of {team}, and IdentityCall has not confirmed the cost of "
             f"{', '.join(words.phone(p.phone_number) for p in unsure[:5])}. Wait until the price is confirmed."
         )
     raise Problem(
@@ -222,15 +242,15 @@ def _check_budget(team, asked):
 
 @transaction.atomic
 def reject(request_id, purchase_ids, *, approver, version, reason):
-    """Say no, with a reason that the requester reads. All or none."""
+    """Reject purchases, all or none, with a reason that the requester reads."""
     if not reason.strip():
         raise Problem("Say why you reject: the person who asked reads it.")
     request, purchases = workflow.chosen(request_id, purchase_ids)
-    voices = permissions.deciding_as(approver.user, request)
-    if not voices:
-        raise NotYours(NEITHER_OWN)
-    if voices[0].principal != approver.user:
-        approver = approver.standing_in_for(voices[0].principal)
+    deciding_as = permissions.deciding_as(approver.user, request)
+    if not deciding_as:
+        raise NotYours(NOT_AN_APPROVER)
+    if deciding_as[0].principal != approver.user:
+        approver = approver.standing_in_for(deciding_as[0].principal)
     for purchase in purchases:
         if purchase.state != State.PENDING or purchase.version != version:
             raise AlreadyMoved(workflow.what_happened(purchase))

@@ -1,7 +1,7 @@
-"""What an approver needs for one decision, on one screen, and up to which version a person has seen a request.
+"""What an approver needs for a decision, on one screen, and up to which version each person has seen a request.
 
-What several requests share (a team's budget and key, what IdentityCall showed last) is read once for all of them, and
-what belongs to a request once for all its numbers.
+What several requests share (a team's budget and key, what IdentityCall showed last) is read once for all of them; what
+belongs to a request is read once for all its numbers.
 """
 
 import hashlib
@@ -17,30 +17,31 @@ from purchasing import permissions, selectors
 from purchasing.approving import approvals
 from purchasing.approving.approvals import Costs
 from purchasing.asking import versions
+from purchasing.identitycall.resources import Offer
 from purchasing.models import Approval, Purchase, PurchaseRequest, SeenVersion, User
 from purchasing.provider import offers, pauses
 from purchasing.states import State
 from purchasing.teams import budgets, papers
 
-EARLIER = 5  # requests of the same person that are shown
+EARLIER_SHOWN = 5  # earlier requests of the same requester on the card
 
 
 @dataclass(frozen=True)
 class Money:
-    """The money of a team, and what a decision does to it: `needs` is what it adds to what is committed.
+    """A team's budget and what a decision does to it: `needs` is what it adds to the committed spend.
 
-    Costs that nobody knows are in no sum; which of them lack some is told with it.
+    Unknown costs are in no sum; flags and `unknown` say which sums lack some.
     """
 
     budget: budgets.Budget
     committed_unknown: bool
     pending_unknown: bool
     needs: Decimal = Decimal(0)
-    unknown: int = 0  # costs that `needs` lacks
+    unknown: int = 0  # how many costs `needs` lacks
 
     @classmethod
     def of(cls, team):
-        """How the team stands now."""
+        """The team's budget, committed and pending spend."""
         unknown = Purchase.objects.filter(Q(upfront_cost=None) | Q(monthly_cost=None), request__team=team)
         states = set(unknown.filter(released_at=None).values_list("state", flat=True))
         return cls(
@@ -50,27 +51,27 @@ class Money:
         )
 
     def needing(self, needs, unknown=0):
-        """The same, with what a decision needs."""
+        """The same for a decision that adds `needs`, in which `unknown` costs are missing."""
         return replace(self, needs=needs, unknown=unknown)
 
     @property
     def is_hard(self):
-        """Whether there is a budget beyond which nothing is approved."""
+        """Whether the team has a hard budget: nothing is approved beyond it."""
         return self.budget.amount is not None and self.budget.hard
 
     @property
     def committed_after(self):
-        """What is committed once it is decided so."""
+        """The committed spend after the decision."""
         return self.budget.committed + self.needs
 
     @property
     def left_after(self):
-        """What is left then, below 0 where it goes beyond the budget; None without a budget."""
+        """What is left after the decision, negative beyond the budget; None without a budget."""
         return None if self.budget.amount is None else self.budget.left - self.needs
 
     @property
     def too_much(self):
-        """By how much it is more than the budget allows, 0 where it is not."""
+        """By how much the decision goes beyond the budget, 0 where it does not."""
         return (
             max(Decimal(0), -self.left_after) if self.needs and self.budget.amount is not None else Decimal(0)
         )
@@ -78,21 +79,21 @@ class Money:
 
 @dataclass(frozen=True)
 class Again:
-    """What another yes to a held purchase would be given to, and what that does to the budget."""
+    """What approving a held purchase again would cost, and what that does to the budget."""
 
     costs: Costs
     money: Money
 
     @property
     def may_fit(self):
-        """Whether the budget lets it through: else no button for it is offered."""
+        """Whether the budget allows it; if not, the page has no button for it."""
         return not self.money.is_hard or (self.costs.is_sure and not self.money.too_much)
 
 
 def again(purchase, offered, offered_at, money):
-    """What another yes to a held purchase would mean: `offered` is what IdentityCall shows for it, or None.
+    """What approving a held purchase again would mean. `offered` is the offer that IdentityCall shows for it, or None.
 
-    What is reserved for it already is committed, so it needs only what it costs more now.
+    The costs it was approved at are committed already, so only what it costs beyond them is needed.
     """
     reserved = Costs.of(purchase)
     costs = Costs(offered.upfront_cost, offered.monthly_cost, offered_at) if offered else reserved
@@ -102,107 +103,156 @@ def again(purchase, offered, offered_at, money):
 
 @dataclass(frozen=True)
 class Check:
-    """What IdentityCall showed last of the pending numbers of a request: when, and a mark of it to tell changes by."""
+    """When IdentityCall last showed a request's pending numbers, and a mark of what it showed, to detect changes."""
 
     asked_at: datetime | None
     mark: str
 
     def changes(self, drawn):
-        """What is different from the mark `drawn` with which a page was drawn, a sentence each."""
-        told = (
+        """What differs from `drawn`, the mark that a page was drawn with: a sentence for each difference."""
+        sentences = (
             "The request was changed.",
-            "Numbers of it were decided.",
+            "Some of its numbers were decided.",
             "A price changed, or IdentityCall has confirmed it.",
             "What IdentityCall offers changed.",
         )
         before, now = drawn.split("."), self.mark.split(".")
         if len(before) != len(now):
-            return [told[0]]
-        return [sentence for sentence, old, new in zip(told, before, now, strict=True) if old != new]
+            return [sentences[0]]
+        return [sentence for sentence, old, new in zip(sentences, before, now, strict=True) if old != new]
+
+
+@dataclass(frozen=True)
+class PendingNumber:
+    """A pending number as the decision card shows it."""
+
+    purchase: Purchase
+    papers: papers.Papers
+    # What the team's key showed last, and when. Both are None before anybody looked; only the offer, where the number
+    # was not listed.
+    offered: Offer | None
+    looked_at: datetime | None
+    approvals: str  # a sentence on who approved it and who has to approve it too, '' while nobody has
+    is_blocked: bool  # a hard budget allows no price that IdentityCall has not confirmed
+
+    @property
+    def costs(self):
+        """What an approval of it agrees to pay."""
+        return Costs.of(self.purchase)
+
+    @property
+    def price_differs(self):
+        """Whether IdentityCall offers it at another price."""
+        if self.offered is None:
+            return False
+        return (self.offered.upfront_cost, self.offered.monthly_cost) != (
+            self.purchase.upfront_cost,
+            self.purchase.monthly_cost,
+        )
 
 
 @dataclass(frozen=True)
 class Briefing:
-    """One request as its decision form shows it to one person. Money in CURRENCY."""
+    """One request as its decision card shows it to one person. Money in CURRENCY."""
 
-    pending: list[Purchase]
-    undecided: list[Purchase]  # those to which this person can say yes
-    said_yes: list[
-        Purchase
-    ]  # those that have this person's yes, or that of whom they stand in for, and lack another
-    said_it_all: bool  # whether it was this person who said yes to all of these
+    asked: PurchaseRequest
+    undecided: list[PendingNumber]  # those that this person can approve
+    # Those that this person or their principal approved and that wait for another approver.
+    approved: list[PendingNumber]
+    approved_by_user: bool  # whether it was this person who gave all these approvals
     figures: selectors.Figures  # of the undecided
     principal: User | None  # for whom the person decides, where that is somebody else
     money: Money
-    yeses_needed: int
-    earlier: list[PurchaseRequest]
+    approvals_needed: int
+    earlier: list[selectors.Summary]
     check: Check
-    seen: bool  # whether `changes` are those since this person decided or said 'seen', else since it was sent
+    seen: bool  # whether `changes` are those since this person decided or clicked 'Seen', else since it was sent
     changes: list[str] = field(default_factory=list)
+
+    @property
+    def pending_count(self):
+        """How many numbers of the request are pending."""
+        return len(self.undecided) + len(self.approved)
 
     @property
     def unconfirmed(self):
         """How many of the undecided have a price that IdentityCall has not confirmed."""
-        return sum(not Costs.of(purchase).is_sure for purchase in self.undecided)
+        return sum(not number.costs.is_sure for number in self.undecided)
 
     @property
     def may_fit(self):
-        """Whether a yes to some of it can go through: else no button for it is offered."""
+        """Whether the budget allows any of the undecided; if not, the card has no button to approve."""
         return not self.money.is_hard or any(
-            not purchase.is_blocked and Costs.of(purchase).sum <= self.money.budget.left
-            for purchase in self.undecided
+            not number.is_blocked and number.costs.sum <= self.money.budget.left for number in self.undecided
         )
 
     @property
     def allowed(self):
-        """What of it the budget may allow, all in all, with what that needs."""
-        able = selectors.figures(purchase for purchase in self.undecided if not purchase.is_blocked)
+        """The budget after approving all of the undecided that are not blocked."""
+        able = selectors.figures(number.purchase for number in self.undecided if not number.is_blocked)
         return self.money.needing(able.first_month, able.unknown)
 
 
-def with_what_waits(requests):
-    """Give each request the figures of its pending numbers (`waits`), with one query for all of them."""
+def with_pending_figures(requests):
+    """Pairs of each request and the `Figures` of its pending numbers, with one query for all of them."""
     requests = list(requests)
-    waiting = _pending(requests)
-    for asked in requests:
-        asked.waits = selectors.figures(waiting[asked.pk])
-    return requests
+    pending = _pending(requests)
+    return [(asked, selectors.figures(pending[asked.pk])) for asked in requests]
 
 
-def brief(requests, user):
-    """Give each request its `briefing` for `user`, and each pending number of it what its row shows."""
+def briefings(requests, user):
+    """The `Briefing` of each request for `user`, in their order."""
     requests = list(requests)
-    pending, checks = _looked_up(requests)
-    given = _yeses(pending)
-    money_of = {team.pk: Money.of(team) for team in {asked.team for asked in requests}}
+    pending = _pending(requests)
+    sightings = _sightings(requests, pending)
+    given = _counting_approvals(pending)
+    teams = {asked.team for asked in requests}
+    money_of = {team.pk: Money.of(team) for team in teams}
+    register_of = {team.pk: papers.Register(team) for team in teams}
     seen = dict(SeenVersion.objects.filter(user=user, request__in=requests).values_list("request", "version"))
+    result = []
     for asked in requests:
-        numbers, money = pending[asked.pk], money_of[asked.team_id]
-        voices, needed = permissions.deciding_as(user, asked), permissions.approvals_needed(asked)
-        _tell_yeses(asked, numbers, given)
-        said_yes = [p for p in numbers if _has_yes_of(given[p.pk], voices, needed)]
-        undecided = [purchase for purchase in numbers if purchase not in said_yes]
-        for purchase in numbers:
-            purchase.is_blocked = money.is_hard and not Costs.of(purchase).is_sure
-        figures = selectors.figures(undecided)
-        asked.briefing = Briefing(
-            pending=numbers,
-            undecided=undecided,
-            said_yes=said_yes,
-            said_it_all=all(user.pk in {yes.approver_id for yes in given[p.pk]} for p in said_yes),
-            figures=figures,
-            principal=next((voice.principal for voice in voices if voice.principal != user), None),
-            money=money.needing(figures.first_month, figures.unknown),
-            yeses_needed=needed,
-            earlier=_earlier(asked),
-            check=checks[asked.pk],
-            seen=asked.pk in seen,
-            changes=versions.changes_since(asked, seen.get(asked.pk, 1)),
+        money, register = money_of[asked.team_id], register_of[asked.team_id]
+        deciding_as, needed = permissions.deciding_as(user, asked), permissions.approvals_needed(asked)
+        sentences = _sentences(asked, pending[asked.pk], given)
+        undecided, approved = [], []
+        for purchase in pending[asked.pk]:
+            offered, looked_at = sightings[purchase.pk]
+            number = PendingNumber(
+                purchase=purchase,
+                papers=register.of_purchase(purchase),
+                offered=offered,
+                looked_at=looked_at,
+                approvals=sentences[purchase.pk],
+                is_blocked=money.is_hard and not Costs.of(purchase).is_sure,
+            )
+            waits_for_others = _waits_for_others(given[purchase.pk], deciding_as, needed)
+            (approved if waits_for_others else undecided).append(number)
+        figures = selectors.figures(number.purchase for number in undecided)
+        result.append(
+            Briefing(
+                asked=asked,
+                undecided=undecided,
+                approved=approved,
+                approved_by_user=all(
+                    user.pk in {approval.approver_id for approval in given[number.purchase.pk]}
+                    for number in approved
+                ),
+                figures=figures,
+                principal=next((each.principal for each in deciding_as if each.principal != user), None),
+                money=money.needing(figures.first_month, figures.unknown),
+                approvals_needed=needed,
+                earlier=_earlier(asked),
+                check=_check(asked, pending[asked.pk], sightings),
+                seen=asked.pk in seen,
+                changes=versions.changes_since(asked, seen.get(asked.pk, 1)),
+            )
         )
-    return requests
+    return result
 
 
 def _pending(requests):
+    """The pending numbers of each request: `{request id: [Purchase]}`."""
     found = {asked.pk: [] for asked in requests}
     requests = {asked.pk: asked for asked in requests}
     for purchase in Purchase.objects.filter(request__in=found, state=State.PENDING).order_by("pk"):
@@ -213,16 +263,16 @@ def _pending(requests):
 
 def _earlier(asked):
     earlier = PurchaseRequest.objects.filter(requester=asked.requester_id, team=asked.team)
-    return selectors.with_summaries(earlier.exclude(pk=asked.pk).order_by("-pk")[:EARLIER])
+    return selectors.summaries(earlier.exclude(pk=asked.pk).order_by("-pk")[:EARLIER_SHOWN])
 
 
-# --- Who has said yes ---------------------------------------------------------------------------------------------
+# --- Who has approved ---------------------------------------------------------------------------------------------
 
 
-def _yeses(pending):
-    """The yeses that count, by number, oldest first, for the pending numbers of requests (by their ids).
+def _counting_approvals(pending):
+    """The approvals that count, oldest first, of the pending numbers of requests: `{purchase id: [Approval]}`.
 
-    One query for all, and one question for each pair of people.
+    One query for all of them, and one check for each pair of people.
     """
     by_pk = {purchase.pk: purchase for numbers in pending.values() for purchase in numbers}
     found, counts = defaultdict(list), {}
@@ -241,89 +291,86 @@ def _yeses(pending):
     return found
 
 
-def _people(yeses):
-    """Whose yes it is: who gave it, and for whom."""
-    return {pk for yes in yeses for pk in (yes.approver_id, yes.on_behalf_of_id) if pk}
+def _waits_for_others(given, deciding_as, needed):
+    """Whether a number has every approval that these `Decider`s can give, and still waits for somebody else's."""
+    approved_by = approvals.people_of(given)
+    return (
+        len(given) < needed
+        and bool(approved_by)
+        and all(approved_by & decider.ids for decider in deciding_as)
+    )
 
 
-def _has_yes_of(yeses, voices, needed):
-    """Whether a number has every yes that somebody with these `voices` can give, and waits for somebody else's."""
-    said = _people(yeses)
-    return len(yeses) < needed and bool(said) and all(said & voice.ids for voice in voices)
+def _sentences(asked, pending, given):
+    """Who approved each number and who has to approve it too: `{purchase id: sentence}`.
 
-
-def _tell_yeses(asked, pending, given):
-    """Give each number the sentence on who said yes and who is missing; the same for all with the same yeses."""
-    told = {}
+    Numbers approved by the same people share a sentence, which takes several queries.
+    """
+    by_people, sentences = {(): ""}, {}
     for purchase in pending:
-        who = tuple((yes.approver_id, yes.on_behalf_of_id) for yes in given[purchase.pk])
-        if who and who not in told:
-            told[who] = approvals.waits_for_second(purchase, asked)
-        purchase.second_words = told.get(who, "")
+        people = tuple((approval.approver_id, approval.on_behalf_of_id) for approval in given[purchase.pk])
+        if people not in by_people:
+            by_people[people] = approvals.waits_for_another_approver(purchase, asked)
+        sentences[purchase.pk] = by_people[people]
+    return sentences
 
 
-def tell_yeses(asked, pending):
-    """Give the pending numbers of a request their `second_words`; returns who may still say yes to some of them."""
+def describe_approvals(asked, pending):
+    """How far the approval of a request's pending numbers is: `(sentences, missing)`.
+
+    `sentences` maps the ids of the numbers to who approved them and who has to approve them too, '' while nobody has.
+    `missing` are the names of those who may still approve some of them.
+    """
     for purchase in pending:
         purchase.request = asked
-    given = _yeses({asked.pk: pending})
-    _tell_yeses(asked, pending, given)
-    done = set.intersection(*(_people(given[purchase.pk]) for purchase in pending)) if pending else set()
-    return list(dict.fromkeys(str(voice) for voice in permissions.deciders(asked) if not voice.ids & done))
+    given = _counting_approvals({asked.pk: pending})
+    approved_all = [approvals.people_of(given[purchase.pk]) for purchase in pending]
+    done = set.intersection(*approved_all) if pending else set()
+    missing = [str(decider) for decider in permissions.deciders(asked) if not decider.ids & done]
+    return _sentences(asked, pending, given), list(dict.fromkeys(missing))
 
 
 # --- What IdentityCall showed -------------------------------------------------------------------------------------
 
 
 def checks(requests):
-    """What IdentityCall showed last of the pending numbers of some requests: a `Check` by the request's id."""
-    return _looked_up(list(requests))[1]
+    """What IdentityCall showed last of the pending numbers of requests: `{request id: Check}`."""
+    requests = list(requests)
+    pending = _pending(requests)
+    sightings = _sightings(requests, pending)
+    return {asked.pk: _check(asked, pending[asked.pk], sightings) for asked in requests}
 
 
-def _looked_up(requests):
-    """The pending numbers of each request with what was shown of them (`offered`, `looked_at`), and its `Check`."""
-    pending, found = _pending(requests), {}
-    by_team = defaultdict(list)
+def _sightings(requests, pending):
+    """What each team's key showed last of the pending numbers: `{purchase id: (Offer or None, when or None)}`."""
+    by_team, found = defaultdict(list), {}
     for asked in requests:
-        by_team[asked.team].append(asked)
-    for team, of_team in by_team.items():
-        _look_up(team, [purchase for asked in of_team for purchase in pending[asked.pk]])
-    for asked in requests:
-        numbers = pending[asked.pk]
-        looks = [purchase.looked_at for purchase in numbers if purchase.looked_at]
-        prices = [(p.pk, p.upfront_cost, p.monthly_cost, p.cost_confirmed_at is None) for p in numbers]
-        offered = [(p.pk, p.offered and (p.offered.upfront_cost, p.offered.monthly_cost)) for p in numbers]
-        mark = f"{asked.version}.{len(numbers)}.{_digest(prices)}.{_digest(offered)}"
-        found[asked.pk] = Check(asked_at=min(looks, default=None), mark=mark)
-    return pending, found
+        by_team[asked.team] += pending[asked.pk]
+    for team, purchases in by_team.items():
+        places = {place for purchase in purchases for place in offers.places_of(purchase)}
+        sightings = offers.Sightings(pauses.current_key(team), places)
+        found |= {purchase.pk: sightings.of(purchase) for purchase in purchases}
+    return found
+
+
+def _check(asked, pending, sightings):
+    shown = [(purchase, *sightings[purchase.pk]) for purchase in pending]
+    looks = [looked_at for _, _, looked_at in shown if looked_at]
+    prices = [(p.pk, p.upfront_cost, p.monthly_cost, p.cost_confirmed_at is None) for p in pending]
+    offered = [(p.pk, offer and (offer.upfront_cost, offer.monthly_cost)) for p, offer, _ in shown]
+    mark = f"{asked.version}.{len(pending)}.{_digest(prices)}.{_digest(offered)}"
+    return Check(asked_at=min(looks, default=None), mark=mark)
 
 
 def _digest(rows):
     return hashlib.blake2s(repr(rows).encode(), digest_size=4).hexdigest()
 
 
-def _look_up(team, purchases):
-    """Give each number what is known of its papers, the offer that the team's key showed last, and when.
-
-    Offer and time are None where nobody knows.
-    """
-    papers.tell(team, purchases)
-    key = pauses.current_key(team)
-    places = {place for purchase in purchases for place in offers.places_of(purchase)}
-    sightings = offers.Sightings(key, places)
-    for purchase in purchases:
-        purchase.offered, purchase.looked_at = sightings.of(purchase)
-        purchase.price_differs = purchase.offered is not None and (
-            (purchase.offered.upfront_cost, purchase.offered.monthly_cost)
-            != (purchase.upfront_cost, purchase.monthly_cost)
-        )
-
-
 # --- What a person has seen ---------------------------------------------------------------------------------------
 
 
 def note_seen(asked, user, version):
-    """Keep that a person has seen a request up to `version`, on every device: later changes are shown to them."""
+    """Record that a person has seen a request up to `version`: on every device, later changes are shown to them."""
     version = min(version, asked.version)
     with transaction.atomic():
         row, made = SeenVersion.objects.get_or_create(user=user, request=asked, defaults={"version": version})

@@ -1,7 +1,7 @@
-"""Requests that are not sent yet: what staff picked and typed, kept until it is sent or thrown away.
+"""Drafts of requests: what staff picked and typed, kept until they send or discard it.
 
-Numbers and costs come from what was pasted or found, never from the form; what is typed is kept as it is, also when it
-cannot be sent so.
+Numbers and costs come from what was pasted or found, never from the form. What is typed is kept unchanged, even where
+it could not be sent like this.
 """
 
 import uuid
@@ -18,7 +18,7 @@ from purchasing.models import Draft, Purchase
 from purchasing.provider import offers, pauses
 from purchasing.states import FINAL, NumberType, State
 
-MOST_TYPED = 5_000  # characters kept of one field: more than can be sent, so that nothing typed is lost
+MOST_TYPED = 5_000  # characters kept of a field: more than can be sent, so that nothing typed is lost
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class DraftNumber:
     region: str = ""
     warnings: tuple[str, ...] = ()
     seen_at: datetime | None = None
-    # What IdentityCall shows besides: filled in when the draft is looked at, never kept.
+    # What IdentityCall shows now: filled in when the draft is shown, never stored.
     gone_at: datetime | None = field(default=None, compare=False)
     pasted: tuple = field(default=(), compare=False)
 
     @property
     def differs(self):
-        """Whether IdentityCall asks something else than what was pasted."""
+        """Whether IdentityCall shows other costs than the pasted ones."""
         return bool(self.pasted) and self.pasted != (self.upfront_cost, self.monthly_cost)
 
 
@@ -73,7 +73,7 @@ def _unpacked(kept):
 
 
 def save(draft, lines=None, **changes):
-    """Keep a draft; its place among the others is by when it was touched last."""
+    """Store changes of a draft and when it was changed, by which drafts are sorted."""
     if lines is not None:
         changes["lines"] = [_packed(line) for line in lines]
     changes["updated_at"] = clock.now()
@@ -83,12 +83,12 @@ def save(draft, lines=None, **changes):
     return draft
 
 
-# --- Where drafts come from ---------------------------------------------------------------------------------------
+# --- Creating drafts ----------------------------------------------------------------------------------------------
 
 
 @transaction.atomic
 def of_paste(paste, picked):
-    """The draft for the ticked numbers of a paste: made, or brought to other ticks with what was typed kept."""
+    """The draft for the ticked numbers of a paste: created, or updated to the ticks with everything typed kept."""
     draft = paste.draft or Draft.objects.create(user=paste.user, team=paste.team, source=Draft.Source.PASTED)
     if paste.draft_id is None:
         paste.draft = draft
@@ -114,16 +114,16 @@ def _of_candidate(candidate):
 
 
 def basket(user):
-    """The draft that numbers are put into while somebody looks for them, or None."""
+    """The draft that collects the numbers a user finds, or None."""
     return Draft.objects.filter(user=user, source=Draft.Source.FOUND).select_related("team").first()
 
 
 @transaction.atomic
 def pick(user, team, *, shown, ticked):
-    """Bring the basket to the ticks of a page: `shown` are its offers with when they were seen, `ticked` their numbers.
+    """Update the basket to a page: `shown` are its offers, each with when it was seen, `ticked` the ticked numbers.
 
-    What other pages put into it stays. Raises `Problem` when there is no room for all of it; then nothing
-    changes. Returns the basket, None where it is empty.
+    Numbers from other pages stay. Raises `Problem`, and changes nothing, where the basket would hold too many. Returns
+    the basket, None where it is empty.
     """
     draft = _basket_to_change(user, team)
     lines = {line.phone_number: line for line in lines_of(draft)}
@@ -134,8 +134,8 @@ def pick(user, team, *, shown, ticked):
             lines[offer.phone_number] = _of_offer(offer, seen_at)
     if len(lines) > submission.MOST_NUMBERS:
         raise problems.Problem(
-            f"A request holds at most {submission.MOST_NUMBERS} numbers; with these it would be {len(lines)}. "
-            "Untick some, or send the request for those that you have."
+            f"A request holds at most {submission.MOST_NUMBERS} numbers; with these it would have {len(lines)}. "
+            "Untick some, or send the request for the numbers that you have."
         )
     if not lines and not (draft.reason or draft.purpose):
         draft.delete()
@@ -149,7 +149,7 @@ def _basket_to_change(user, team):
             draft, _ = Draft.objects.get_or_create(
                 user=user, source=Draft.Source.FOUND, defaults={"team": team}
             )
-    except IntegrityError:  # made in another tab in this moment
+    except IntegrityError:  # created in another tab at the same moment
         draft = Draft.objects.get(user=user, source=Draft.Source.FOUND)
     return Draft.objects.select_for_update().get(pk=draft.pk)
 
@@ -168,9 +168,9 @@ def _of_offer(offer, seen_at):
 
 
 def again(asked, user):
-    """A draft that asks again for what an earlier request did not get; returns `(draft, how many can be asked for)`.
+    """A draft for the numbers that an earlier request did not get; returns `(draft, how many numbers it has)`.
 
-    Left out are numbers that somebody has asked for or got meanwhile. No draft is made where none is left.
+    Numbers that somebody has requested or bought in the meantime are left out. Where none is left, the draft is None.
     """
     ended = asked.purchases.filter(state__in=sorted(FINAL)).exclude(state=State.PURCHASED).order_by("pk")
     ended = list(ended)
@@ -185,7 +185,7 @@ def again(asked, user):
 
 
 def may_ask_again(asked):
-    """Whether anything of a request ended without being bought."""
+    """Whether any number of a request ended without being bought."""
     return asked.purchases.filter(state__in=sorted(FINAL)).exclude(state=State.PURCHASED).exists()
 
 
@@ -206,11 +206,11 @@ def _of_purchase(purchase: Purchase):
     )
 
 
-# --- What is typed into them --------------------------------------------------------------------------------------
+# --- Editing drafts -----------------------------------------------------------------------------------------------
 
 
 def keep(draft, *, team, reason, purpose, pattern, typed):
-    """Keep what stands in the form: `typed` maps phone numbers to the texts of their fields."""
+    """Keep the contents of the form: `typed` maps phone numbers to the texts of their fields."""
     lines = [
         replace(line, **{name: text[:MOST_TYPED] for name, text in typed.get(line.phone_number, {}).items()})
         for line in lines_of(draft)
@@ -220,15 +220,15 @@ def keep(draft, *, team, reason, purpose, pattern, typed):
 
 
 def take_out(draft, phone_number):
-    """Take a number out; what was typed for the others stays."""
+    """Remove a number; what was typed for the others stays."""
     return save(draft, [line for line in lines_of(draft) if line.phone_number != phone_number])
 
 
 def name_all(draft):
-    """Give every number its name by the draft's pattern."""
+    """Name every number by the draft's pattern."""
     lines = lines_of(draft)
-    found = names(draft.pattern, lines)
-    return save(draft, [replace(line, name=name) for line, name in zip(lines, found, strict=True)])
+    by_pattern = zip(lines, names(draft.pattern, lines), strict=True)
+    return save(draft, [replace(line, name=name) for line, name in by_pattern])
 
 
 def names(pattern, lines):
@@ -249,7 +249,7 @@ def names(pattern, lines):
 
 
 def looked_up(lines, team):
-    """The lines with what IdentityCall's kept lists show of them: costs where they are listed, or that they are not."""
+    """The lines with what IdentityCall's stored lists show: current costs, or that a number is not listed any more."""
     key = pauses.current_key(team) if team else None
     if key is None:
         return lines
@@ -282,9 +282,9 @@ def _looked_up(line, offer: Offer | None, seen_at):
 
 
 def send(draft, *, actor, team, reason, purpose, chosen):
-    """Put a draft before the approvers and forget it; sent twice it gives the first request.
+    """Send a draft to the approvers and delete it; a draft sent twice gives the same request.
 
-    `chosen` maps phone numbers to the clean values of their fields. Raises what `workflow.submit` raises.
+    `chosen` maps phone numbers to the cleaned values of their fields. Raises what `submission.submit` raises.
     """
     lines = looked_up(lines_of(draft), team)
     request = submission.submit(

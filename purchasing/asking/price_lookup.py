@@ -1,6 +1,6 @@
-"""What the provider says that pending numbers cost: looked up after sending, and when an approver opens the page.
+"""Looking up what pending numbers cost: after a request is sent, and when an approver opens its page.
 
-One search a task: the process that looks costs up also reads evidence, which must not wait behind many searches.
+Each task makes one search: its process also reads evidence, which must not wait behind many searches.
 """
 
 from datetime import timedelta
@@ -15,9 +15,9 @@ from purchasing.states import State
 
 
 def confirm(request_id):
-    """Look up the pending numbers of a request, one list of offers a time, and take in what is known of their costs.
+    """Look up the pending numbers of a request, one list of offers each time, and record the costs that are known.
 
-    Ends quietly when IdentityCall cannot be asked now; a list that failed keeps none of the others from being asked.
+    Ends quietly when IdentityCall cannot be asked now. A list that failed does not keep the others from being asked.
     """
     request = PurchaseRequest.objects.select_related("team").filter(pk=request_id).first()
     if request is None:
@@ -26,7 +26,7 @@ def confirm(request_id):
     key = usable_key(request.team)
     if key is None or not pending:
         return
-    # What a list showed before the request was sent confirms nothing.
+    # Lists from before the request was sent confirm nothing.
     since = max(request.created_at, clock.now() - timedelta(seconds=offers.OFFERS_SERVE))
     places = list(dict.fromkeys(place for purchase in pending for place in offers.places_of(purchase)))
     sightings = offers.Sightings(key, places, since=since)
@@ -46,7 +46,7 @@ def confirm(request_id):
 
 
 def search(key, place):
-    """Ask for one list of offers, a pair of country and type; that it failed is kept with it. Raises `Busy`."""
+    """Search one list of offers, `(country_code, number_type)`. A failure is stored with the list. Raises `Busy`."""
     country_code, number_type = place
     try:
         offers.available(key, country_code=country_code, number_type=number_type, max_age=0, behind=True)
@@ -56,18 +56,18 @@ def search(key, place):
 
 
 def _take_in(request, pending, sightings):
-    found, oldest = {}, None
+    shown, oldest = {}, None
     for purchase in pending:
         offer, seen_at = sightings.of(purchase)
         if offer is not None:
-            found[purchase.pk] = offer
+            shown[purchase.pk] = offer
             oldest = min(oldest or seen_at, seen_at)
-    if found:
-        versions.note_offers(request.pk, found, seen_at=oldest, actor=audit.WORKER)
+    if shown:
+        versions.note_offers(request.pk, shown, seen_at=oldest, actor=audit.WORKER)
 
 
 def look_again(purchase_id):
-    """Look up one held purchase, so that its page shows what it costs now."""
+    """Look up one held purchase, so that its page shows the current costs."""
     held = Purchase.objects.select_related("request__team").filter(state=State.HELD)
     purchase = held.filter(pk=purchase_id).first()
     key = usable_key(purchase.request.team) if purchase else None
@@ -83,7 +83,7 @@ def look_again(purchase_id):
 
 
 def usable_key(team):
-    """The team's key when IdentityCall can be asked with it now, or None."""
+    """The team's key if IdentityCall can be asked with it now, else None."""
     key = pauses.current_key(team)
     now, desk = clock.now(), Desk.objects.get(pk=Desk.ONLY)
     if key is None or key.refused_at:
@@ -93,20 +93,20 @@ def usable_key(team):
 
 
 def ask_again(request):
-    """Let the worker look up the pending numbers, unless all were seen within the last minute or it is on its way."""
+    """Queue a look-up of the pending numbers, unless all costs are recent or one is queued already."""
     recent = clock.now() - timedelta(seconds=offers.OFFERS_SERVE)
     if request.purchases.filter(state=State.PENDING).exclude(cost_confirmed_at__gt=recent).exists():
-        _once("confirm_costs", request.pk)
+        _enqueue_once("confirm_costs", request.pk)
 
 
 def ask_again_for_held(purchase):
-    """The same for one held purchase."""
+    """Queue a look-up of one held purchase, unless its offer is recent or one is queued already."""
     key = pauses.current_key(purchase.request.team)
     seen_at = offers.last_offer(key, purchase)[1] if key else None
     if key and (seen_at is None or seen_at < clock.now() - timedelta(seconds=offers.OFFERS_SERVE)):
-        _once("look_again", purchase.pk)
+        _enqueue_once("look_again", purchase.pk)
 
 
-def _once(task, pk):
+def _enqueue_once(task, pk):
     if not jobs.queued(task, pk).exists():
         jobs.enqueue(task, pk)

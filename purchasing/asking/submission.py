@@ -1,4 +1,4 @@
-"""Sending a request: what was picked and typed becomes purchases that wait for approval."""
+"""Sending a request: what was picked and typed becomes purchases waiting for approval."""
 
 import uuid
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ MOST_NUMBERS = 100
 
 @dataclass(frozen=True)
 class RequestedNumber:
-    """One number as it is asked for. Costs are in CURRENCY, None where unknown."""
+    """One number of a new request. Costs are in CURRENCY, None where unknown."""
 
     phone_number: str
     country_code: str = ""
@@ -35,13 +35,15 @@ class RequestedNumber:
 
 
 def submit(*, team, requester, reason, lines, purpose="", form_token=None):
-    """Put a request for `lines` before the approvers of `team`; the same form sent twice gives the first request.
+    """Send a request for `lines` to the approvers of `team`; the same form sent twice gives the same request.
 
     `requester` is an `audit.Actor` with a user. Raises `NotYours`, `AlreadyAsked` or `Problem`.
     """
     reason, purpose, form_token = reason.strip(), purpose.strip(), form_token or uuid.uuid4()
     if not permissions.may_ask(requester.user, team):
-        raise NotYours(f"Only requesters of {team} ask for numbers there. Its team admin can make you one.")
+        raise NotYours(
+            f"Only requesters of {team} can request numbers for it. Its team admin can make you one."
+        )
     sent = PurchaseRequest.objects.filter(requester=requester.user, form_token=form_token).first()
     if sent:
         return sent
@@ -63,7 +65,7 @@ def submit(*, team, requester, reason, lines, purpose="", form_token=None):
 
 
 def refuse_papers(team, numbers):
-    """Raise `Problem` for the first of these numbers whose requirement group is not, or not any more, good."""
+    """Raise `Problem` for the first of these numbers whose requirement group is unknown, expired or for others."""
     register = papers.Register(team)
     for number in numbers:
         refusal = register.refusal(number.country_code, number.number_type, number.requirement_group_id)
@@ -72,7 +74,7 @@ def refuse_papers(team, numbers):
 
 
 def taken(phone_numbers):
-    """Which of these numbers have a record that allows no second one."""
+    """Which of these numbers are requested or owned already, so that nobody can request them again."""
     records = Purchase.objects.filter(phone_number__in=phone_numbers)
     return set(
         (

@@ -1,6 +1,6 @@
-"""What changes a request before it is decided: an edit by the person who asked, and the prices that IdentityCall shows.
+"""New versions of a request before it is decided: by an edit of its requester, or by a price that IdentityCall shows.
 
-Each makes a new version, which voids a click on a page of the old one. The old one stays readable.
+A click on a page of an older version is refused. Older versions stay readable.
 """
 
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ LABELS = {
 
 @transaction.atomic
 def note_offers(request_id, offers, *, seen_at, actor):
-    """Take in what the provider just showed for the pending numbers of a request.
+    """Record what IdentityCall just showed for the pending numbers of a request.
 
-    `offers` maps purchase ids to the offer that was seen for each. The same costs become confirmed. Other costs, and
-    a type that nobody knew, make a new version, which voids a click on a page that showed the old ones.
+    `offers` maps purchase ids to the offer that was seen for each. Costs that are the same become confirmed. Other
+    costs, or a type that was not known, make a new version: clicks on a page of the old one are refused.
     """
     request, purchases = workflow.locked(request_id)
     pending = [purchase for purchase in purchases if purchase.state == State.PENDING]
@@ -81,7 +81,7 @@ def _what_changed(purchase, upfront, monthly, number_type):
 
 
 def _new_version(request, pending, before, actor):
-    """The next version for a request and its pending purchases; the old one stays readable, its yeses are void."""
+    """Give a request and its pending purchases a new version. Keeps the old one and voids its approvals."""
     RequestVersion.objects.create(
         request=request,
         version=request.version,
@@ -100,7 +100,7 @@ def _new_version(request, pending, before, actor):
 
 @dataclass(frozen=True)
 class Change:
-    """What an edit makes of one pending purchase."""
+    """The new values of one pending purchase in an edit."""
 
     name: str
     number_type: str
@@ -110,10 +110,10 @@ class Change:
 
 @transaction.atomic
 def edit(request_id, *, actor, version, reason, changes, purpose=None, taken_out=()):
-    """Change a request while nobody has decided: a new version, which voids a click on a page of the old one.
+    """Change an undecided request, which makes a new version: clicks on a page of the old one are refused.
 
-    `changes` maps ids of pending purchases to a `Change`; those in `taken_out` are cancelled. Numbers are not
-    changed: they are taken out, and others asked for in a new request. Only the person who asked may do it.
+    `changes` maps ids of pending purchases to a `Change`; those in `taken_out` are cancelled. Phone numbers cannot be
+    changed: take them out and request others. Only the requester may edit a request.
     """
     request, purchases = workflow.locked(request_id)
     if actor.user.pk != request.requester_id or not permissions.may_ask(actor.user, request.team):
@@ -157,7 +157,7 @@ def edit(request_id, *, actor, version, reason, changes, purpose=None, taken_out
 
 
 def _apply(purchase, change):
-    """Write a change to its purchase; whether anything differed."""
+    """Store a change of a purchase. Returns whether anything differed."""
     if change is None:
         return False
     fields = {
@@ -169,23 +169,23 @@ def _apply(purchase, change):
     if all(getattr(purchase, field) == value for field, value in fields.items()):
         return False
     if fields["number_type"] != purchase.number_type:
-        fields["cost_confirmed_at"] = None  # the list of that type has not been asked yet
+        fields["cost_confirmed_at"] = None  # the list of that type has not been searched yet
     Purchase.objects.filter(pk=purchase.pk).update(**fields)
     for field, value in fields.items():
         setattr(purchase, field, value)
     return True
 
 
-# --- What was before, and what is different now -------------------------------------------------------------------
+# --- Older versions -----------------------------------------------------------------------------------------------
 
 
 def before(asked, version):
-    """A request as it stood in an older `version`; None where nothing is kept of it, as of the newest."""
+    """The row of an older `version` of a request; None for the current version, which has no row."""
     return RequestVersion.objects.filter(request=asked, version=version).first()
 
 
 def earlier(asked):
-    """The older versions of a request, oldest first, each line with what its `papers` are called."""
+    """The older versions of a request, oldest first, each line with the name of its `papers`."""
     register, versions = papers.Register(asked.team), asked.versions.select_related("replaced_by")
     for old in versions:
         for line in old.lines:
@@ -194,7 +194,7 @@ def earlier(asked):
 
 
 def changes_since(asked, version):
-    """What changed in a request since its `version`, a sentence each."""
+    """What changed in a request since `version`: a sentence for each change."""
     old = RequestVersion.objects.filter(request=asked, version__gte=version).order_by("version").first()
     if old is None:
         return []
@@ -224,7 +224,7 @@ def _differences(line, purchase, shown):
 
 
 class _Shown:
-    """How a field of a number is shown; reads the team's register of papers when one differs first."""
+    """Formats the fields of a number. Reads the team's register of papers only when a group has to be named."""
 
     def __init__(self, team):
         self.team = team

@@ -1,4 +1,4 @@
-"""What a mail says: templates filled with the events it tells of and with how things stand now."""
+"""The text of mails: templates filled with the events that a mail is about and with the current state of things."""
 
 import re
 
@@ -8,39 +8,42 @@ from django.urls import reverse
 from django.utils import timezone
 
 from purchasing import audit, selectors, words
-from purchasing.approving import approvals
+from purchasing.approving import approvals, decision_card
 from purchasing.asking import versions
 from purchasing.models import AuditEvent, StandIn, Team
 from purchasing.redaction import redact
 from purchasing.states import NEXT, State
 from purchasing.teams import invitations
 
-TITLES = {  # every kind of mail, as it is called where it has no subject yet
-    "waiting": "A request waits for approval",
-    "reminder": "A request still waits for approval",
+# Every kind of mail, with a title for where it has no subject yet.
+TITLES = {
+    "waiting": "A request is waiting for approval",
+    "reminder": "A request is still waiting for approval",
     "overdue": "Nobody has decided a request",
-    "outcome": "What came of a request",
+    "outcome": "The outcome of a request",
     "held": "Numbers need a decision",
     "after_all": "A number that was given up was bought",
-    "waits_long": "Approved numbers wait",
+    "waits_long": "Approved numbers are waiting",
     "look_into": "Something to look into",
     "key_refused": "IdentityCall refused an API key",
     "stand_in": "You stand in for an approver",
     "invitation": "A link to choose a password",
 }
-PAGES = {  # else the request, or the team
+# The page that a kind of mail links to; by default the request, else the team.
+PAGES = {
     "held": ["purchasing:held"],
     "after_all": ["purchasing:numbers"],
     "stand_in": ["purchasing:approvals"],
 }
-NEW_VERSION = ("request.edited", "purchase.price_changed")  # events that say which one they made
-SHOWN = 30  # numbers, changes or requests that a mail lists
+# Events that made a new version of a request; their data names it.
+NEW_VERSION = ("request.edited", "purchase.price_changed")
+SHOWN = 30  # how many numbers, changes or requests a mail lists
 
 
 def compose(mail):
-    """Subject, text and HTML of a mail, as things stand now.
+    """Subject, text and HTML of a mail, written from the current state of things.
 
-    The first line of the text template is the subject. Links only open pages; nothing is decided by opening one.
+    The first line of the text template is the subject. Links only open pages; opening one decides nothing.
     """
     facts = _facts(mail)
     subject, _, text = render_to_string(f"mail/{mail.kind}.txt", facts).strip().partition("\n")
@@ -50,23 +53,23 @@ def compose(mail):
 
 
 def with_link(text, link):
-    """What was written of an invitation, with its link in the place that is left for it."""
+    """The text of an invitation with its link in place of the placeholder; unchanged without a link."""
     return text.replace(_place_of_link(), link) if link else text
 
 
 def _place_of_link():
-    """What stands instead of the link in all that is kept: it leads to the log-in, and opens nothing."""
+    """The placeholder for the link in everything that is stored. It opens the log-in page, nothing else."""
     return _url("login") + "#the-link-stands-only-in-the-mail"
 
 
 def stand_ins_of(events):
-    """The stand-ins that these events tell of and that have not ended."""
+    """The stand-ins that these events are about and that have not ended."""
     rows = StandIn.objects.filter(pk__in=[event.data.get("entry") for event in events], ended_at=None)
     return rows.filter(to_day__gte=timezone.localdate()).select_related("approver", "stand_in", "team")
 
 
 def one_line(text):
-    """`text` on one line, without what no header may hold."""
+    """`text` on one line, without characters that a mail header must not contain."""
     return " ".join(audit.clean(text).split())
 
 
@@ -93,7 +96,7 @@ def _facts(mail):
 
 
 def _request(asked, events):
-    """What a mail says about a request: as it stands now, and what changed where it tells of a new version."""
+    """What a mail says about a request: its current state, and the changes where the mail is about a new version."""
     pending = list(asked.purchases.filter(state=State.PENDING).order_by("pk"))
     figures = selectors.figures(pending)
     first = events[0].action
@@ -110,8 +113,10 @@ def _request(asked, events):
         "changes": [one_line(change) for change in versions.changes_since(asked, _version_before(events))]
         if first in NEW_VERSION
         else [],
-        "yeses": sorted({approvals.waits_for_second(purchase, asked) for purchase in pending} - {""}),
-        "goes_on": [pair for pair in selectors.summary(asked) if pair[0] in NEXT],
+        "approvals": sorted(
+            {approvals.waits_for_another_approver(purchase, asked) for purchase in pending} - {""}
+        ),
+        "unfinished": [pair for pair in selectors.state_counts(asked) if pair[0] in NEXT],
         "url": _url("purchasing:request", asked.pk),
     }
 
@@ -134,7 +139,7 @@ def _invitation(user, events):
 
 
 def _standing_in(events):
-    """For whom and when somebody stands in, and what waits for those approvers already."""
+    """For whom and when the person stands in, and which requests are waiting for these approvers already."""
     rows = list(stand_ins_of(events))
     waiting = {
         asked.pk: asked
@@ -142,7 +147,6 @@ def _standing_in(events):
         for asked in selectors.requests_to_decide(row.approver).filter(team=row.team)
         if asked.requester_id != row.stand_in_id
     }
-    requests = selectors.with_summaries(waiting.values())
     return {
         "rows": [
             {"approver": one_line(row.approver), "from": row.from_day, "to": row.to_day} for row in rows
@@ -152,10 +156,10 @@ def _standing_in(events):
             {
                 "asked": one_line(f"{asked} of {asked.requester}"),
                 "reason": one_line(asked.reason),
-                "numbers": sum(count for state, count in asked.states if state == State.PENDING),
+                "numbers": pending.count,
                 "url": _url("purchasing:request", asked.pk),
             }
-            for asked in requests
+            for asked, pending in decision_card.with_pending_figures(waiting.values())
         ],
     }
 
@@ -171,7 +175,7 @@ def _sum(cost, figures):
 
 
 def _line(event):
-    """One event that a mail tells of: what happened, why, and where to see to it."""
+    """One event that a mail is about: what happened, why, and the link to deal with it."""
     purchase = event.purchase
     return {
         "sentence": one_line(words.sentence(event)),
@@ -182,16 +186,16 @@ def _line(event):
 
 
 def _last_of_each_number(events):
-    """The events without those that a later one about the same number has overtaken."""
+    """The last event of each number, and every event that is not about a number."""
     return {event.purchase_id or f"event {event.seq}": event for event in events}.values()
 
 
 def _results(ends):
-    """What came of the numbers of a request, those of the same end, words and person together."""
+    """The outcomes of a request's numbers, grouped where state, person and note are the same."""
     results = {}
     for event in sorted(ends, key=lambda event: (list(State).index(event.became), event.seq)):
         who = words.who(event) if event.actor_id else ""
-        # What IdentityCall says to a purchase that went well is no news.
+        # The provider's words about a purchase that went well are not worth a line.
         note = "" if event.became == State.PURCHASED and not who else event.note
         result = results.setdefault(
             (event.became, who, note),

@@ -1,4 +1,4 @@
-"""What a person chooses about mails: where they go, and whether any are sent."""
+"""A person's mail settings: the address, and whether mails are sent at all."""
 
 from django.db import transaction
 
@@ -9,9 +9,9 @@ from purchasing.problems import Problem
 
 @transaction.atomic
 def choose(user, *, address, wants_mail, actor):
-    """Set where a person's mails go and whether any are sent; whether that changed anything.
+    """Set a person's address and whether mails are sent to it. Returns whether anything changed.
 
-    Raises `Problem` for the address of somebody else, who may be looked for by it.
+    Raises `Problem` for the address of another account: accounts are looked up by address.
     """
     user = User.objects.select_for_update(no_key=True).get(pk=user.pk)
     if (user.email, user.wants_mail) == (address, wants_mail):

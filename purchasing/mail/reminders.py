@@ -1,7 +1,7 @@
-"""Requests that nobody decides: the approvers are reminded, then the team admins, then they expire.
+"""Requests that nobody decides: first the approvers are reminded, then the team admins, then the requests expire.
 
-The time runs from when a request was sent, or from its newest version: what was edited, or got another price, is as
-good as new, and a reminder of an older version does not count for it.
+The time runs from when a request was sent, or from its newest version: an edit or a changed price starts it again, and
+reminders about an older version do not count.
 """
 
 from datetime import timedelta
@@ -15,14 +15,15 @@ from purchasing.models import Purchase, PurchaseRequest
 from purchasing.states import State
 
 SYSTEM = audit.system("reminders")
-STEPS = (  # the setting, the column that says it was done, and the event
+# For each reminder: its setting, the column that notes when it was sent, and its event.
+STEPS = (
     ("REMIND_APPROVERS_AFTER_HOURS", "reminded_at", "request.reminded"),
     ("REMIND_ADMINS_AFTER_HOURS", "admins_reminded_at", "request.admins_reminded"),
 )
 
 
 def remind():
-    """Record a reminder for every request that has waited long enough, once for each step; mail follows the record."""
+    """Record due reminders of requests, once for each step. The record leads to the mails."""
     for setting, column, action in STEPS:
         _remind(clock.now() - timedelta(hours=getattr(settings, setting)), column, action)
 
@@ -34,7 +35,7 @@ def _remind(before, column, action):
     waiting = [
         request
         for request in waiting.select_for_update(no_key=True, of=("self",))
-        if getattr(request, column) == due[request.pk]  # else another sweep was quicker
+        if getattr(request, column) == due[request.pk]  # otherwise another sweep was faster
     ]
     PurchaseRequest.objects.filter(pk__in=[request.pk for request in waiting]).update(**{column: clock.now()})
     for request in waiting:
@@ -42,7 +43,7 @@ def _remind(before, column, action):
 
 
 def _due(before, column):
-    """Requests with a pending number that were not reminded of as they stand, nor changed, since `before`."""
+    """Requests with pending numbers, older and unchanged since `before`, with no reminder about this version yet."""
     pending = Purchase.objects.filter(state=State.PENDING, state_changed_at__lt=before)
     requests = PurchaseRequest.objects.filter(pk__in=pending.values("request"))
     requests = requests.annotate(changed_at=Max("versions__replaced_at"))

@@ -1,4 +1,4 @@
-"""Sending what is due: each mail is written as things stand then, and handed to the mail server. Runs in the queue."""
+"""Sending due mails: each is written when it is sent and handed to the mail server. Runs in the queue."""
 
 import contextlib
 import logging
@@ -21,21 +21,22 @@ from purchasing.teams import invitations
 
 log = logging.getLogger(__name__)
 
-MOST, SECONDS = 200, 15  # mails sent in one run, and how long it goes on: the process that sends also sweeps
-CLAIMED = timedelta(minutes=10)  # after which a mail whose sender died is sent by another
+# Mails sent in one run, and how long a run lasts at most: the process that sends also sweeps.
+MOST, SECONDS = 200, 15
+CLAIMED = timedelta(minutes=10)  # after which another process sends a mail whose sender died
 FIRST_DELAY, LONGEST_DELAY = timedelta(minutes=1), timedelta(hours=4)  # before the next try
-TRIES = 14  # then it is given up; that is after a day
-KEPT = timedelta(days=90)  # the record is kept for ever, mails are not
+TRIES = 14  # after which a mail is given up: about a day
+KEPT = timedelta(days=90)  # unlike the audit record, which is kept for ever
 
 
 def wake_if_due():
-    """Let the queue tell what is new and send what is due, unless that is in line already."""
+    """Queue the task that collects and sends mails, if there is something to do and it is not queued already."""
     if not (notices.is_behind() or _due().exists()):
         return
-    in_line = DBTaskResult.objects.filter(
+    queued = DBTaskResult.objects.filter(
         status=TaskResultStatus.READY, task_path="purchasing.tasks.send_mails"
     )
-    if not in_line.exists():
+    if not queued.exists():
         jobs.enqueue("send_mails")
 
 
@@ -44,10 +45,10 @@ def _due():
 
 
 def send():
-    """Send what is due over one connection. Where the server itself fails, all that is due is put off at once.
+    """Send due mails over one connection. Where the server itself fails, all of them are put off at once.
 
-    No transaction is open while the network is used. A mail is sent again when its sender dies before it has noted
-    that the server took it: better twice than never.
+    No transaction is open while the network is used. A mail is sent twice where its sender dies between the server's
+    acceptance and recording it: better twice than never.
     """
     due = list(_due().order_by("due_at", "pk").values_list("pk", flat=True)[:MOST])
     if not due:
@@ -61,8 +62,8 @@ def send():
             mail = _claimed(pk)
             if mail:
                 _deliver(mail, connection)
-    except (OSError, ValueError) as problem:  # what goes wrong with a single mail is dealt with below
-        log.warning("The mail server does not take mails: %s", problem)
+    except (OSError, ValueError) as problem:  # of the server: `_deliver` handles what concerns a single mail
+        log.warning("The mail server does not accept mails: %s", problem)
         _put_off(problem)
     finally:
         with contextlib.suppress(OSError):
@@ -70,7 +71,7 @@ def send():
 
 
 def _claimed(pk):
-    """The mail, for this process alone for a while; None when another has it. From now on no event joins it."""
+    """The mail, claimed by this process for a while; None where another has it. No further events are added to it."""
     with transaction.atomic():
         if not _due().filter(pk=pk).update(tries=F("tries") + 1, due_at=clock.now() + CLAIMED):
             return None
@@ -78,7 +79,7 @@ def _claimed(pk):
 
 
 def _deliver(mail, connection):
-    """Hand one mail to the server and note what came of it. Raises what concerns the server itself."""
+    """Hand one mail to the server and record the outcome. Raises errors that concern the server itself."""
     reason = _not_needed(mail)
     if reason:
         _note(mail, given_up_at=clock.now(), problem=reason)
@@ -89,7 +90,7 @@ def _deliver(mail, connection):
         connection.send_messages([_message(mail)])
     except DatabaseError:
         raise
-    except Exception as problem:  # whatever is wrong with one mail, the others go out
+    except Exception as problem:  # one bad mail must not stop the others
         log.warning("Mail %s could not be sent: %s", mail.pk, problem)
         now = clock.now()
         over = mail.tries >= TRIES
@@ -103,15 +104,15 @@ def _deliver(mail, connection):
 
 
 def _message(mail):
-    """The mail for the wire. Sent again, it carries the same id, so that a mailbox can tell.
+    """The message to send. Sent again it has the same id, so that mailboxes can recognise it.
 
-    The link of an invitation opens an account: it is made here, and stands in nothing that is kept.
+    The link of an invitation gives access to an account, so it is made here and stored nowhere.
     """
     link = invitations.link_for(mail.user) if mail.kind == "invitation" else ""
     domain = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].strip(" >")
     headers = {
         "Message-ID": f"<mail-{mail.pk}.{mail.created_at:%Y%m%d%H%M%S%f}@{domain}>",
-        "Auto-Submitted": "auto-generated",  # no 'I am on holiday' in return
+        "Auto-Submitted": "auto-generated",  # no automatic replies
     }
     text, html = (content.with_link(part, link) for part in (mail.text, mail.html))
     message = EmailMultiAlternatives(mail.subject, text, to=[mail.address], headers=headers)
@@ -130,18 +131,18 @@ def _delay(tries):
 
 
 def _put_off(problem):
-    """Nothing can be sent now: everything that is due is tried again later, or given up after a day."""
-    now, said = clock.now(), _in_words(problem)
+    """Try everything that is due again later, because nothing can be sent now; give it up after about a day."""
+    now, reason = clock.now(), _in_words(problem)
     with transaction.atomic():
         due = Mail.objects.filter(sent_at=None, given_up_at=None, due_at__lte=now)
-        due.filter(tries__gte=TRIES - 1).update(tries=F("tries") + 1, given_up_at=now, problem=said)
+        due.filter(tries__gte=TRIES - 1).update(tries=F("tries") + 1, given_up_at=now, problem=reason)
         for tries in list(due.order_by().values_list("tries", flat=True).distinct()):
             later = now + _delay(tries + 1)
-            due.filter(tries=tries).update(tries=tries + 1, due_at=later, problem=said)
+            due.filter(tries=tries).update(tries=tries + 1, due_at=later, problem=reason)
 
 
 def forget_old():
-    """Remove mails of long ago; nothing that still has to be sent gets that old."""
+    """Delete old mails. Mails that still have to be sent never get that old."""
     old = Mail.objects.filter(created_at__lt=clock.now() - KEPT)
     if old.exists():
         with transaction.atomic():
@@ -149,19 +150,20 @@ def forget_old():
 
 
 def _in_words(problem):
-    """What went wrong, as the mail server or this machine put it."""
+    """What went wrong, in the words of the mail server or of this machine."""
     if isinstance(problem, smtplib.SMTPRecipientsRefused):
-        code, said = next(iter(problem.recipients.values()), (0, b""))
-        problem = smtplib.SMTPResponseException(code, said)
+        code, answer_text = next(iter(problem.recipients.values()), (0, b""))
+        problem = smtplib.SMTPResponseException(code, answer_text)
     if isinstance(problem, smtplib.SMTPResponseException):
-        said = problem.smtp_error
-        said = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
-        problem = f"The mail server said: {problem.smtp_code} {said}"
+        answer_text = problem.smtp_error
+        if isinstance(answer_text, bytes):
+            answer_text = answer_text.decode("utf-8", "replace")
+        problem = f"The mail server answered: {problem.smtp_code} {answer_text}"
     return audit.clean(str(problem) or type(problem).__name__)[:500]
 
 
 def _not_needed(mail):
-    """Why a mail is no longer sent, '' where it is: switched off, not theirs to read any more, or settled."""
+    """Why a mail is not sent any more, '' where it is: mails switched off, the team left, or the matter settled."""
     if not notices.may_get_mail(mail.user, mail.kind):
         return "Not sent: this person gets no mails."
     if not permissions.teams_seen_by(mail.user).filter(pk=mail.team_id).exists():
@@ -174,7 +176,7 @@ def _not_needed(mail):
         "overdue": lambda: mail.request.purchases.filter(state=State.PENDING).exists(),
         "held": lambda: purchases.filter(state=State.HELD).exists(),
         "waits_long": lambda: purchases.filter(state=State.APPROVED).exists(),
-        "look_into": lambda: _is_to_look_into(events),
+        "look_into": lambda: _needs_attention(events),
         "key_refused": lambda: ApiKey.objects.filter(
             team=mail.team_id, retired_at=None, refused_at__isnull=False
         ).exists(),
@@ -183,10 +185,10 @@ def _not_needed(mail):
             not mail.user.has_usable_password() or any(event.action == "member.link_sent" for event in events)
         ),
     }.get(mail.kind)
-    return "Not sent: it was settled meanwhile." if still and not still() else ""
+    return "Not sent: it was settled in the meantime." if still and not still() else ""
 
 
-def _is_to_look_into(events):
-    """Whether a name or a recording of these is still not as asked; where an order was sent elsewhere, it always is."""
+def _needs_attention(events):
+    """Whether some name or recording is still not as requested, or an order was redirected."""
     unapplied = Purchase.objects.filter(events__in=events, applied_at=None, released_at=None)
     return events.filter(action="provider.redirected").exists() or unapplied.exists()

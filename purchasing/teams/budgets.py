@@ -28,7 +28,7 @@ class Budget:
 
 
 def of(team):
-    """The budget of `team` as it stands now."""
+    """The current budget of `team`."""
     purchases = Purchase.objects.filter(request__team=team)
     return Budget(
         amount=team.monthly_budget,
@@ -39,10 +39,10 @@ def of(team):
 
 
 def committed(purchases):
-    """What these purchases bind.
+    """The committed spend of these purchases.
 
-    Upfront and monthly cost of all that is approved, being bought, in doubt, held or given up; upfront costs of what
-    was bought in this calendar month (`TIME_ZONE`); monthly costs of every number rented until its release.
+    The sum of: upfront and monthly costs of all that is approved, being bought, in doubt, held or given up; upfront
+    costs of what was bought in this calendar month (in `TIME_ZONE`); monthly costs of every rented number.
     """
     reserved = purchases.filter(state__in=COMMITTED_STATES).values_list("upfront_cost", "monthly_cost")
     bought = purchases.filter(state=State.PURCHASED)
@@ -58,5 +58,5 @@ def month_begin():
 
 
 def _sum(rows):
-    # In Python: SQLite would add decimals as floats.
+    # Summed in Python, because SQLite adds decimals as floats.
     return sum((cost for row in rows for cost in row if cost is not None), Decimal(0))

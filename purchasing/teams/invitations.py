@@ -1,4 +1,4 @@
-"""Links with which a person chooses a password. A mail brings them; they are made when it is sent and kept nowhere."""
+"""Links for choosing a password, sent by mail. They are made when the mail is sent and stored nowhere."""
 
 from datetime import timedelta
 
@@ -12,12 +12,12 @@ from purchasing import audit, clock
 from purchasing.audit.search import Filter, newest_first
 from purchasing.models import Mail
 
-ACTIONS = ("member.invited", "member.link_sent")  # the events that such a mail tells of
+ACTIONS = ("member.invited", "member.link_sent")  # the events that such a mail is about
 SENT_AGAIN_AFTER = timedelta(minutes=1)  # between two mails to the same person
 
 
 class LinkTokens(PasswordResetTokenGenerator):
-    """Django's: a token ends with its time, with the password it was for, and when the account is switched off."""
+    """Django's tokens end with their time and with a new password; these also when the account is switched off."""
 
     key_salt = "purchasing.teams.invitations.LinkTokens"
 
@@ -29,15 +29,15 @@ tokens = LinkTokens()
 
 
 def link_for(user):
-    """The whole address of the page on which `user` chooses a password."""
+    """The full URL of the page on which `user` chooses a password."""
     uid = urlsafe_base64_encode(force_bytes(user.pk))
     return settings.SITE_URL + reverse("welcome", args=[uid, tokens.make_token(user)])
 
 
 def link_shown_for(user):
-    """The link, where a page may show it: in the sandbox, where nobody reads a mailbox, for who has no password yet.
+    """The link for a page to show, in the sandbox only: it has no mailboxes. '' for a user who has a password.
 
-    In earnest it is for the person's own mailbox alone.
+    In production the link goes to the person's mailbox and nowhere else.
     """
     return link_for(user) if settings.SANDBOX and user.is_active and not user.has_usable_password() else ""
 
@@ -51,7 +51,7 @@ def life_of_a_link():
 
 
 def last_asked(user):
-    """The event with which somebody had a link sent to `user` last, or None."""
+    """The event of the last link that somebody requested for `user`, or None."""
     asked = (
         next(
             (
@@ -67,19 +67,19 @@ def last_asked(user):
 
 
 def mail_of(asked):
-    """The mail that came of such an event, or None: it is on its way, was never made, or was forgotten long since."""
+    """The mail for such an event, or None where it is not queued yet, was never queued, or was deleted as too old."""
     mails = Mail.objects.filter(user=asked.data["member_id"], kind="invitation").order_by("-pk")
     return next((mail for mail in mails if asked.seq in mail.events), None)
 
 
 def is_on_its_way(asked):
-    """Whether a link was asked for a moment ago, and its mail not given up since."""
+    """Whether a link was requested a moment ago and its mail has not been given up since."""
     mail = mail_of(asked)
     return clock.now() - asked.at < SENT_AGAIN_AFTER and not (mail and mail.given_up_at)
 
 
 def record_choice(user):
-    """Record that somebody chose a password with a link, in the transaction that stores it."""
+    """Record that a user chose a password with a link; called in the transaction that stores it."""
     audit.record(
         "member.password_chosen",
         actor=audit.Actor.person(user),

@@ -1,12 +1,12 @@
-"""A team's API key in the hands of its admin: tested before it is stored, tested again, removed, wiped, re-encrypted.
+"""A team's API key: testing, storing, removing, wiping and re-encrypting it.
 
-A test spends nothing: it reads the owned list (a key that cannot read could buy and never be checked, so it is not
-taken), reads the projects, and makes one call that must fail (it proves that a key may not write, which is not taken
-either, or shows that it probably may). What could not be tested is not stored either: it would
-take the place of a key that works, and while IdentityCall cannot be reached nothing is bought with any key. Who has
-to store a key untested does it on the server (`manage.py set_key`).
+A test spends nothing. It reads the owned list (a key that cannot read could buy without anybody being able to check, so
+it is not accepted), reads the projects, and makes one call that must fail: the failure proves that the key may not
+write, in which case it is not accepted either, or shows that it probably may. A key that could not be tested is not
+stored: it would replace one that works, and while IdentityCall cannot be reached nothing is bought anyway. On the
+server, `manage.py set_key` stores a key untested.
 
-The network is used outside of transactions; what a test showed is written down after it, under the locks.
+The network is used outside of transactions; the result of a test is stored afterwards, under the locks.
 """
 
 import re
@@ -29,11 +29,11 @@ from purchasing.teams import teams
 from purchasing.workflow import locked_team
 
 TEST_WAIT = 5  # seconds that a page waits for a turn in the key's rate
-LONGEST_TEST_CALL = 15  # seconds that one call of a test may take: a person waits for it
+LONGEST_TEST_CALL = 15  # seconds that one call of a test may take, because a person waits for it
 SCOPES = {"project": "one project", "account": "the whole account"}
 REFUSED = {
     401: "IdentityCall does not accept this key: it was mistyped, has expired, or was revoked.",
-    403: "This key may not read. It could buy a number and nobody could check it, so it is not used. "
+    403: "This key may not read. It could buy a number and nobody could check that, so it is not used. "
     "Make one with read and write in IdentityCall.",
 }
 NO_WRITE = "This key may not write, so nothing could be bought with it. Make one with read and write in IdentityCall."
@@ -41,8 +41,8 @@ SWEEP = audit.system("sweep")
 KEY_SHAPE = re.compile(r"idc_[A-Za-z0-9]{32}")  # AUTH
 
 
-class NotTaken(problems.WrongField):
-    """A new key was not stored; the text says why."""
+class NotAccepted(problems.WrongField):
+    """A new key was not accepted; the text says why."""
 
     def __init__(self, text):
         super().__init__("key", text)
@@ -50,35 +50,35 @@ class NotTaken(problems.WrongField):
 
 @dataclass(frozen=True)
 class KeyReport:
-    """What a key that can read may do besides, as far as a test can show it. None: it could not be told."""
+    """What else a key that can read may do, as far as a test can show; None where the test could not show it."""
 
     projects: tuple | None
     may_write: bool | None
 
     @property
     def sees(self):
-        """The projects in words that begin with their count: '2 projects: Sales, Support'."""
+        """The projects as text, their count first: '2 projects: Sales, Support'. At most 200 characters."""
         if self.projects is None:
             return ""
         count, names = len(self.projects), ", ".join(p.name or f"project {p.id}" for p in self.projects)
-        words = f"{count} project" if count == 1 else f"{count} projects"
-        words = f"{words}: {names}" if names else words
-        return words if len(words) <= 200 else f"{words[:199]}…"
+        text = f"{count} project" if count == 1 else f"{count} projects"
+        text = f"{text}: {names}" if names else text
+        return text if len(text) <= 200 else f"{text[:199]}…"
 
     @property
     def sentence(self):
-        """What was found, for the page and the record."""
+        """The result of the test, for the page and the audit record."""
         writes = {
             True: "It probably may buy.",
             False: "It cannot buy: IdentityCall says that it has no write permission.",
-            None: "Whether it may buy could not be told.",
+            None: "The test could not show whether it may buy.",
         }
         sees = f"It sees {self.sees}." if self.sees else "Its projects could not be read."
         return f"It can read. {sees} {writes[self.may_write]}"
 
 
 def is_account_wide(key):
-    """Whether the projects that the key sees prove that it is for the whole account; one proves nothing."""
+    """Whether the key sees two or more projects, so that it is for the whole account. One project proves nothing."""
     count = key.sees.partition(" ")[0]
     return count.isdecimal() and int(count) >= 2
 
@@ -98,23 +98,23 @@ def _client(secret, *, before_read=None):
 
 
 def _tested(client):
-    """Ask what the key may do. Raises a `ProviderError`, or `Busy`, when it was not proved that it can read."""
+    """Test what the key may do. Raises a `ProviderError` or `Busy` where the test did not prove that it can read."""
     client.owned_numbers()
-    return KeyReport(_if_told(client.projects), _if_told(client.write_permission))
+    return KeyReport(_or_none(client.projects), _or_none(client.write_permission))
 
 
-def _if_told(ask):
+def _or_none(call):
     try:
-        return ask()
+        return call()
     except (errors.ProviderError, turns.Busy):
         return None
 
 
 def test_stored(team, *, actor):
-    """Test the key that is stored; returns `(passed, sentence)`.
+    """Test the stored key; returns `(passed, sentence)`.
 
-    A key that was marked as refused and passes buys again: what waited for it is due at once. Raises `Problem`
-    where nothing could be asked.
+    A key that was marked as refused and passes is used again: purchases that waited for it are due at once. Raises
+    `Problem` where no call could be made.
     """
     _require_admin(team, actor)
     key = pauses.current_key(team)
@@ -134,11 +134,11 @@ def test_stored(team, *, actor):
 
 
 def _note_failure(team, key, error, actor):
-    """Write down that a test did not prove that the key can read."""
+    """Record that a test did not prove that the key can read."""
     refused = isinstance(error, errors.KeyRefused)
     if refused or isinstance(error, errors.RateLimited):
         pauses.after_failed_read(key, error)
-    sentence = REFUSED.get(error.status, str(error)) if refused else f"The test proved nothing. {error}"
+    sentence = REFUSED.get(error.status, str(error)) if refused else f"The test was inconclusive. {error}"
     with transaction.atomic():
         if refused:
             ApiKey.objects.filter(pk=key.pk).update(tested_at=clock.now())
@@ -148,14 +148,14 @@ def _note_failure(team, key, error, actor):
 
 @transaction.atomic
 def _note_report(team, key, report, began_at, actor):
-    """Write down what a test showed. A refusal that is older than the test is over, unless the key cannot write."""
+    """Record what a test showed. It clears a refusal that is older than the test, unless the key cannot write."""
     team, now = locked_team(team.pk), clock.now()
     current = pauses.current_key(team, lock=True)
     if current is None or current.pk != key.pk:
         raise AlreadyMoved("The key was replaced or removed while it was tested.")
-    told = {"sees": report.sees, "may_write": report.may_write}
+    shown = {"sees": report.sees, "may_write": report.may_write}
     ApiKey.objects.filter(pk=key.pk).update(
-        tested_at=now, **{name: value for name, value in told.items() if value not in (None, "")}
+        tested_at=now, **{name: value for name, value in shown.items() if value not in (None, "")}
     )
     passed = report.may_write is not False
     refused = ApiKey.objects.filter(pk=key.pk, refused_at__lte=began_at)
@@ -165,7 +165,7 @@ def _note_report(team, key, report, began_at, actor):
     _record("key.tested", actor, team, key, note=report.sentence, passed=passed)
     sentence = report.sentence
     if resumes:
-        sentence += " What waits for the key is bought now."
+        sentence += " Purchases that waited for the key are bought now."
     elif current.refused_at:
         sentence += " It stays marked as refused."
     return passed, sentence
@@ -176,9 +176,9 @@ def _note_report(team, key, report, began_at, actor):
 
 @transaction.atomic
 def set_key(team, secret, *, actor):
-    """Store a key for the team in place of the current one, which is kept for reads alone.
+    """Store a key for the team, untested, in place of the current one, which is kept for reads only.
 
-    Raises `Problem` for a text that has not a key's form (AUTH). What waited for a key is due at once.
+    Raises `Problem` for a text that does not have the form of a key (AUTH). Approved purchases are due at once.
     """
     secret = Secret(secret.strip())
     if not KEY_SHAPE.fullmatch(secret):
@@ -197,26 +197,26 @@ def set_key(team, secret, *, actor):
 def store(team, secret, *, scope, actor):
     """Test a new key and store it in place of the current one; returns `(key, sentence)`.
 
-    `scope` is what the admin says that the key is for ('project' or 'account'); a list of two or more projects proves
-    the second. Raises `NotTaken` for a key that is refused, cannot read or write, or could not be tested.
+    `scope` is what the admin says the key is for ('project' or 'account'); a key that sees two or more projects is for
+    the account. Raises `NotAccepted` for a key that is refused, cannot read or write, or could not be tested.
     """
     _require_admin(team, actor)
     if not KEY_SHAPE.fullmatch(secret):
-        raise NotTaken("An API key is idc_ followed by 32 letters or digits.")
+        raise NotAccepted("An API key is idc_ followed by 32 letters or digits.")
     if scope not in SCOPES:
         raise Problem("Say whether the key is for one project or for the whole account.")
     if _is_current(team, secret):
-        raise NotTaken("This is the key that is stored already. The button “Test the key” tests it.")
+        raise NotAccepted("This key is stored already. To test it, use “Test the key”.")
     try:
         report = _tested(_client(secret))
     except errors.KeyRefused as error:
-        raise _not_taken(team, actor, REFUSED.get(error.status, str(error))) from None
+        raise _not_accepted(team, actor, REFUSED.get(error.status, str(error))) from None
     except errors.ProviderError as error:
-        raise _not_taken(
+        raise _not_accepted(
             team, actor, f"{error} The key could not be tested and is not stored. Try again in a few minutes."
         ) from None
     if report.may_write is False:
-        raise _not_taken(team, actor, NO_WRITE)
+        raise _not_accepted(team, actor, NO_WRITE)
     with transaction.atomic():
         team = teams.locked_by_admin(team, actor)
         key = set_key(team, secret, actor=actor)
@@ -233,10 +233,10 @@ def store(team, secret, *, scope, actor):
     return key, sentence
 
 
-def _not_taken(team, actor, text):
+def _not_accepted(team, actor, text):
     with transaction.atomic():
         audit.record("key.not_stored", actor=actor, team=team, note=text)
-    return NotTaken(text)
+    return NotAccepted(text)
 
 
 def _is_current(team, secret):
@@ -249,7 +249,7 @@ def _is_current(team, secret):
 
 @transaction.atomic
 def say_scope(team, *, scope, actor):
-    """Take an admin's word for what the key is for, where the projects that it sees prove nothing."""
+    """Record what an admin says the key is for, where the projects that it sees do not prove it."""
     team = teams.locked_by_admin(team, actor)
     key = pauses.current_key(team, lock=True)
     if key is None:
@@ -262,32 +262,32 @@ def say_scope(team, *, scope, actor):
     _record("key.scope_said", actor, team, key, scope=SCOPES[scope])
 
 
-def who_said(key):
+def scope_event(key):
     """The event in which somebody said what the key is for, or None."""
     if not key.said_scope:
         return None
-    told = newest_first(Filter(team=key.team_id, action="key.scope_said"))
-    return next((event for event in told if event.data["key_id"] == key.pk), None)
+    events = newest_first(Filter(team=key.team_id, action="key.scope_said"))
+    return next((event for event in events if event.data["key_id"] == key.pk), None)
 
 
 @transaction.atomic
 def remove(team, *, seen, reason, actor):
-    """Take the key out of use: nothing more is bought with it. `seen` is the id of the one that the page showed."""
+    """Retire the key: nothing more is bought with it. `seen` is the id of the key that the page showed."""
     team = teams.locked_by_admin(team, actor)
     key = pauses.current_key(team, lock=True)
     if key is None or key.pk != seen:
-        raise AlreadyMoved("The key was replaced or removed since you opened this page. Look again.")
+        raise AlreadyMoved("The key was replaced or removed since you opened this page. Look at it again.")
     reason = audit.clean(reason).strip()
     if not reason:
         raise Problem("Say why: the reason stays in the record.")
     now = clock.now()
     ApiKey.objects.filter(pk=key.pk).update(retired_at=now)
-    pauses.plan(_waiting(team), now)  # each says at once what it waits for
+    pauses.plan(_waiting(team), now)  # each records at once what it waits for
     _record("key.removed", actor, team, key, note=reason)
 
 
 def _require_admin(team, actor):
-    """Before the network is used; the lock's holder checks it again."""
+    """Check the role before the network is used; it is checked again under the lock."""
     if not permissions.may_manage(actor.user, team):
         raise NotYours(teams.NOT_ITS_ADMIN.format(team=team))
 
@@ -300,16 +300,16 @@ def _record(action, actor, team, key, **details):
     audit.record(action, actor=actor, team=team, key=key.last_four, key_id=key.pk, **details)
 
 
-# --- What becomes of keys that are no longer used -----------------------------------------------------------------
+# --- Retired keys -------------------------------------------------------------------------------------------------
 
 
 def kept(team):
-    """The team's retired keys whose secret is still there, each needed for reads or wiped with the next sweep."""
+    """The team's retired keys whose secret is still stored: needed for reads, or wiped by the next sweep."""
     return team.keys.filter(retired_at__isnull=False, secret__isnull=False).order_by("-retired_at")
 
 
 def needed_keys():
-    """The ids of keys that something has to be read with: calls under way or in doubt, bought numbers to finish."""
+    """The ids of keys that reads need: for calls under way or in doubt, and for numbers bought but not finished."""
     watched = Q(outcome=Outcome.OPEN) | Q(outcome=Outcome.UNCONFIRMED, purchase__state__in=sorted(OPEN))
     unfinished = Purchase.objects.filter(state=State.PURCHASED, applied_at=None, bought_with__isnull=False)
     return {
@@ -319,14 +319,14 @@ def needed_keys():
 
 
 def wipe_unneeded():
-    """Forget the secrets of retired keys that nothing has to be read with any more. Safe to run at any time."""
+    """Wipe the secrets of retired keys that no read needs any more. Safe to run at any time."""
     retired = ApiKey.objects.filter(retired_at__isnull=False, secret__isnull=False)
     if not retired.exists():
         return
     for key in retired.exclude(pk__in=needed_keys()).select_related("team").order_by("pk"):
         with transaction.atomic():
             team = locked_team(key.team_id)
-            if key.pk in needed_keys():
+            if key.pk in needed_keys():  # something began to need it before the lock was held
                 continue
             held = ApiKey.objects.filter(pk=key.pk, retired_at__isnull=False, secret__isnull=False)
             if held.update(secret=None, doubts_in_a_row=0):
@@ -337,7 +337,7 @@ def wipe_unneeded():
 def reencrypt(*, actor):
     """Encrypt every stored key with the newest of API_KEY_ENCRYPTION_KEYS; returns how many.
 
-    Raises `Problem` at the first that cannot be read, and has changed nothing then.
+    Raises `Problem`, and changes nothing, where a key cannot be decrypted.
     """
     stored = ApiKey.objects.filter(secret__isnull=False).select_related("team").order_by("pk")
     stored = list(stored.select_for_update(no_key=True, of=("self",)))

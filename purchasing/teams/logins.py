@@ -1,9 +1,9 @@
-"""Log-ins: kept in the record, and slowed down for who guesses passwords.
+"""Log-ins: recorded, and slowed down against guessed passwords.
 
-django-axes was weighed and left: it stores whatever was typed into the field of the name, which may be a password, for
-good, it works by signals, and behind a proxy that nobody told it of it counts everybody as one. Here a failed log-in is
-counted under keyed hashes: of the name, of the address, and of both. What is typed is recorded only when it is the name
-of an account.
+Why not django-axes: it permanently stores whatever is typed as the user name, which may be a password; it works by
+signals; and behind a proxy that it was not configured for it counts everybody as one client. Here a failed log-in is
+counted under keyed hashes of the user name, of the address, and of both. The user name is recorded only where it is
+that of an account.
 """
 
 from dataclasses import dataclass
@@ -18,28 +18,28 @@ from purchasing import audit, clock
 from purchasing.audit.search import Filter, newest_first
 from purchasing.models import FailedLogins, User
 
-FORGOTTEN = timedelta(minutes=30)  # after which failures no longer count
-# How many log-ins may fail before one has to wait: of one account from one address, of one account from anywhere, and
-# from one address for any account. Each further one doubles the time, up to the longest.
+FORGOTTEN = timedelta(minutes=30)  # failures older than this no longer count
+# How many log-ins may fail before the next has to wait: for one account from one address ('both'), for one account from
+# anywhere ('name'), and for any account from one address ('address'). Each further failure doubles the wait.
 LIMITS = {"both": 5, "name": 20, "address": 60}
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(minutes=15)
-KNOWN = 50  # log-ins that are looked back on for an address that somebody has used before
+KNOWN = 50  # past log-ins that are searched for a known address
 NOBODY = "a name that nobody has"
 
 
 @dataclass(frozen=True)
 class Try:
-    """Somebody at an address who says to be `name`."""
+    """An attempt to log in as `name` from the actor's address."""
 
     name: str
-    actor: audit.Actor  # nobody yet
+    actor: audit.Actor  # without a user: nobody is logged in yet
 
     @property
     def counted(self):
-        """What failures are counted under: `{kind: keyed hash}`."""
+        """The keys that failures are counted under: `{kind: keyed hash}`."""
         name, address = self.name.casefold(), self.actor.ip
         texts = {"both": f"{name}\n{address}", "name": name}
-        if not settings.ADDRESS_IS_OF_PROXY:  # else it is everybody's
+        if not settings.ADDRESS_IS_OF_PROXY:  # otherwise everybody has the same one
             texts["address"] = address
         return {
             kind: salted_hmac(f"purchasing.teams.logins.{kind}", text, algorithm="sha256").hexdigest()
@@ -53,18 +53,18 @@ class Try:
 
     @transaction.atomic
     def begin(self):
-        """Count this try before the password is looked at, so that many at once gain nothing.
+        """Count this attempt before the password is checked, so that parallel attempts gain nothing.
 
-        Returns until when it has to wait instead, or None. What others do from elsewhere does not keep people out at an
-        address where they have logged in before.
+        Returns None, or the time until which the attempt is blocked. Failures elsewhere do not block a person at an
+        address from which they have logged in before.
         """
         rows = self._rows()
-        now = clock.now()  # after the locks: others may have counted while they were waited for
+        now = clock.now()  # after the locks: others may have counted while this waited for them
         waits = [
             row.blocked_until
             for kind, row in rows.items()
             if row.blocked_until
-            and now < row.blocked_until <= now + LONGEST_WAIT  # else a clock went back since
+            and now < row.blocked_until <= now + LONGEST_WAIT  # otherwise the clock was set back since
             and not (kind == "name" and self._is_known_here())
         ]
         if waits:
@@ -81,8 +81,9 @@ class Try:
         return None
 
     def _rows(self):
-        """What was counted so far, locked: `{kind: FailedLogins}`."""
+        """The counts so far, locked: `{kind: FailedLogins}`."""
         rows = {}
+        # Always in the order of the keys, so that two attempts at once do not deadlock.
         for kind, about in sorted(self.counted.items(), key=lambda item: item[1]):
             FailedLogins.objects.get_or_create(about=about, defaults={"last_at": clock.now()})
             rows[kind] = FailedLogins.objects.select_for_update().get(pk=about)
@@ -97,7 +98,7 @@ class Try:
 
     @transaction.atomic
     def failed(self):
-        """Record a try that failed, and that the next one has to wait, where it has to."""
+        """Record a failed attempt and, where it now applies, that further ones are blocked."""
         account = self.account
         tried = account.get_username() if account else NOBODY
         data = {"tried": tried} | ({"member": tried, "member_id": account.pk} if account else {})
@@ -111,7 +112,7 @@ class Try:
 
     @transaction.atomic
     def succeeded(self, user):
-        """Record a log-in: it was no failure, and what failed here before it is forgotten."""
+        """Record a log-in: it does not count as a failure, and earlier failures of this person here are forgotten."""
         for kind, row in self._rows().items():
             row.count = 0 if kind == "both" else max(0, row.count - 1)
             if row.count < LIMITS[kind]:
@@ -122,18 +123,18 @@ class Try:
 
 
 def ended(*, actor):
-    """Record that somebody logged out."""
+    """Record a log-out."""
     audit.record("login.ended", actor=actor)
 
 
 def password_changed(*, actor):
-    """Record that somebody changed their password, in the transaction that stores it."""
+    """Record that a user changed their password; called in the transaction that stores it."""
     name = actor.user.get_username()
     audit.record("member.password_changed", actor=actor, member=name, member_id=actor.user.pk)
 
 
 def forget_old():
-    """Remove counts that no longer count."""
+    """Delete counts that no longer matter."""
     old = FailedLogins.objects.filter(last_at__lt=clock.now() - 2 * FORGOTTEN)
     if old.exists():
         with transaction.atomic():

@@ -1,7 +1,7 @@
 """Members: their roles, their accounts and how they are invited, each change with its audit event.
 
-Who changes roles holds the lock of the team's row, which a claim takes as well: a purchase that is claimed at the same
-moment sees the roles from before or from after, and the next request of the person sees the new ones.
+A change of roles locks the team's row, as a claim does: a purchase that is claimed at the same moment sees the roles
+before or after the change, and the person's next request sees the new ones.
 """
 
 from django.contrib.sessions.models import Session
@@ -21,10 +21,10 @@ from purchasing.workflow import locked_team
 
 @transaction.atomic
 def set_member(username, *, role, password, actor, team=None, email=""):
-    """Make or change a person: a role in a team, or 'auditor' for all teams; one who exists gets the password."""
+    """Create a user or give an existing one a role: in a team, or 'auditor' for all teams. Sets the password too."""
     if role == "auditor":
         if team is not None:
-            raise Problem("An auditor reads every team: leave the team out.")
+            raise Problem("An auditor sees every team: leave the team out.")
     elif role not in Role.values:
         raise Problem(f"The roles are {', '.join(Role.values)} and auditor.")
     elif team is None:
@@ -54,10 +54,10 @@ def set_member(username, *, role, password, actor, team=None, email=""):
 
 @transaction.atomic
 def invite(team, *, username, email, roles, actor):
-    """Give somebody roles in the team; returns `(user, made)`.
+    """Give a person roles in the team; returns `(user, made)`: the account, and whether it is new.
 
-    Who has no account gets one without a password, and is told by mail with a link to choose one (the event is what the
-    mail tells of). Who has one (the same user name or address) is added. Raises `WrongField` or `Problem`.
+    A new account has no password: the person gets a mail with a link to choose one. An existing account (the same user
+    name or address) is added to the team. Raises `WrongField` or `Problem`.
     """
     team = teams.locked_by_admin(team, actor)
     roles = _checked(roles)
@@ -83,7 +83,7 @@ def invite(team, *, username, email, roles, actor):
 
 
 def _known(username, email):
-    """The account of this user name or address, or None. Raises `WrongField` where it is not surely the same person."""
+    """The account of this user name or address, or None. Raises `WrongField` where the two do not match."""
     named = User.objects.filter(username__iexact=username).order_by("pk").first()
     addressed = User.objects.filter(email__iexact=email).order_by("pk").first() if email else None
     if named and email and named.email and named.email.lower() != email.lower():
@@ -101,7 +101,7 @@ def _new_account(username, email):
     if holds_secret(f"{username} {email}"):
         raise WrongField("username", "This is an API key, not the name of a person.")
     if not email:
-        raise WrongField("email", "Type the address that the invitation goes to.")
+        raise WrongField("email", "Enter the address to send the invitation to.")
     user = User(username=username, email=User.objects.normalize_email(email))
     user.set_unusable_password()
     try:
@@ -120,7 +120,7 @@ def _new_account(username, email):
 
 @transaction.atomic
 def send_link(team, user, *, actor):
-    """Have a mail with a new link sent to a member. One that was used, or one for an older password, opens nothing."""
+    """Send a member a mail with a new link to choose a password. A change of password ends earlier links."""
     team = teams.locked_by_admin(team, actor)
     if not roles_in(team, user):
         raise AlreadyMoved(f"{user} is not in {team} any more.")
@@ -188,13 +188,13 @@ def _guard_admin(team, user, before, after, actor):
 
 
 def has_admin(team, *, besides=None):
-    """Whether somebody who can log in runs the team."""
+    """Whether the team has an admin who can log in."""
     admins = Membership.objects.filter(team=team, role=Role.ADMIN, user__is_active=True)
     return admins.exclude(user=besides).exists() if besides else admins.exists()
 
 
 def roles_in(team, user):
-    """The roles that were given to `user` in `team`, in the order of `Role`."""
+    """The roles of `user` in `team` (memberships alone), in the order of `Role`."""
     held = set(Membership.objects.filter(team=team, user=user).values_list("role", flat=True))
     return [str(role) for role in Role if role in held]
 
@@ -214,7 +214,10 @@ def _named(user):
 
 
 def may_switch(user, person):
-    """Superusers switch accounts off and on, and team admins those that are in no team but theirs; nobody their own."""
+    """Whether `user` may switch the account of `person` off and on.
+
+    Superusers may, and team admins for people who are in no other team; nobody may for their own account.
+    """
     if not user.is_active or user.pk == person.pk:
         return False
     if user.is_superuser:
@@ -227,7 +230,7 @@ def may_switch(user, person):
 
 @transaction.atomic
 def switch_account(person, *, on, actor):
-    """Let a person log in again, or not any more; their sessions end at once."""
+    """Switch an account on or off. Switching it off ends all its sessions at once."""
     teams = list(Team.objects.filter(memberships__user=person).distinct().order_by("pk"))
     for team in teams:
         locked_team(team.pk)
@@ -248,7 +251,7 @@ def switch_account(person, *, on, actor):
 
 
 def _end_sessions(person):
-    """So that none of them lives again when the account is switched on."""
+    """End all sessions of a person; otherwise they would work again once the account is switched on."""
     for session in Session.objects.iterator():
         if session.get_decoded().get("_auth_user_id") == str(person.pk):
             session.delete()

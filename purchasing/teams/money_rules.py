@@ -1,4 +1,4 @@
-"""A team's money rules: its budget, and the sum from which a second approver is needed."""
+"""A team's money rules: its budget, and the sum from which two approvals are needed."""
 
 from django.db import transaction
 
@@ -12,8 +12,8 @@ from purchasing.states import Role
 def set_rules(team, *, actor, monthly_budget, budget_is_hard, second_approver_from, seen=None):
     """Set a team's budget and its limit for a second approver (amounts in CURRENCY, None for no limit).
 
-    `seen` is the `mark` of the rules that the page showed: where they were changed since, nothing is. Returns whether
-    anything was.
+    `seen` is the `mark` of the rules that the page showed; raises `AlreadyMoved` where they were changed since. Returns
+    whether anything changed.
     """
     if not permissions.may_manage(actor.user, team):
         raise NotYours(f"Only the admin of {team} or a superuser can change its rules.")
@@ -21,8 +21,8 @@ def set_rules(team, *, actor, monthly_budget, budget_is_hard, second_approver_fr
     before = in_data(team)
     if seen is not None and seen != mark(team):
         raise AlreadyMoved(
-            "Somebody has changed the rules since you opened this page. Now they are: "
-            f"{' '.join(money_in_words(team))} Nothing of yours is saved yet."
+            "Somebody has changed the rules since you opened this page. The rules are now: "
+            f"{' '.join(money_in_words(team))} Your changes are not saved yet."
         )
     Team.objects.filter(pk=team.pk).update(
         monthly_budget=monthly_budget,
@@ -44,18 +44,18 @@ def set_rules(team, *, actor, monthly_budget, budget_is_hard, second_approver_fr
 
 
 def approvers(team):
-    """Who approves for the team as its member; a superuser may as well."""
+    """The members who approve for the team; superusers may as well."""
     people = User.objects.filter(memberships__team=team, memberships__role=Role.APPROVER, is_active=True)
     return people.distinct().order_by("username")
 
 
 def lacks_second_approver(team):
-    """Whether two approvers are wanted from some sum on, and the team has not that many of its own."""
+    """Whether the team's rules ask for two approvers and it has fewer among its members."""
     return team.second_approver_from is not None and approvers(team).count() < 2
 
 
 def in_data(team):
-    """A team's rules for the record."""
+    """A team's rules as the audit record keeps them."""
     return {
         "monthly_budget": None if team.monthly_budget is None else words.plain(team.monthly_budget),
         "budget_is_hard": team.budget_is_hard,
@@ -66,19 +66,19 @@ def in_data(team):
 
 
 def mark(team):
-    """A team's rules as a page carries them: they are these as long as it is the same text."""
+    """A text that changes when the team's rules do, for pages to carry."""
     return "/".join(str(value) for value in in_data(team).values())
 
 
 def in_words(team):
-    """A team's rules as sentences for all its members: who approves, and what about the money."""
+    """A team's rules in sentences for its members: who approves, and the limits."""
     return [_who_approves(team), *money_in_words(team)]
 
 
 def _who_approves(team):
     names = [str(person) for person in approvers(team)]
     if not names:
-        who = "Nobody approves for the team yet, superusers aside: its admin can make somebody an approver."
+        who = "Only superusers can approve for the team so far: its admin can make somebody an approver."
     else:
         verb = "approves" if len(names) == 1 else "approve"
         who = f"{words.listed(names)} {verb} what others ask for; superusers may as well."
@@ -86,15 +86,15 @@ def _who_approves(team):
 
 
 def money_in_words(team):
-    """Its limit for a second approver and its budget, as sentences."""
+    """The team's limit for a second approver and its budget, in sentences."""
     sentences = []
     if team.second_approver_from is not None:
         sentences.append(
-            f"From {words.money(team.second_approver_from)} a month on, counting all that the same person asked for "
-            "within 30 days, two approvers have to say yes."
+            f"From {words.money(team.second_approver_from)} a month, counting everything that the same person "
+            "requested within 30 days, two people have to approve."
         )
         if lacks_second_approver(team):
-            sentences.append("As the team has not two approvers, the other one has to be a superuser.")
+            sentences.append("The team has fewer than two approvers, so a superuser has to approve too.")
     if team.monthly_budget is None:
         sentences.append("The team has no budget.")
     elif team.budget_is_hard:

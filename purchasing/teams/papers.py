@@ -1,9 +1,11 @@
-"""A team's register of requirement groups: which papers a number needs, and how its admin keeps it.
+"""A team's register of requirement groups ('papers' on the pages): which numbers need one, and which are approved.
 
-IdentityCall tells neither which countries want papers nor which groups are approved (contradiction 13), so the register
-that the team admin keeps is all there is: an entry says that numbers of its country and type need papers, and, where it
-has an id and is not over, that these are on file.
+The API shows neither which countries require a group nor which groups are approved (contradiction 13), so the register,
+which the team admin keeps, is the only source. An entry says that numbers of its country and type need a group; with an
+id, and until its last day of validity, also that this group is on file.
 """
+
+from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -18,53 +20,64 @@ CHOOSE = "Papers are needed for {what}. Choose the requirement group."
 FIELDS = ("provider_id", "name", "country_code", "number_type", "valid_until")
 
 
+@dataclass(frozen=True)
+class Papers:
+    """The requirement group of one number: what it is called, and what is missing or wrong with it ('' for nothing)."""
+
+    name: str
+    problem: str
+
+
 class Register:
-    """One team's register as it stands now, read once for many numbers."""
+    """One team's current register, read once for many numbers."""
 
     def __init__(self, team):
         known = list(RequirementGroup.objects.filter(team=team).order_by("pk")) if team else []
         self.entries = [entry for entry in known if entry.removed_at is None]
-        self.names = {entry.provider_id: str(entry) for entry in known}  # also of what was taken out
+        self.names = {entry.provider_id: str(entry) for entry in known}  # including removed entries
         self.today = timezone.localdate(clock.now())
 
     def is_over(self, entry):
-        """Whether its last day has passed."""
+        """Whether the last day of an entry has passed."""
         return entry.valid_until is not None and entry.valid_until < self.today
 
     def for_number(self, country_code, number_type):
-        """The entries that speak of such numbers; of a number whose type nobody knows, those of its country."""
+        """The entries for such numbers; where the type is not known (''), all entries of the country."""
         return [entry for entry in self.entries if fits(entry, country_code, number_type)]
 
     def on_file(self, country_code, number_type):
-        """The groups that may be chosen for such a number: approved ones that are not over."""
+        """The groups that can be chosen for such a number: approved and still valid."""
         entries = self.for_number(country_code, number_type)
         return [entry for entry in entries if entry.provider_id is not None and not self.is_over(entry)]
 
     def of_id(self, provider_id):
-        """The entry with this id of IdentityCall's, or None."""
+        """The current entry with this IdentityCall id, or None."""
         return next((entry for entry in self.entries if entry.provider_id == provider_id), None)
 
     def name_of(self, provider_id):
-        """What to call a group of this id, '' for None."""
+        """The name of the group with this id, '' for None."""
         if provider_id is None:
             return ""
         name = self.names.get(provider_id)
         return f"{name} (requirement group {provider_id})" if name else f"requirement group {provider_id}"
 
-    def problem(self, country_code, number_type, provider_id):
-        """What is missing or wrong with a number's papers, '' where nothing is."""
-        number = (country_code, number_type, provider_id)
-        return self.refusal(*number) or self.advice(*number)
+    def of_purchase(self, purchase):
+        """The `Papers` of a purchase."""
+        number = (purchase.country_code, purchase.number_type, purchase.requirement_group_id)
+        return Papers(
+            name=self.name_of(purchase.requirement_group_id),
+            problem=self.refusal(*number) or self.advice(*number),
+        )
 
     def advice(self, country_code, number_type, provider_id=None):
-        """What to tell about a number before it is asked for, '' where nothing is missing."""
+        """What is missing for a number without a group, '' where nothing is."""
         if provider_id is not None or not self.for_number(country_code, number_type):
             return ""
         words_for = CHOOSE if self.on_file(country_code, number_type) else NONE_ON_FILE
         return words_for.format(what=words.kind_of_numbers(country_code, number_type))
 
     def refusal(self, country_code, number_type, provider_id):
-        """Why a number cannot be asked for, or approved, with this group; '' where it can. None needs no group."""
+        """Why a number cannot be requested or approved with this group, '' where it can be (as with None: no group)."""
         if provider_id is None:
             return ""
         entry = self.of_id(provider_id)
@@ -83,31 +96,22 @@ class Register:
         return ""
 
 
-def tell(team, purchases):
-    """Give each purchase of a team the name of its papers (`papers`) and what is wrong with them (`papers_problem`)."""
-    register = Register(team)
-    for purchase in purchases:
-        number = (purchase.country_code, purchase.number_type, purchase.requirement_group_id)
-        purchase.papers = register.name_of(purchase.requirement_group_id)
-        purchase.papers_problem = register.problem(*number)
-
-
 def fits(entry, country_code, number_type):
-    """Whether an entry speaks of numbers of this country and type ('' where nobody knows the type)."""
+    """Whether an entry is for numbers of this country and type ('' where the type is not known)."""
     return entry.country_code == country_code and (
         not entry.number_type or not number_type or entry.number_type == number_type
     )
 
 
-# --- How the register is kept: every change is an audit event, nothing is lost ------------------------------------
+# --- Changes of the register: each is an audit event, nothing is deleted ------------------------------------------
 
 
 @transaction.atomic
 def add(team, *, actor, provider_id, name, country_code, number_type, valid_until):
     """Add an entry to the register of `team`; returns it.
 
-    `provider_id` is IdentityCall's id of the approved group, None where papers are needed and none are on file yet.
-    Raises `NotYours` for anybody but its admin, `WrongField` for an id that the register has already.
+    `provider_id` is IdentityCall's id of the approved group, None where a group is needed and none is on file yet.
+    Raises `NotYours` for anybody but the team admin, `WrongField` for an id that the register has already.
     """
     team = teams.locked_by_admin(team, actor)
     entry = RequirementGroup(
@@ -126,7 +130,7 @@ def add(team, *, actor, provider_id, name, country_code, number_type, valid_unti
 
 @transaction.atomic
 def change(entry, *, actor, seen, **fields):
-    """Change an entry; `seen` is `fingerprint` of what the page showed. The old and the new values are recorded."""
+    """Change an entry and record the old and new values. `seen` is the `fingerprint` of what the page showed."""
     team = teams.locked_by_admin(entry.team, actor)
     entry = _current(entry)
     if fingerprint(entry) != seen:
@@ -143,7 +147,7 @@ def change(entry, *, actor, seen, **fields):
 
 @transaction.atomic
 def remove(entry, *, actor):
-    """Take an entry out of the register; it stays in the record."""
+    """Remove an entry from the register. Its row and its history stay."""
     team = teams.locked_by_admin(entry.team, actor)
     entry = _current(entry)
     RequirementGroup.objects.filter(pk=entry.pk).update(removed_at=clock.now())
@@ -151,7 +155,7 @@ def remove(entry, *, actor):
 
 
 def in_data(entry):
-    """An entry for the record."""
+    """An entry as the audit record keeps it."""
     return {
         "papers": entry.name,
         "provider_id": entry.provider_id,
@@ -163,15 +167,15 @@ def in_data(entry):
 
 
 def fingerprint(entry):
-    """What a page showed of an entry, to notice that it was changed since."""
+    """A text that changes when the entry does, for pages to carry."""
     return "|".join(str(getattr(entry, name)) for name in FIELDS)
 
 
 def _current(entry):
-    """The entry as it is now; the team is locked."""
+    """The current version of an entry. The caller has locked the team. Raises `AlreadyMoved` where it was removed."""
     current = RequirementGroup.objects.filter(pk=entry.pk, removed_at=None).first()
     if current is None:
-        raise AlreadyMoved(f"“{entry}” was taken out of the register meanwhile.")
+        raise AlreadyMoved(f"“{entry}” was removed from the register in the meantime.")
     return current
 
 

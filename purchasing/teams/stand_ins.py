@@ -15,31 +15,30 @@ LONGEST_STAND_IN = 366  # days
 def name_stand_in(team, *, actor, approver, stand_in, from_day, to_day):
     """Let `stand_in`, a member, approve for `approver` on these days (both included).
 
-    Named by the approver, or by the team admin for one who is away; a stand-in names no other.
+    The approver names their stand-in, or the team admin does it for an approver who is away. A stand-in cannot name
+    another one.
     """
     team = workflow.locked_team(team.pk)
     if actor.user != approver and not permissions.may_manage(actor.user, team):
-        raise NotYours(
-            "An approver names who stands in for them, or the team admin does it for one who is away."
-        )
+        raise NotYours("Only the approver or the team admin can name a stand-in.")
     if (
         Role.APPROVER not in permissions.roles(approver, team)
         or not team.memberships.filter(user=approver).exists()
     ):
-        raise Problem(f"{approver} is no approver of {team}, so nobody can stand in for them.")
+        raise Problem(f"{approver} is not an approver of {team}, so nobody can stand in for them.")
     if stand_in == approver:
-        raise Problem("Nobody stands in for themselves.")
+        raise Problem("Nobody can stand in for themselves.")
     if not stand_in.is_active or not team.memberships.filter(user=stand_in).exists():
-        raise Problem(f"{stand_in} is no member of {team}.")
+        raise Problem(f"{stand_in} is not a member of {team}.")
     if to_day < from_day or to_day < timezone.localdate():
-        raise Problem("The last day is before the first, or over already.")
+        raise Problem("The last day is before the first day or in the past.")
     if (to_day - from_day).days > LONGEST_STAND_IN:
-        raise Problem("A stand-in is named for a year at the most.")
+        raise Problem("A stand-in can be named for a year at most.")
     overlapping = team.stand_ins.filter(
         approver=approver, ended_at=None, from_day__lte=to_day, to_day__gte=from_day
     )
     if overlapping.exists():
-        raise Problem(f"Somebody stands in for {approver} on some of these days already. End that first.")
+        raise Problem(f"Somebody already stands in for {approver} on some of these days. End that first.")
     row = StandIn.objects.create(
         team=team, approver=approver, stand_in=stand_in, from_day=from_day, to_day=to_day
     )

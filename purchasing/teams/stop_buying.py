@@ -1,4 +1,4 @@
-"""'Stop buying' and 'Go on': for a team by its admin, for all by a superuser. No claim after the click."""
+"""'Stop buying' and 'Go on': for a team by its admin, for everybody by a superuser. After 'Stop' nothing is claimed."""
 
 from django.db import transaction
 
@@ -17,7 +17,7 @@ def stop(team, *, actor, reason):
 
 @transaction.atomic
 def go_on(team, *, actor, reason):
-    """Let `team` buy again; what waits is due at once."""
+    """Let `team` buy again. Purchases that wait are due at once."""
     _set(_locked_team(team, actor), "team", actor, reason, stopped=False)
 
 
@@ -29,7 +29,7 @@ def stop_all(*, actor, reason):
 
 @transaction.atomic
 def go_on_all(*, actor, reason):
-    """Let everybody buy again (teams that were stopped by their admin stay stopped)."""
+    """Let everybody buy again. Teams that their admins stopped stay stopped."""
     _set(_locked_desk(actor), "desk", actor, reason, stopped=False)
 
 
@@ -50,7 +50,7 @@ def _set(row, what, actor, reason, *, stopped):
     if not reason:
         raise Problem("Say why: the reason stays in the record.")
     if bool(row.stopped_at) == stopped:
-        raise Problem("Buying is stopped already." if stopped else "Buying is going on already.")
+        raise Problem("Buying is already stopped." if stopped else "Buying is not stopped.")
     now = clock.now()
     type(row).objects.filter(pk=row.pk).update(
         stopped_at=now if stopped else None,

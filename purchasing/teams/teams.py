@@ -1,4 +1,4 @@
-"""Teams: made, renamed, switched on and off, each change with its audit event."""
+"""Creating, renaming and switching teams on and off, each with its audit event."""
 
 from itertools import chain, count
 
@@ -13,12 +13,12 @@ from purchasing.states import State
 from purchasing.workflow import locked_team
 
 NOT_ITS_ADMIN = "Only the admin of {team} or a superuser can do this."
-RESERVED_SLUGS = {"new"}  # addresses below /teams/ that are no team
+RESERVED_SLUGS = {"new"}  # addresses below /teams/ that are not teams
 
 
 @transaction.atomic
 def create_team(name, *, actor, monthly_budget=None):
-    """A new team, with a monthly budget in CURRENCY or None.
+    """Create a team, with a monthly budget in CURRENCY or None for no budget.
 
     Raises `Problem` for a name that is empty, too long or taken.
     """
@@ -46,7 +46,7 @@ def _free_name(name, *, besides=None):
 
 @transaction.atomic
 def rename_team(team, name, *, actor):
-    """Give a team another name; its address stays. Raises `Problem` for one that cannot be taken."""
+    """Rename a team; its URL stays the same. Raises `Problem` for a name that is empty, too long or taken."""
     team = _locked_by_superuser(team, actor)
     before, name = team.name, _free_name(name, besides=team.pk)
     if name == before:
@@ -62,7 +62,7 @@ def rename_team(team, name, *, actor):
 
 @transaction.atomic
 def switch_team(team, *, on, reason, actor):
-    """Switch a team on or off. While it is off nobody asks or approves for it and nothing is bought for it."""
+    """Switch a team on or off. While it is off, nobody can request or approve for it and nothing is bought for it."""
     team = _locked_by_superuser(team, actor)
     reason = audit.clean(reason).strip()
     if not reason:
@@ -71,12 +71,12 @@ def switch_team(team, *, on, reason, actor):
         raise Problem(f"{team} is switched {'on' if on else 'off'} already.")
     Team.objects.filter(pk=team.pk).update(is_active=on)
     waiting = Purchase.objects.filter(request__in=team.requests.all(), state=State.APPROVED)
-    pauses.plan(waiting, clock.now())  # each is bought, or says at once what it waits for
+    pauses.plan(waiting, clock.now())  # each is bought or records at once what it waits for
     audit.record("team.switched_on" if on else "team.switched_off", actor=actor, team=team, note=reason)
 
 
 def may_make_teams(user):
-    """Superusers make, rename and switch teams."""
+    """Whether `user` may create, rename and switch teams: superusers only."""
     return user.is_active and user.is_superuser
 
 
@@ -87,7 +87,7 @@ def _locked_by_superuser(team, actor):
 
 
 def locked_by_admin(team, actor):
-    """The team's row, locked, for `actor` who runs it. Raises `NotYours`."""
+    """The team's row, locked. Raises `NotYours` where `actor` is not its admin."""
     team = locked_team(team.pk)
     if not permissions.may_manage(actor.user, team):
         raise NotYours(NOT_ITS_ADMIN.format(team=team))

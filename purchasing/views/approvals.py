@@ -14,7 +14,6 @@ from django.views.decorators.http import require_POST, require_safe
 from purchasing import permissions, selectors, words
 from purchasing.approving import approvals, decision_card
 from purchasing.asking import price_lookup
-from purchasing.models import PurchaseRequest
 from purchasing.problems import NotYours, Problem
 from purchasing.states import State
 from purchasing.views.forms.asking import DecisionForm, SeenForm
@@ -39,9 +38,9 @@ class TypedDecision:
 
 @dataclass(frozen=True)
 class Card:
-    """The decision of one request (with its `briefing`) as it is drawn for one person."""
+    """The decision of one request as it is drawn for one person."""
 
-    asked: PurchaseRequest
+    facts: decision_card.Briefing
     undecided: TypedDecision  # the form of the numbers that the person has not decided
     approved: TypedDecision  # that of the numbers the person approved, which lack another approval
 
@@ -54,7 +53,7 @@ def queue(request):
     shown = waiting[:SHOWN]
     cards = decision_cards(request, shown)
     warn_of_lost_decision(request)
-    checks = {asked.pk: asked.briefing.check for asked in shown}
+    checks = {card.facts.asked.pk: card.facts.check for card in cards}
     context = {"decisions": cards, "more": len(waiting) - len(shown), **_news(waiting, checks, drawn=None)}
     return render(request, "purchasing/approvals.html", context)
 
@@ -96,10 +95,9 @@ def _news(waiting, checks, *, drawn):
 
 def _marks(waiting, checks):
     """The state of the queue as one text, such as '12:1.3-13:2.1', with longer marks for the requests shown."""
-    waiting = decision_card.with_what_waits(waiting[:MOST_MARKS])
     return "-".join(
-        f"{asked.pk}:{checks[asked.pk].mark if asked.pk in checks else f'{asked.version}.{asked.waits.count}'}"
-        for asked in waiting
+        f"{asked.pk}:{checks[asked.pk].mark if asked.pk in checks else f'{asked.version}.{pending.count}'}"
+        for asked, pending in decision_card.with_pending_figures(waiting[:MOST_MARKS])
     )
 
 
@@ -120,30 +118,29 @@ def decision_cards(request, shown):
     """The cards of some requests: each with its briefing, and with what was typed into its forms before."""
     for asked in shown:
         price_lookup.ask_again(asked)
-    return [_card(request, asked) for asked in decision_card.brief(shown, request.user)]
+    return [_card(request, facts) for facts in decision_card.briefings(shown, request.user)]
 
 
-def _card(request, asked):
-    facts = asked.briefing
+def _card(request, facts):
     all_fit = facts.may_fit and not (facts.money.is_hard and facts.allowed.too_much)
-    ticked_first = [purchase for purchase in facts.undecided if all_fit and not purchase.is_blocked]
+    ticked_first = [number for number in facts.undecided if all_fit and not number.is_blocked]
     return Card(
-        asked,
-        _typed_decision(request, f"{DECISION}-{asked.pk}", facts.undecided, ticked_first),
-        _typed_decision(request, f"{APPROVED}-{asked.pk}", facts.said_yes, []),
+        facts,
+        _typed_decision(request, f"{DECISION}-{facts.asked.pk}", facts.undecided, ticked_first),
+        _typed_decision(request, f"{APPROVED}-{facts.asked.pk}", facts.approved, []),
     )
 
 
-def _typed_decision(request, where, purchases, ticked_first):
-    """What was typed into the form `where`; `ticked_first` are the purchases ticked before anybody ticks anything."""
+def _typed_decision(request, where, numbers, ticked_first):
+    """What was typed into the form `where`; `ticked_first` are the numbers ticked before anybody ticks anything."""
     kept = take_typed(request, where)
     typed = kept["values"]
     ticks = typed.get("purchase")
-    ticked = ticked_first if ticks is None else [one for one in purchases if str(one.pk) in ticks]
+    ticked = ticked_first if ticks is None else [one for one in numbers if str(one.purchase.pk) in ticks]
     return TypedDecision(
         reason=(typed.get("reason") or [""])[-1],
         unconfirmed_cost_ok=bool(typed.get("unconfirmed_cost_ok")),
-        ticked=frozenset(purchase.pk for purchase in ticked),
+        ticked=frozenset(number.purchase.pk for number in ticked),
         problem=kept["problem"],
         errors=kept["errors"],
     )
@@ -211,7 +208,7 @@ def _report_approved(request, asked, purchases):
     count = words.numbers(len(purchases))
     pending = [purchase for purchase in purchases if purchase.state == State.PENDING]
     if pending:
-        missing = approvals.waits_for_second(pending[0], asked)
+        missing = approvals.waits_for_another_approver(pending[0], asked)
         messages.success(request, f"Your approval of {count} is recorded. {missing}")
     else:
         messages.success(request, f"{count.capitalize()} approved.")

@@ -104,14 +104,15 @@ def detail(request, pk):
         price_lookup.ask_again_for_held(purchase)
         offered, offered_at = held_purchases.offer_now(purchase)
     money = decision_card.Money.of(purchase.request.team) if held else None
-    papers.tell(purchase.request.team, [purchase])
+    its_papers = papers.Register(purchase.request.team).of_purchase(purchase)
     context = {
         "again": decision_card.again(purchase, offered, offered_at, money) if held else None,
         "offered": offered,
         "offered_at": offered_at,
         "purchase": purchase,
         "asked": purchase.request,
-        "papers_problem": purchase.papers_problem if held or purchase.state == State.PENDING else "",
+        "papers": its_papers.name,
+        "papers_problem": its_papers.problem if held or purchase.state == State.PENDING else "",
         "evidence": found,
         "reads": reads,
         "attempts": purchase.attempts.select_related("key").defer("key__secret").order_by("pk"),
@@ -180,7 +181,9 @@ def give_up(request, pk):
 def _approved_again(purchase):
     purchase.refresh_from_db()
     if purchase.state == State.HELD:
-        return f"Your approval is recorded. {approvals.waits_for_second(purchase, purchase.request)}"
+        return (
+            f"Your approval is recorded. {approvals.waits_for_another_approver(purchase, purchase.request)}"
+        )
     return "Approved again and queued."
 
 
@@ -258,5 +261,7 @@ def _decide_several(request, decide, word):
 def _outcome(purchase, word):
     purchase.refresh_from_db()
     if purchase.state == State.HELD:
-        return f"your approval is recorded. {approvals.waits_for_second(purchase, purchase.request)}"
+        return (
+            f"your approval is recorded. {approvals.waits_for_another_approver(purchase, purchase.request)}"
+        )
     return f"{word}."

@@ -22,7 +22,7 @@ def home(request):
     desk = Desk.objects.get(pk=Desk.ONLY)
     silent = not desk.swept_at or desk.swept_at < clock.now() - timedelta(seconds=SILENT)
     context = {
-        "to_decide": decision_card.with_what_waits(selectors.requests_to_decide(request.user)[:MINE]),
+        "to_decide": decision_card.with_pending_figures(selectors.requests_to_decide(request.user)[:MINE]),
         "held": selectors.held_for(request.user)[:MINE],
         "waiting_long": selectors.waiting_long(request.user)[:MINE],
         "refused_keys": selectors.refused_keys_of(request.user),
@@ -46,9 +46,9 @@ def live(request):
 
 def _mine(request):
     own = selectors.requests_seen_by(request.user).filter(requester=request.user).order_by("-pk")[:MINE]
-    mine = selectors.with_summaries(own)
+    mine = selectors.summaries(own)
     states = {state for one in mine for state, _ in one.states}
-    marks = [(one.pk, one.states, one.figures) for one in mine]
+    marks = [(one.asked.pk, one.states, one.figures) for one in mine]
     return {
         "mine": mine,
         "poll_seconds": poll_seconds(states),

@@ -33,7 +33,7 @@ def page(request, slug):
         "key_is_readable": key is None or is_readable(key),
         "account_wide": key is not None and keys.is_account_wide(key),
         "scope": keys.SCOPES.get(key.said_scope, "") if key else "",
-        "scope_stated": keys.who_said(key) if key else None,
+        "scope_stated": keys.scope_event(key) if key else None,
         "kept": keys.kept(team),
         "waiting": Purchase.objects.filter(request__team=team, state=State.APPROVED).count(),
         "dashboard": settings.IDENTITYCALL_DASHBOARD_URL,

@@ -31,6 +31,7 @@ class Row:
     purchase: Purchase
     evidence: evidence.Evidence | None  # of a purchase in doubt
     note: str  # of the event that brought it into its state
+    approvals: str  # of a pending one: who approved it and who has to approve it too
 
 
 @require_safe
@@ -40,7 +41,7 @@ def listing(request):
     page = pages.get_page(request.GET.get("page"))
     context = {
         "page": page,
-        "requests": selectors.with_summaries(page.object_list),
+        "requests": selectors.summaries(page.object_list),
         "may_ask": permissions.teams_asked_for_by(request.user).exists(),
         "drafts": request.user.drafts.select_related("team"),
     }
@@ -54,7 +55,7 @@ def detail(request, pk):
     context = _live_context(request, asked)
     if context["may_approve"]:
         [context["card"]] = decision_cards(request, [asked])
-        context["drawn"] = asked.briefing.check.mark
+        context["drawn"] = context["card"].facts.check.mark
     warn_of_lost_decision(request)
     context["versions"] = versions.earlier(asked)
     context["cancel_form"] = redraw(
@@ -82,12 +83,13 @@ def _live_context(request, asked):
     purchases = list(asked.purchases.select_related("request__team").order_by("pk"))
     events = list(asked.events.select_related("team").order_by("-seq")[:300])
     notes = {event.purchase_id: event.note for event in reversed(events) if event.became}
-    rows = [_row(purchase, notes.get(purchase.pk, "")) for purchase in purchases]
     states = {purchase.state for purchase in purchases}
     seconds = poll_seconds(states)
     if any(purchase.state == State.PURCHASED and purchase.applied_at is None for purchase in purchases):
         seconds = seconds or 5
     pending = [purchase for purchase in purchases if purchase.state == State.PENDING]
+    sentences, approvers = decision_card.describe_approvals(asked, pending) if pending else ({}, [])
+    rows = [_row(one, notes.get(one.pk, ""), sentences.get(one.pk, "")) for one in purchases]
     check = decision_card.checks([asked])[asked.pk] if pending else None
     marks = [events[0].seq if events else 0, check]
     marks += [f"{p.waiting_for}{p.checks}{p.applied_words}{p.cost_confirmed_at}" for p in purchases]
@@ -101,21 +103,21 @@ def _live_context(request, asked):
         "is_own": own,
         "may_edit": bool(pending) and own and permissions.may_ask(request.user, asked.team),
         "may_approve": may_approve,
-        "approvers": decision_card.tell_yeses(asked, pending) if pending else [],
+        "approvers": approvers,
         "cancellable": _cancellable(request.user, asked, purchases),
         "listed": [row for row in rows if row.purchase.state != State.PENDING] if may_approve else rows,
         "events": events,
         "figures": selectors.figures(purchases),
-        "states": selectors.summary(asked),
+        "states": selectors.state_counts(asked),
         "poll_seconds": seconds,
         "seen": uuid.uuid5(uuid.NAMESPACE_URL, repr(marks)).hex,
         "may_decide": permissions.may_decide_doubt(request.user, asked),
     }
 
 
-def _row(purchase, note):
+def _row(purchase, note, approvals):
     in_doubt = purchase.state in (State.UNCONFIRMED, State.HELD, State.GIVEN_UP)
-    return Row(purchase, evidence.about(purchase) if in_doubt else None, note)
+    return Row(purchase, evidence.about(purchase) if in_doubt else None, note, approvals)
 
 
 def _cancellable(user, asked, purchases):

@@ -1,4 +1,4 @@
-"""Yes and no by a team's rules: second approvers, budgets, stand-ins, edits."""
+"""Approving and rejecting by a team's rules: second approvers, budgets, stand-ins, edits."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -6,8 +6,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
-from purchasing import clock, selectors, workflow
-from purchasing import permissions as permissions
+from purchasing import clock, permissions, selectors, workflow
 from purchasing.approving import approvals
 from purchasing.asking import price_lookup, versions
 from purchasing.buying import held_purchases, procurement
@@ -43,7 +42,7 @@ def ask(team, person, *numbers, **fields):
 
 
 def hold(purchase, cause):
-    """Put an approved purchase before a person."""
+    """Hold an approved purchase for a decision."""
     workflow.move(
         purchase, State.HELD, actor=factories.SYSTEM, held_cause=cause, held_words="Because", due_at=None
     )
@@ -65,7 +64,10 @@ class TestSecondApprover:
         request = ask(team, sam, NUMBERS[0])
         [purchase] = factories.approve(request, ana)
         assert factories.state_of(purchase) == State.PENDING
-        assert approvals.waits_for_second(purchase, request) == "ana said yes; eve has to say it too."
+        assert (
+            approvals.waits_for_another_approver(purchase, request)
+            == "ana approved it; eve has to approve it too."
+        )
         factories.approve(request, eve)
         assert factories.state_of(purchase) == State.APPROVED
         assert factories.actions(purchase) == [
@@ -74,11 +76,11 @@ class TestSecondApprover:
             "purchase.approved",
         ]
 
-    def test_the_same_person_cannot_say_both(self, team, sam, ana, eve):
+    def test_the_same_person_cannot_give_both_approvals(self, team, sam, ana, eve):
         rules(team, second_approver_from=Decimal("1.00"))
         request = ask(team, sam, NUMBERS[0])
         factories.approve(request, ana)
-        with pytest.raises(AlreadyMoved, match="eve has to say it too"):
+        with pytest.raises(AlreadyMoved, match="eve has to approve it too"):
             factories.approve(request, ana)
 
     def test_small_requests_of_one_person_add_up_over_30_days(self, team, sam, ana, eve):
@@ -99,15 +101,15 @@ class TestSecondApprover:
         [purchase] = factories.approve(factories.request(team, sam, NUMBERS[:1]), ana)
         assert factories.state_of(purchase) == State.PENDING
 
-    def test_it_leaves_the_queue_of_who_said_yes(self, team, sam, ana, eve):
+    def test_it_leaves_the_queue_of_the_first_approver(self, team, sam, ana, eve):
         rules(team, second_approver_from=Decimal("1.00"))
         request = ask(team, sam, NUMBERS[0])
         factories.approve(request, ana)
         assert list(selectors.requests_to_decide(ana)) == []
         assert list(selectors.requests_to_decide(eve)) == [request]
 
-    def test_where_one_is_enough_by_now_the_first_yes_suffices_with_one_more_click(self, team, sam, ana):
-        """With one approver nobody else could ever end the wait."""
+    def test_where_one_is_enough_by_now_one_more_click_approves_it(self, team, sam, ana):
+        """With one approver, nobody else could ever end the wait."""
         rules(team, second_approver_from=Decimal("1.00"))
         request = ask(team, sam, NUMBERS[0])
         factories.approve(request, ana)
@@ -115,12 +117,14 @@ class TestSecondApprover:
         rules(team, second_approver_from=None)
         assert list(selectors.requests_to_decide(ana)) == [request]
         [purchase] = Purchase.objects.all()
-        assert "enough by now" in approvals.waits_for_second(purchase, PurchaseRequest.objects.get())
+        assert "enough by now" in approvals.waits_for_another_approver(
+            purchase, PurchaseRequest.objects.get()
+        )
         factories.approve(request, ana)
         assert factories.state_of(purchase) == State.APPROVED
         assert Approval.objects.count() == 1
 
-    def test_a_yes_that_counts_no_more_stands_in_nobodys_way(self, team, sam, ana, eve, provider):
+    def test_an_approval_that_no_longer_counts_blocks_nothing(self, team, sam, ana, eve, provider):
         rules(team, second_approver_from=Decimal("1.00"))
         zoe = factories.member("zoe", team, "approver")
         request = ask(team, sam, NUMBERS[0])
@@ -139,7 +143,7 @@ class TestSecondApprover:
         [purchase] = factories.approve(ask(team, sam, NUMBERS[0]), ana)
         assert factories.state_of(purchase) == State.PENDING
 
-    def test_a_yes_to_an_older_version_is_void(self, team, sam, ana, eve):
+    def test_an_approval_of_an_older_version_is_void(self, team, sam, ana, eve):
         rules(team, second_approver_from=Decimal("1.00"))
         request = ask(team, sam, NUMBERS[0])
         [purchase] = factories.approve(request, ana)
@@ -150,7 +154,7 @@ class TestSecondApprover:
         factories.approve(request, ana)
         assert factories.state_of(purchase) == State.APPROVED
 
-    def test_a_first_yes_of_somebody_who_lost_the_role_does_not_count(self, team, sam, ana, eve):
+    def test_an_approval_of_somebody_who_lost_the_role_does_not_count(self, team, sam, ana, eve):
         rules(team, second_approver_from=Decimal("1.00"))
         request = ask(team, sam, NUMBERS[0])
         [purchase] = factories.approve(request, ana)
@@ -217,18 +221,18 @@ class TestEdit:
         with pytest.raises(NotYours):
             edit(request, ana, name="Mine")
 
-    def test_what_was_decided_meanwhile_is_not_changed(self, team, sam, ana):
+    def test_what_was_decided_in_the_meantime_is_not_changed(self, team, sam, ana):
         request = ask(team, sam, *NUMBERS[:2])
         approvals.approve(request.pk, ids(request)[:1], approver=actor(ana), version=1)
         with pytest.raises(AlreadyMoved):
             edit(request, sam, name="Late")
 
-    def test_another_type_has_to_be_confirmed_anew(self, team, sam):
+    def test_another_type_has_to_be_confirmed_again(self, team, sam):
         request = ask(team, sam, NUMBERS[0])
         edit(request, sam, number_type="mobile")
         assert request.purchases.get().cost_confirmed_at is None
 
-    def test_nothing_changed_is_said(self, team, sam):
+    def test_an_edit_that_changes_nothing_is_refused(self, team, sam):
         request = ask(team, sam, NUMBERS[0])
         with pytest.raises(Problem, match="Nothing was changed"):
             edit(request, sam)
@@ -365,7 +369,7 @@ class TestStandIn:
         with pytest.raises(AlreadyMoved):
             factories.approve(request, bob)
 
-    def test_who_stands_in_for_two_is_heard_for_the_one_who_has_not_spoken(self, team, sam, ana, eve, bob):
+    def test_a_stand_in_for_two_decides_for_the_one_who_has_not(self, team, sam, ana, eve, bob):
         rules(team, second_approver_from=Decimal("1.00"))
         self.stand_in(team, ana, bob)
         self.stand_in(team, eve, bob)
@@ -376,7 +380,7 @@ class TestStandIn:
         assert factories.state_of(purchase) == State.APPROVED
         assert [a.on_behalf_of for a in Approval.objects.order_by("pk")] == [None, eve]
 
-    def test_whose_principal_has_spoken_is_asked_no_more(self, team, sam, ana, eve, bob):
+    def test_a_stand_in_has_nothing_to_decide_once_the_principal_has(self, team, sam, ana, eve, bob):
         rules(team, second_approver_from=Decimal("1.00"))
         self.stand_in(team, ana, bob)
         request = ask(team, sam, NUMBERS[0])
@@ -386,7 +390,10 @@ class TestStandIn:
             [],
             [request],
         ]
-        assert approvals.waits_for_second(purchase, request) == "ana said yes; eve has to say it too."
+        assert (
+            approvals.waits_for_another_approver(purchase, request)
+            == "ana approved it; eve has to approve it too."
+        )
 
     def test_when_the_absent_one_is_no_approver_any_more_the_stand_in_is_asked_nothing(
         self, team, sam, ana, eve, bob
@@ -458,7 +465,7 @@ def test_reminders_come_once_each_step(team, sam, ana):
     assert request.events.filter(action="request.admins_reminded").count() == 1
 
 
-class TestTwoYesesToAHeldOne:
+class TestTwoApprovalsOfAHeldPurchase:
     def test_the_first_leaves_it_as_it_was_and_the_second_approves_the_new_price(
         self, team, sam, ana, eve, provider
     ):
@@ -471,13 +478,14 @@ class TestTwoYesesToAHeldOne:
         purchase.refresh_from_db()
         assert (purchase.state, purchase.monthly_cost) == (State.HELD, Decimal("2.00"))
         assert (
-            approvals.waits_for_second(purchase, purchase.request) == "ana said yes; eve has to say it too."
+            approvals.waits_for_another_approver(purchase, purchase.request)
+            == "ana approved it; eve has to approve it too."
         )
         held_purchases.approve_again(purchase, reason="Fine", actor=actor(eve), seen=seen)
         purchase.refresh_from_db()
         assert (purchase.state, purchase.monthly_cost) == (State.APPROVED, Decimal("9.00"))
 
-    def test_a_yes_from_before_does_not_count_however_the_clock_goes(self, team, sam, ana):
+    def test_an_earlier_approval_does_not_count_even_with_a_wrong_clock(self, team, sam, ana):
         [purchase] = factories.approve(ask(team, sam, NUMBERS[0]), ana)
         Approval.objects.update(created_at=clock.now() + timedelta(hours=2))
         hold(purchase, Cause.APPROVER)

@@ -1,4 +1,4 @@
-"""The card with which a request is decided: what it says, what it offers, and what it keeps when it is refused."""
+"""The decision card of a request: what it shows, what it offers, and what it keeps when a decision is refused."""
 
 import html
 import re
@@ -71,7 +71,7 @@ def text(part):
 
 
 def form(part, action):
-    """The form of a card that goes to this step, as HTML; '' where there is none."""
+    """The form of a card for this action, as HTML; '' where there is none."""
     found = re.findall(rf'<form[^>]*action="[^"]*/{action}/".*?</form>', part, re.DOTALL)
     return found[0] if found else ""
 
@@ -97,7 +97,7 @@ def another_price(asked, monthly="3.00", number=NUMBERS[0]):
 
 
 class TestARefusal:
-    def test_is_said_under_the_title_of_its_card_and_nowhere_else(self, client, asked, address):
+    def test_is_shown_under_the_title_of_its_card_and_nowhere_else(self, client, asked, address):
         another_price(asked)
         page = decide(client, asked, "approve", address)
         assert page.redirect_chain == [(f"{address}#request-{asked.pk}", 302)]
@@ -133,7 +133,7 @@ class TestARefusal:
         assert f'<a href="#reason-{asked.pk}">Reason</a>: Enter why you reject' in shown
         assert f'id="reason-{asked.pk}-error"' in shown and 'aria-invalid="true"' in shown
 
-    def test_whose_card_is_gone_is_said_above_the_page(self, client, asked, address, eve):
+    def test_whose_card_is_gone_is_shown_above_the_page(self, client, asked, address, eve):
         factories.approve(asked, eve)
         page = decide(client, asked, "approve", address)
         messages = page.content.decode().partition('id="messages"')[2].partition("</div>")[0]
@@ -145,14 +145,14 @@ class TestARefusal:
         assert 'role="alert"' not in card(client.get(address), asked)
 
 
-class TestWhatOneSaidYesTo:
+class TestWhatOnePersonApproved:
     @pytest.fixture(autouse=True)
     def wants_two(self, team, eve):
         rules(team, second_approver_from=Decimal(1))
 
     def test_the_notice_names_who_is_missing(self, client, asked):
         said = words(decide(client, asked, "approve", purchase=ids(asked)[:2]))
-        assert "Your approval of 2 numbers is recorded. ana said yes; eve has to say it too." in said
+        assert "Your approval of 2 numbers is recorded. ana approved it; eve has to approve it too." in said
 
     def test_is_a_list_to_read_and_only_the_rest_is_to_be_decided(self, client, asked, address):
         first, second, third = ids(asked)
@@ -160,7 +160,7 @@ class TestWhatOneSaidYesTo:
         shown = card(client.get(address), asked)
         said = text(shown)
         assert "You approved 2 numbers" in said
-        assert said.count("ana said yes; eve has to say it too.") == 2
+        assert said.count("ana approved it; eve has to approve it too.") == 2
         assert offered(form(shown, "approve")) == ticked(form(shown, "approve")) == [third]
         assert offered(form(shown, "reject")) == [first, second] and ticked(form(shown, "reject")) == []
         assert "1 number in all: 1.00 USD once and 2.00 USD a month" in said
@@ -186,15 +186,17 @@ class TestWhatOneSaidYesTo:
         assert "1 number rejected." in words(page)
         assert Purchase.objects.get(pk=first).state == State.REJECTED
 
-    def test_the_second_approver_sees_who_said_it_and_approves(self, client, asked, eve):
+    def test_the_second_approver_sees_the_first_and_approves(self, client, asked, eve):
         decide(client, asked, "approve")
         client.force_login(eve)
         shown = card(client.get("/approvals/"), asked)
-        assert "ana said yes; eve has to say it too." in text(shown) and "You approved" not in text(shown)
+        assert "ana approved it; eve has to approve it too." in text(shown) and "You approved" not in text(
+            shown
+        )
         assert ticked(form(shown, "approve")) == ids(asked)
         assert "3 numbers approved." in words(decide(client, asked, "approve"))
 
-    def test_a_yes_of_whom_one_stands_in_for_is_not_said_again(self, client, asked, team, ana):
+    def test_a_stand_in_does_not_repeat_the_approval_of_the_principal(self, client, asked, team, ana):
         bob = factories.member("bob", team, "requester")
         decide(client, asked, "approve")
         stand_in(team, ana, bob)
@@ -221,7 +223,7 @@ def stand_in(team, approver, person):
 
 
 class TestAStandIn:
-    def test_is_named_with_whom_they_stood_in_for_wherever_it_is_told(self, client, asked, team, ana):
+    def test_is_named_with_the_principal_everywhere(self, client, asked, team, ana):
         bob = factories.member("bob", team, "requester")
         stand_in(team, ana, bob)
         client.force_login(bob)
@@ -304,7 +306,7 @@ class TestTheMoney:
         problem = text(shown.partition('role="alert">')[2].partition("</div>")[0])
         assert "5.00 USD" in problem and "9.00 USD" in problem
 
-    def test_beyond_a_soft_budget_is_said_before_and_after(self, client, asked, team):
+    def test_beyond_a_soft_budget_is_shown_before_and_after(self, client, asked, team):
         rules(team, monthly_budget=Decimal("5.00"), budget_is_hard=False)
         shown = form(card(client.get("/approvals/"), asked), "approve")
         assert "Together, these numbers exceed the budget by 4.00 USD. You can still approve" in text(shown)
@@ -316,7 +318,7 @@ class TestTheMoney:
         )
         assert "ana: approved 3 numbers, beyond the budget" in words(client.get(f"/requests/{asked.pk}/"))
 
-    def test_within_the_budget_nothing_of_that_is_said(self, client, asked, team):
+    def test_within_the_budget_none_of_that_is_shown(self, client, asked, team):
         rules(team, monthly_budget=Decimal("9.00"), budget_is_hard=False)
         assert "beyond the budget" not in words(decide(client, asked, "approve"))
 
@@ -471,7 +473,7 @@ class TestHowOftenTheDatabaseIsAsked:
 
     @pytest.fixture
     def many(self, team, sam, eve):
-        """Five requests of 100 numbers, each with a yes already, and what IdentityCall showed of them."""
+        """Five requests of 100 numbers, each with one approval, and what IdentityCall showed of them."""
         rules(team, second_approver_from=Decimal(1), monthly_budget=Decimal(10_000))
         requests = []
         for n in range(5):
@@ -489,7 +491,7 @@ class TestHowOftenTheDatabaseIsAsked:
         client.get("/")  # the log-in begins to count
         with django_assert_max_num_queries(100):
             page = client.get("/approvals/")
-        assert words(page).count("eve said yes; ana has to say it too.") == 250
+        assert words(page).count("eve approved it; ana has to approve it too.") == 250
         url = html.unescape(re.search(r'hx-get="([^"]*)"', page.content.decode())[1])
         with django_assert_max_num_queries(40):
             assert client.get(url).status_code == 204
@@ -504,4 +506,4 @@ class TestHowOftenTheDatabaseIsAsked:
             assert client.get(live).status_code == 204
         client.force_login(sam)
         with django_assert_max_num_queries(45):
-            assert "eve said yes; ana has to say it too." in words(client.get(url))
+            assert "eve approved it; ana has to approve it too." in words(client.get(url))

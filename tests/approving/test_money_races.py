@@ -95,7 +95,7 @@ def test_a_budget_that_shrinks_between_page_and_click_holds(team, sam, ana, tom)
             assert approved is None
 
 
-def test_two_first_yeses_at_once_are_two_yeses(team, sam, ana):
+def test_two_first_approvals_at_once_are_two_approvals(team, sam, ana):
     eve = factories.member("eve", team, "approver")
     Team.objects.update(second_approver_from=Decimal("0.01"))
     for n in range(ROUNDS):

@@ -251,7 +251,7 @@ class TestTheBasket:
         numbers = [f"+1212555{n:04}" for n in range(150)]
         self.pick(client, numbers[:100])
         response = self.pick(client, numbers[100:])
-        assert "with these it would be 150" in words(response)
+        assert "with these it would have 150" in words(response)
         assert len(drafts.basket(sam).lines) == 100
 
     def test_leads_to_the_form_and_is_empty_after_sending(self, client, provider, sam, team):

@@ -1,4 +1,4 @@
-"""What pending numbers cost, as IdentityCall's own list shows it after the request was sent."""
+"""Looking up what pending numbers cost in IdentityCall's list, after the request is sent."""
 
 from datetime import timedelta
 from decimal import Decimal

@@ -21,7 +21,7 @@ from purchasing.models import Membership, Team, User
 system, by_name = audit.system("test"), {{user.username: user for user in User.objects.all()}}
 for name, key, rules in [
     ("Open", "{open}", {{}}),
-    ("Two yeses", "{two}", {{"second_approver_from": "0.01"}}),
+    ("Two approvals", "{two}", {{"second_approver_from": "0.01"}}),
     ("Tight", "{tight}", {{"monthly_budget": "5.00"}}),
 ]:
     team = teams.create_team(name, actor=system)
@@ -96,13 +96,13 @@ def test_above_the_limit_a_second_approver_is_asked_for(desk, new_page):
     offers = desk.provider.available("BE", "local", count=1)
     pat, ana = desk.log_in(new_page(), "pat"), desk.log_in(new_page(), "ana")
     eve = desk.log_in(new_page(javascript=False), "eve")
-    address = ask_for(pat, offers, team="Two yeses")
+    address = ask_for(pat, offers, team="Two approvals")
 
     ana.goto(address)
     expect(ana.get_by_text("Two approvals are needed")).to_be_visible()
     ana.get_by_role("button", name=re.compile("^Approve 1 number")).click()
     expect(
-        ana.get_by_text("Your approval of 1 number is recorded. ana said yes; eve has to say it too.")
+        ana.get_by_text("Your approval of 1 number is recorded. ana approved it; eve has to approve it too.")
     ).to_be_visible()
     expect(ana.get_by_role("heading", name="You approved 1 number")).to_be_visible()
     expect(ana.get_by_role("button", name=re.compile("^Approve"))).to_have_count(0)
@@ -111,7 +111,7 @@ def test_above_the_limit_a_second_approver_is_asked_for(desk, new_page):
 
     eve.goto("/approvals/")
     card = eve.locator("article", has_text=phone(offers["data"][0]["phone_number"]))
-    expect(card).to_contain_text("ana said yes; eve has to say it too.")
+    expect(card).to_contain_text("ana approved it; eve has to approve it too.")
     card.get_by_role("button", name="Approve the ticked numbers").click()
     expect(eve.get_by_text("1 number approved.")).to_be_visible()
     comes_to(pat, address, "1 Bought")
@@ -216,7 +216,7 @@ def test_from_the_mail_to_the_decision_with_three_taps_on_a_phone(desk, new_page
     mail.get_by_role("link").click()
     [link] = set(re.findall(r"http://\S+/requests/\d+/", root.locator("main").inner_text()))
     assert link == address
-    expect(root.frame_locator("iframe").get_by_role("link", name="Look at it and decide")).to_be_visible()
+    expect(root.frame_locator("iframe").get_by_role("link", name="Review and decide")).to_be_visible()
 
     ana, taps = new_page(width=375), []
     ana.goto(link)

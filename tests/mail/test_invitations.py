@@ -1,4 +1,4 @@
-"""Mails to people about themselves: invitations, links for a new password, and the news that they stand in."""
+"""Mails to people about themselves: invitations, links for a new password, and notices that they stand in."""
 
 import re
 from datetime import timedelta
@@ -20,7 +20,7 @@ LINK = re.compile(r"http://127\.0\.0\.1:8000(/accounts/welcome/[^\s\"]+)")
 
 
 def invite(team, tom, username="bea"):
-    """Somebody new; returns the account."""
+    """Invite a new person; returns the account."""
     user, made = members.invite(
         team, username=username, email=f"{username}@example.com", roles=["approver"], actor=actor(tom)
     )
@@ -28,8 +28,8 @@ def invite(team, tom, username="bea"):
     return user
 
 
-def told():
-    """Tell what is new and send what is due; the mails that went out now."""
+def send_mails():
+    """Collect new events and send due mails; returns the mails that were sent now."""
     mail.outbox.clear()
     notices.collect()
     sending.send()
@@ -51,7 +51,7 @@ def link_in(message):
 class TestAnInvitation:
     def test_says_who_invites_to_what_and_brings_a_link_that_works(self, team, tom, client):
         bea = invite(team, tom)
-        [sent] = told()
+        [sent] = send_mails()
         assert (sent.to, sent.subject) == (["bea@example.com"], "You are invited to Number Desk")
         for text in (sent.body, html_of(sent)):
             assert "tom invites you" in text and "bea" in text and "Support" in text
@@ -62,11 +62,11 @@ class TestAnInvitation:
         client.post(page.redirect_chain[-1][0], fields)
         bea.refresh_from_db()
         assert bea.check_password("a word of bea alone")
-        assert told() == []
+        assert send_mails() == []
 
-    def test_the_link_stands_in_nothing_that_is_kept(self, team, tom, client):
+    def test_the_link_is_stored_nowhere(self, team, tom, client):
         bea = invite(team, tom)
-        [sent] = told()
+        [sent] = send_mails()
         token = link_in(sent).split("/")[-2]
         row = Mail.objects.get()
         assert row.sent_at
@@ -87,7 +87,7 @@ class TestAnInvitation:
     def test_in_the_sandbox_its_page_shows_a_link_that_works(self, team, tom, client, settings):
         settings.SANDBOX = True
         invite(team, tom)
-        told()
+        send_mails()
         client.force_login(factories.superuser())
         row = Mail.objects.get()
         shown = LINK.findall(client.get(f"/mails/{row.pk}/").content.decode())
@@ -99,7 +99,7 @@ class TestAnInvitation:
         settings.SANDBOX = True
         User.objects.filter(pk=sam.pk).update(email="sam@example.com")
         members.send_link(team, User.objects.get(pk=sam.pk), actor=actor(tom))
-        told()
+        send_mails()
         client.force_login(factories.superuser())
         assert "/accounts/welcome/" not in client.get(f"/mails/{Mail.objects.get().pk}/").content.decode()
 
@@ -107,45 +107,45 @@ class TestAnInvitation:
         bea = invite(team, tom)
         with monkeypatch.context() as patch:
             patch.setattr(content, "compose", lambda mail: 1 / 0)
-            assert told() == []
+            assert send_mails() == []
         row = Mail.objects.get(user=bea)
         assert (row.tries, row.sent_at, row.problem) == (1, None, "division by zero")
         Mail.objects.update(due_at=clock.now())
-        assert [message.to for message in told()] == [["bea@example.com"]]
+        assert [message.to for message in send_mails()] == [["bea@example.com"]]
 
-    def test_goes_also_to_who_wants_no_mails(self, team, tom):
+    def test_goes_also_to_people_who_switched_mails_off(self, team, tom):
         bea = invite(team, tom)
         User.objects.filter(pk=bea.pk).update(wants_mail=False)
-        assert len(told()) == 1
+        assert len(send_mails()) == 1
 
     @pytest.mark.parametrize("change", [{"is_active": False}, {"email": ""}])
-    def test_goes_to_nobody_who_cannot_come_in(self, team, tom, change):
+    def test_goes_to_nobody_who_cannot_log_in(self, team, tom, change):
         bea = invite(team, tom)
         notices.collect()
         User.objects.filter(pk=bea.pk).update(**change)
-        assert told() == []
+        assert send_mails() == []
 
     def test_is_not_sent_once_a_password_was_chosen(self, team, tom):
         bea = invite(team, tom)
         notices.collect()
         bea.set_password("a word of bea alone")
         bea.save()
-        assert told() == []
-        assert Mail.objects.get(user=bea).problem == "Not sent: it was settled meanwhile."
+        assert send_mails() == []
+        assert Mail.objects.get(user=bea).problem == "Not sent: it was settled in the meantime."
 
-    def test_of_who_is_here_already_is_no_mail(self, team, tom, sam):
+    def test_of_an_existing_account_sends_no_mail(self, team, tom, sam):
         User.objects.filter(pk=sam.pk).update(email="sam@example.com")
         members.invite(team, username="sam", email="", roles=["approver"], actor=actor(tom))
-        assert told() == []
+        assert send_mails() == []
 
 
 class TestAnotherLink:
     def test_is_another_mail_and_both_links_work(self, team, tom, client, settings):
         bea = invite(team, tom)
-        first = link_in(told()[0])
+        first = link_in(send_mails()[0])
         settings.TEST_CLOCK_OFFSET = 120  # seconds
         members.send_link(team, bea, actor=actor(tom))
-        second = link_in(told()[0])
+        second = link_in(send_mails()[0])
         for link in (first, second):
             assert "Choose a password" in words(client.get(link, follow=True))
 
@@ -160,17 +160,17 @@ class TestAnotherLink:
         Mail.objects.update(given_up_at=clock.now())
         members.send_link(team, bea, actor=actor(tom))
 
-    def test_helps_who_lost_the_password(self, team, tom, sam):
+    def test_helps_after_a_lost_password(self, team, tom, sam):
         User.objects.filter(pk=sam.pk).update(email="sam@example.com")
         members.send_link(team, User.objects.get(pk=sam.pk), actor=actor(tom))
-        [sent] = told()
+        [sent] = send_mails()
         assert sent.subject == "Choose a new password for Number Desk"
-        assert "your password stays as it is" in sent.body
+        assert "your password does not change" in sent.body
 
     def test_goes_also_to_an_admin_who_asks_for_their_own(self, team, tom):
         User.objects.filter(pk=tom.pk).update(email="tom@example.com")
         members.send_link(team, User.objects.get(pk=tom.pk), actor=actor(tom))
-        assert [message.to for message in told()] == [["tom@example.com"]]
+        assert [message.to for message in send_mails()] == [["tom@example.com"]]
 
     @pytest.mark.parametrize(
         "change, reason", [({"email": ""}, "no address"), ({"is_active": False}, "switched off")]
@@ -201,42 +201,42 @@ class TestStandingIn:
             to_day=today + timedelta(days=last),
         )
 
-    def test_is_told_to_the_stand_in_with_what_waits_already(self, team, sam, ana, tom, bob):
+    def test_the_stand_in_is_notified_of_it_and_of_what_is_waiting(self, team, sam, ana, tom, bob):
         waiting = factories.request(team, sam, ["+12125550101", "+12125550102"])
         factories.approve(factories.request(team, sam, ["+12125550103"]), ana)
         own = factories.request(team, bob, ["+12125550104"])
         MailCursor.objects.update(seq=AuditEvent.objects.order_by("-seq").first().seq)
         row = self.name(team, tom, ana, bob)
-        [sent] = told()
+        [sent] = send_mails()
         assert (sent.to, sent.subject) == (["bob@example.com"], "You stand in for ana in Support")
         for text in (sent.body, html_of(sent)):
             assert "tom has named you" in text
             assert f"{row.to_day:%B}" in text and str(row.to_day.year) in text
             assert f"Request {waiting.pk} of sam" in text and "2 numbers" in text and "New desks" in text
             assert f"/requests/{waiting.pk}/" in text and f"/requests/{own.pk}/" not in text
-        assert told() == []
+        assert send_mails() == []
 
-    def test_that_nothing_waits_is_said(self, team, ana, tom, bob):
+    def test_says_that_nothing_is_waiting(self, team, ana, tom, bob):
         self.name(team, tom, ana, bob, first=3)
-        [sent] = told()
-        assert "Nothing waits for a decision now." in sent.body
+        [sent] = send_mails()
+        assert "Nothing is waiting for a decision now." in sent.body
 
-    def test_that_ended_before_the_mail_went_out_is_not_told(self, team, ana, tom, bob):
+    def test_that_ended_before_the_mail_was_sent_sends_none(self, team, ana, tom, bob):
         row = self.name(team, tom, ana, bob)
         notices.collect()
         stand_ins.end_stand_in(row, actor=actor(tom))
-        assert told() == []
+        assert send_mails() == []
 
-    def test_that_was_named_and_ended_before_anybody_was_told_is_no_mail(self, team, ana, tom, bob):
+    def test_that_ended_before_events_were_collected_queues_no_mail(self, team, ana, tom, bob):
         stand_ins.end_stand_in(self.name(team, tom, ana, bob), actor=actor(tom))
-        assert told() == []
+        assert send_mails() == []
         assert not Mail.objects.exists()
 
     def test_for_two_approvers_is_one_mail(self, team, ana, tom, bob):
         eve = factories.member("eve", team, "approver")
         for approver in (ana, eve):
             self.name(team, tom, approver, bob)
-        [sent] = told()
+        [sent] = send_mails()
         assert sent.subject == "You stand in for ana and eve in Support"
 
 
@@ -269,7 +269,7 @@ class TestAsHtml:
         assert '<base target="_blank">' in page.content.decode()
         assert "default-src 'self'" in client.get(f"/mails/{row.pk}/")["Content-Security-Policy"]
 
-    def test_stands_in_a_frame_that_runs_nothing(self, client, row, tom):
+    def test_is_shown_in_a_frame_that_runs_nothing(self, client, row, tom):
         client.force_login(tom)
         page = client.get(f"/mails/{row.pk}/").content.decode()
         frame = re.search(r"<iframe[^>]*>", page)[0]

@@ -1,4 +1,4 @@
-"""Who is told what by mail: the record says so, once, in one mail for what belongs together."""
+"""Who is notified of what by mail: once for each event, in one mail for what belongs together."""
 
 import email
 import json
@@ -75,25 +75,25 @@ def tom(team):
 
 @pytest.fixture
 def asked(team, sam, ana):
-    """A request for eight numbers that ana was told about."""
+    """A request for eight numbers that ana was notified of."""
     request = factories.request(team, sam, NUMBERS)
-    told()
+    send_mails()
     return request
 
 
-def told():
-    """Tell what is new and send it: the mails that went out now, as `(name, subject)`."""
+def send_mails():
+    """Collect new events and send due mails: the mails that were sent now, as `(name, subject)`."""
     mail.outbox.clear()
     notices.collect()
     sending.send()
     return sorted((message.to[0].removesuffix("@example.com"), message.subject) for message in mail.outbox)
 
 
-def everything_told():
-    """What went out once no mail waits for others any more."""
+def send_all_mails():
+    """The same, including mails that were waiting for the rest of their request."""
     notices.collect()
     Mail.objects.update(due_at=clock.now() - timedelta(seconds=1))
-    return told()
+    return send_mails()
 
 
 def html_of(message):
@@ -114,16 +114,16 @@ def reject(request, approver, purchase_ids, reason="Too dear"):
 
 
 class TestSomethingWaits:
-    def test_a_request_is_told_to_its_approvers_and_to_nobody_else(self, team, sam, ana):
+    def test_only_the_approvers_of_a_request_are_notified(self, team, sam, ana):
         sales = factories.team("Sales", key="idc_" + "s" * 32)
         member("ida", sales, "approver")
         request = factories.request(team, sam, NUMBERS[:3])
-        assert told() == [("ana", f"sam asks for 3 numbers for Support (request {request.pk})")]
-        assert told() == []
+        assert send_mails() == [("ana", f"sam requests 3 numbers for Support (request {request.pk})")]
+        assert send_mails() == []
 
     def test_it_says_who_why_what_and_how_much(self, team, sam, ana):
         request = factories.request(team, sam, NUMBERS[:2])
-        told()
+        send_mails()
         [message] = mail.outbox
         for part in (message.body, html_of(message)):
             for said in (
@@ -141,26 +141,26 @@ class TestSomethingWaits:
 
     def test_costs_that_nobody_knows_are_not_zero(self, team, sam, ana):
         factories.request(team, sam, [NUMBER], upfront_cost=None, monthly_cost=None)
-        told()
+        send_mails()
         [message] = mail.outbox
         assert "First month: not known\n" in message.body
         assert "0.00" not in message.body
 
-    def test_an_approver_who_asks_is_not_told(self, team, ana):
+    def test_an_approver_is_not_notified_of_their_own_request(self, team, ana):
         member("ana", team, "requester")
         member("ida", team, "approver")
         factories.request(team, ana, [NUMBER])
-        assert [name for name, _ in told()] == ["ida"]
+        assert [name for name, _ in send_mails()] == ["ida"]
 
-    def test_what_was_decided_before_anybody_was_told_is_not_told(self, team, sam, ana, pending):
+    def test_nobody_is_notified_of_what_was_decided_before(self, team, sam, ana, pending):
         workflow.cancel(pending.pk, ids(pending), actor=actor(sam))
-        assert told() == []
+        assert send_mails() == []
 
-    def test_an_edit_is_told(self, asked, sam, ana):
+    def test_approvers_are_notified_of_an_edit(self, asked, sam, ana):
         versions.edit(
             asked.pk, actor=actor(sam), version=1, reason="For London", changes={}, taken_out=ids(asked)[:3]
         )
-        assert told() == [("ana", f"sam changed request {asked.pk}: 5 numbers for Support")]
+        assert send_mails() == [("ana", f"sam changed request {asked.pk}: 5 numbers for Support")]
         [message] = mail.outbox
         assert "> For London\n" in message.body
         for part in (message.body, html_of(message)):
@@ -176,25 +176,25 @@ class TestSomethingWaits:
             versions.edit(
                 asked.pk, actor=actor(sam), version=version, reason="New desks", changes={purchase.pk: change}
             )
-        assert len(told()) == 1
+        assert len(send_mails()) == 1
         assert "- +1 212-555-0101: name was Desk, is Door 1.\n" in mail.outbox[0].body
         assert "- +1 212-555-0102: name was Desk, is Door 2.\n" in mail.outbox[0].body
 
-    def test_a_price_that_voids_a_first_yes_is_told_to_who_has_to_decide_again(self, team, sam, ana):
+    def test_approvers_are_notified_of_a_price_that_voids_an_approval(self, team, sam, ana):
         Team.objects.update(second_approver_from=Decimal("1"))
         member("ida", team, "approver")
         request = factories.request(team, sam, NUMBERS)
-        told()
+        send_mails()
         self.cost_more(request, NUMBERS[:2])
-        assert told() == []  # nobody has said yes yet
+        assert send_mails() == []  # nobody has approved it yet
         approvals.approve(request.pk, ids(request)[:1], approver=actor(ana), version=2)
         self.cost_more(request, NUMBERS[1:4], "4.00")
         subject = f"Another price in request {request.pk}: 8 numbers for Support"
-        assert told() == [("ana", subject), ("ida", subject)]
+        assert send_mails() == [("ana", subject), ("ida", subject)]
         for part in (mail.outbox[0].body, html_of(mail.outbox[0])):
             assert "+1 212-555-0102: cost a month was 3.00 USD, is 4.00 USD." in part
             assert "0101: cost" not in part
-        assert told() == []
+        assert send_mails() == []
 
     def cost_more(self, request, numbers, monthly="3.00"):
         """IdentityCall shows other prices for these numbers of a request."""
@@ -216,17 +216,17 @@ class TestSomethingWaits:
             changes={},
             taken_out=ids(request)[:7],
         )
-        assert told() == [("ana", f"sam asks for 1 number for Support (request {request.pk})")]
+        assert send_mails() == [("ana", f"sam requests 1 number for Support (request {request.pk})")]
 
-    def test_who_said_yes_already_is_not_reminded(self, team, sam, ana):
+    def test_the_first_approver_is_not_reminded(self, team, sam, ana):
         Team.objects.update(second_approver_from=Decimal("1"))
         member("ida", team, "approver")
         request = factories.request(team, sam, [NUMBER])
-        assert [name for name, _ in told()] == ["ana", "ida"]
+        assert [name for name, _ in send_mails()] == ["ana", "ida"]
         factories.approve(request, ana)
         audit.record("request.reminded", actor=reminders.SYSTEM, request=request)
-        assert [name for name, _ in told()] == ["ida"]
-        assert "ana said yes; ida has to say it too." in mail.outbox[0].body
+        assert [name for name, _ in send_mails()] == ["ida"]
+        assert "ana approved it; ida has to approve it too." in mail.outbox[0].body
 
     def test_reminders_go_to_the_approvers_and_then_to_the_team_admins(self, asked, settings):
         settings.REMIND_APPROVERS_AFTER_HOURS = 24
@@ -237,34 +237,34 @@ class TestSomethingWaits:
         ]:
             Purchase.objects.update(state_changed_at=clock.now() - timedelta(hours=hours))
             reminders.remind()
-            assert told() == [expected]
+            assert send_mails() == [expected]
             reminders.remind()
-            assert told() == []
+            assert send_mails() == []
 
-    def test_reminders_begin_anew_with_a_new_version(self, asked, sam, settings):
+    def test_reminders_start_again_with_a_new_version(self, asked, sam, settings):
         settings.REMIND_APPROVERS_AFTER_HOURS = 24
         still = [("ana", f"Still waiting for you: 8 numbers for Support (request {asked.pk})")]
         self.go_on(hours=25)
         reminders.remind()
-        assert told() == still
+        assert send_mails() == still
         self.cost_more(asked, NUMBERS[:1])
         self.go_on(hours=23)
         reminders.remind()
-        assert told() == []  # although its numbers are 48 hours old
+        assert send_mails() == []  # although its numbers are 48 hours old
         self.go_on(hours=2)
         reminders.remind()
         reminders.remind()
-        assert told() == still
+        assert send_mails() == still
 
     def test_an_edit_brings_no_reminder_at_once(self, asked, sam):
         self.go_on(hours=30)
         versions.edit(asked.pk, actor=actor(sam), version=1, reason="For London", changes={})
-        told()
+        send_mails()
         reminders.remind()
-        assert told() == []
+        assert send_mails() == []
 
     def go_on(self, *, hours):
-        """Let time go by for what is kept of requests."""
+        """Let time pass for all requests."""
         past = timedelta(hours=hours)
         Purchase.objects.update(state_changed_at=F("state_changed_at") - past)
         RequestVersion.objects.update(replaced_at=F("replaced_at") - past)
@@ -283,28 +283,28 @@ class TestStandIns:
             **fields,
         )
 
-    def test_who_stands_in_today_is_told_as_well(self, team, sam, ana):
+    def test_todays_stand_in_is_notified_too(self, team, sam, ana):
         self.named(team, ana, member("ida", team, "requester"))
         factories.request(team, sam, [NUMBER])
-        assert [name for name, _ in told()] == ["ana", "ida"]
+        assert [name for name, _ in send_mails()] == ["ana", "ida"]
 
     @pytest.mark.parametrize(
         "first, last, fields", [(1, 2, {}), (-2, -1, {}), (0, 0, {"ended_at": timezone.now()})]
     )
-    def test_on_other_days_and_once_it_is_ended_nobody_else_is_told(
+    def test_nobody_else_is_notified_on_other_days_or_after_its_end(
         self, team, sam, ana, first, last, fields
     ):
         self.named(team, ana, member("ida", team, "requester"), first, last, **fields)
         factories.request(team, sam, [NUMBER])
-        assert [name for name, _ in told()] == ["ana"]
+        assert [name for name, _ in send_mails()] == ["ana"]
 
     def test_never_about_ones_own_request_nor_that_of_the_person_one_stands_in_for(self, team, sam, ana):
         member("ana", team, "requester")
         self.named(team, ana, sam)
         factories.request(team, sam, [NUMBER])
-        assert [name for name, _ in told()] == ["ana"]
+        assert [name for name, _ in send_mails()] == ["ana"]
         factories.request(team, ana, [NUMBERS[1]])
-        assert told() == []
+        assert send_mails() == []
 
 
 class TestTheEnd:
@@ -312,74 +312,76 @@ class TestTheEnd:
         self, asked, sam, ana, provider
     ):
         factories.approve(asked, ana)
-        assert told() == []
+        assert send_mails() == []
         for count, purchase in enumerate(asked.purchases.order_by("pk"), 1):
             provider.sells(purchase.phone_number, 500 + count)
             procurement.buy(purchase.pk)
-            assert told() == ([] if count < 8 else [("sam", f"Request {asked.pk} for Support: 8 bought")])
+            assert send_mails() == (
+                [] if count < 8 else [("sam", f"Request {asked.pk} for Support: 8 bought")]
+            )
         assert all(number[-4:] in mail.outbox[0].body for number in NUMBERS)
 
     def test_it_does_not_wait_for_a_number_that_hangs(self, asked, sam, ana, provider):
         purchases = factories.approve(asked, ana)
         provider.sells(purchases[0].phone_number)
         procurement.buy(purchases[0].pk)
-        assert told() == []
+        assert send_mails() == []
         [waiting] = Mail.objects.filter(sent_at=None)
         assert timedelta() < waiting.due_at - clock.now() <= notices.JOIN_WITHIN
-        assert everything_told() == [("sam", f"Request {asked.pk} for Support: 1 bought")]
-        assert "Not over yet: 7 approved, in line." in mail.outbox[0].body
+        assert send_all_mails() == [("sam", f"Request {asked.pk} for Support: 1 bought")]
+        assert "Not finished yet: 7 approved, in line." in mail.outbox[0].body
 
     def test_a_number_that_waits_for_a_key_does_not_hold_up_the_mail(self, asked, sam, ana):
         factories.approve(asked, ana)
         Purchase.objects.filter(request=asked).update(waiting_since=clock.now())
         workflow.cancel(asked.pk, ids(asked)[:1], actor=actor(ana), reason="Not now")
-        assert told() == [("sam", f"Request {asked.pk} for Support: 1 cancelled")]
+        assert send_mails() == [("sam", f"Request {asked.pk} for Support: 1 cancelled")]
 
     def test_a_rejection_brings_the_reason_and_the_name(self, asked, sam, ana):
         reject(asked, ana, ids(asked)[:2], "We have such numbers.\nAsk tom.")
-        assert told() == [("sam", f"Request {asked.pk} for Support: 2 rejected")]
+        assert send_mails() == [("sam", f"Request {asked.pk} for Support: 2 rejected")]
         [message] = mail.outbox
         assert "Rejected (ana):\n" in message.body
         assert "> We have such numbers.\n> Ask tom.\n" in message.body
-        assert "Not over yet: 6 waiting for approval." in message.body
+        assert "Not finished yet: 6 waiting for approval." in message.body
 
     def test_two_clicks_before_the_mail_went_out_are_one_mail(self, asked, sam, ana):
         reject(asked, ana, ids(asked)[:2], "Too dear")
         notices.collect()
         reject(asked, ana, ids(asked)[2:3], "Too long")
-        assert told() == [("sam", f"Request {asked.pk} for Support: 3 rejected")]
+        assert send_mails() == [("sam", f"Request {asked.pk} for Support: 3 rejected")]
         assert "> Too dear\n" in mail.outbox[0].body and "> Too long\n" in mail.outbox[0].body
 
     def test_a_click_after_the_mail_went_out_is_another_mail_that_does_not_repeat(self, asked, sam, ana):
         reject(asked, ana, ids(asked)[:2])
-        told()
+        send_mails()
         reject(asked, ana, ids(asked)[2:3], "Too long")
-        assert told() == [("sam", f"Request {asked.pk} for Support: 1 rejected")]
+        assert send_mails() == [("sam", f"Request {asked.pk} for Support: 1 rejected")]
         assert "Too dear" not in mail.outbox[0].body
 
-    def test_what_one_does_oneself_is_not_told(self, asked, sam):
+    def test_nobody_is_notified_of_what_they_did_themselves(self, asked, sam):
         workflow.cancel(asked.pk, ids(asked)[:2], actor=actor(sam))
-        assert told() == []
+        assert send_mails() == []
 
     def test_what_somebody_else_cancels_is(self, asked, sam, tom):
         workflow.cancel(asked.pk, ids(asked)[:2], actor=actor(tom), reason="Not this year")
-        assert told() == [("sam", f"Request {asked.pk} for Support: 2 cancelled")]
+        assert send_mails() == [("sam", f"Request {asked.pk} for Support: 2 cancelled")]
 
-    def test_an_expiry_is_told(self, asked):
+    def test_the_requester_is_notified_of_an_expiry(self, asked):
         for purchase in asked.purchases.all():
             workflow.expire(purchase, actor=sweep.SWEEP)
             Purchase.objects.filter(pk=purchase.pk).update(expires_at=clock.now())
         Purchase.objects.update(expires_at=clock.now() - timedelta(seconds=1))
         sweep.run()
-        assert told() == [("sam", f"Request {asked.pk} for Support: 8 expired")]
+        assert send_mails() == [("sam", f"Request {asked.pk} for Support: 8 expired")]
 
     def test_a_failure_brings_the_words_of_the_provider(self, asked, sam, ana, provider):
         reject(asked, ana, ids(asked)[1:])
-        told()
+        send_mails()
         [purchase] = factories.approve(asked, ana)
         provider.answer_purchase({"error": "Number <gone> & sold"}, status=422)
         procurement.buy(purchase.pk)
-        assert told() == [("sam", f"Request {asked.pk} for Support: 1 could not be bought")]
+        assert send_mails() == [("sam", f"Request {asked.pk} for Support: 1 could not be bought")]
         [message] = mail.outbox
         assert "Number <gone> & sold" in message.body
         assert "Number &lt;gone&gt; &amp; sold" in html_of(message)
@@ -388,14 +390,14 @@ class TestTheEnd:
 
 class TestWhatWentWrong:
     def held(self, request, ana, provider):
-        """Everything of a request, held since it became dearer."""
+        """Hold all numbers of a request by a higher price."""
         provider.offers = [offer(number, monthly="9.00") for number in NUMBERS]
         for purchase in factories.approve(request, ana):
             procurement.buy(purchase.pk)
 
-    def test_held_purchases_are_told_to_admins_and_approvers_in_one_mail(self, asked, sam, ana, provider):
+    def test_admins_and_approvers_are_notified_of_held_purchases_in_one_mail(self, asked, sam, ana, provider):
         self.held(asked, ana, provider)
-        assert told() == [(name, "8 numbers of Support need a decision") for name in ("ana", "tom")]
+        assert send_mails() == [(name, "8 numbers of Support need a decision") for name in ("ana", "tom")]
         for purchase in asked.purchases.all():
             url = f"{settings.SITE_URL}/purchases/{purchase.pk}/"
             assert all(url in message.body and url in html_of(message) for message in mail.outbox)
@@ -403,46 +405,46 @@ class TestWhatWentWrong:
     def test_not_to_the_admin_who_asked(self, team, tom, ana, provider):
         member("tom", team, "requester")
         self.held(factories.request(team, tom, [NUMBER]), ana, provider)
-        told()
+        send_mails()
         assert [message.to for message in mail.outbox if "decision" in message.subject] == [
             ["ana@example.com"]
         ]
 
-    def test_what_was_settled_before_the_mail_went_out_is_not_told(self, asked, sam, ana, provider):
+    def test_nobody_is_notified_of_what_was_settled_before_the_mail_was_sent(self, asked, sam, ana, provider):
         self.held(asked, ana, provider)
         notices.collect()
         for purchase in asked.purchases.all():
             held_purchases.give_up(purchase, reason="Too dear", actor=actor(ana))
         notices.collect()
-        assert told() == [("sam", f"Request {asked.pk} for Support: 8 could not be bought")]
+        assert send_mails() == [("sam", f"Request {asked.pk} for Support: 8 could not be bought")]
         dropped = Mail.objects.exclude(given_up_at=None)
-        assert {row.problem for row in dropped} == {"Not sent: it was settled meanwhile."}
+        assert {row.problem for row in dropped} == {"Not sent: it was settled in the meantime."}
 
-    def test_a_refused_key_is_told_to_the_team_admins_once(self, asked, sam, ana, provider):
+    def test_the_team_admins_are_notified_of_a_refused_key_once(self, asked, sam, ana, provider):
         provider.answer_purchase({"error": "Unauthorized"}, status=401)
         for purchase in factories.approve(asked, ana):
             procurement.buy(purchase.pk)
-        assert told() == [("tom", "IdentityCall refuses the API key of Support")]
+        assert send_mails() == [("tom", "IdentityCall refuses the API key of Support")]
         [message] = mail.outbox
         assert "…1234" in message.body and factories.KEY not in message.body
         assert f"{settings.SITE_URL}/teams/support/" in message.body
-        assert told() == []
+        assert send_mails() == []
 
     def test_long_waits_of_a_team_are_one_mail_to_its_admins(self, asked, ana):
         factories.approve(asked, ana)
         long_ago = clock.now() - timedelta(minutes=21)
         Purchase.objects.update(waiting_since=long_ago, waiting_for="IdentityCall cannot be reached.")
         sweep.run()
-        assert told() == [("tom", "8 numbers of Support wait to be bought")]
+        assert send_mails() == [("tom", "8 numbers of Support are waiting to be bought")]
         assert "> IdentityCall cannot be reached.\n" in mail.outbox[0].body
 
     def bought(self, request, ana, provider):
-        """One number of a request, bought; its name and its recording are not as asked for yet."""
+        """One number of a request, bought; its name and recording are not applied yet."""
         reject(request, ana, ids(request)[1:])
         [purchase] = factories.approve(request, ana)
         provider.sells(purchase.phone_number)
         procurement.buy(purchase.pk)
-        everything_told()
+        send_all_mails()
         Purchase.objects.filter(pk=purchase.pk).update(
             applied_at=None,
             applied_words="IdentityCall did not take over the name yet.",
@@ -452,26 +454,26 @@ class TestWhatWentWrong:
         assert "purchase.not_applied" in factories.actions(purchase)
         return purchase
 
-    def test_a_bought_number_that_is_not_as_asked_is_told_to_the_team_admins_once(self, asked, ana, provider):
+    def test_the_team_admins_are_notified_once_of_settings_that_were_not_applied(self, asked, ana, provider):
         self.bought(asked, ana, provider)
-        assert told() == [("tom", "1 number of Support to look into")]
+        assert send_mails() == [("tom", "1 number of Support to look into")]
         assert "IdentityCall did not take over the name yet." in mail.outbox[0].body
         sweep.run()
-        assert told() == []
+        assert send_mails() == []
 
-    def test_but_not_once_it_is_as_asked(self, asked, ana, provider):
+    def test_but_not_once_they_are_applied(self, asked, ana, provider):
         purchase = self.bought(asked, ana, provider)
         Purchase.objects.filter(pk=purchase.pk).update(applied_at=clock.now())
-        assert told() == []
+        assert send_mails() == []
 
-    def test_an_order_that_was_pointed_elsewhere_is_told_to_the_team_admins(self, asked, ana, provider):
+    def test_the_team_admins_are_notified_of_a_redirected_order(self, asked, ana, provider):
         reject(asked, ana, ids(asked)[1:])
         [purchase] = factories.approve(asked, ana)
         provider.answer_purchase({}, status=307, headers={"Location": "https://elsewhere.example/"})
         procurement.buy(purchase.pk)
-        assert ("tom", "1 number of Support to look into") in everything_told()
+        assert ("tom", "1 number of Support to look into") in send_all_mails()
 
-    def test_what_was_given_up_and_is_bought_after_all_is_told_to_everybody(
+    def test_everybody_is_notified_of_what_was_given_up_and_bought_after_all(
         self, asked, sam, ana, team, provider
     ):
         reject(asked, ana, ids(asked)[1:])
@@ -480,17 +482,17 @@ class TestWhatWentWrong:
         procurement.buy(purchase.pk)
         Purchase.objects.update(window_ends_at=clock.now() - timedelta(seconds=1))
         sweep.run()
-        assert everything_told() == [
+        assert send_all_mails() == [
             ("ana", "1 number of Support needs a decision"),
             ("sam", f"Request {asked.pk} for Support: 7 rejected"),
             ("tom", "1 number of Support needs a decision"),
         ]
         held_purchases.give_up(asked.purchases.get(pk=purchase.pk), reason="Nobody knows", actor=actor(ana))
-        assert told() == [("sam", f"Request {asked.pk} for Support: 1 given up, still watched")]
+        assert send_mails() == [("sam", f"Request {asked.pk} for Support: 1 given up, still watched")]
         provider.owned_numbers.append(owned(NUMBER))
         Purchase.objects.update(due_at=clock.now())
         evidence.gather(team.keys.get().pk)
-        assert told() == [
+        assert send_mails() == [
             ("ana", "Bought after all: 1 number of Support that was given up"),
             ("sam", f"Request {asked.pk} for Support: 1 bought"),
             ("tom", "Bought after all: 1 number of Support that was given up"),
@@ -498,7 +500,7 @@ class TestWhatWentWrong:
 
     def test_a_pause_of_the_provider_is_no_mail(self, asked):
         audit.record("provider.paused", actor=audit.WORKER, note="No answer")
-        assert told() == []
+        assert send_mails() == []
 
 
 class TestWhoGetsNone:
@@ -506,7 +508,7 @@ class TestWhoGetsNone:
     def test_switched_off_or_without_an_address(self, team, sam, ana, change):
         User.objects.filter(pk=ana.pk).update(**change)
         factories.request(team, sam, [NUMBER])
-        assert told() == []
+        assert send_mails() == []
         assert not Mail.objects.exists()
 
     @pytest.mark.parametrize("change", [{"is_active": False}, {"wants_mail": False}, {"email": ""}])
@@ -514,14 +516,14 @@ class TestWhoGetsNone:
         factories.request(team, sam, [NUMBER])
         notices.collect()
         User.objects.filter(pk=ana.pk).update(**change)
-        assert told() == []
+        assert send_mails() == []
         assert Mail.objects.get().problem == "Not sent: this person gets no mails."
 
     def test_who_has_left_the_team_while_the_mail_waits(self, asked, sam, ana):
         reject(asked, ana, ids(asked))
         notices.collect()
         Membership.objects.filter(user=sam).delete()
-        assert told() == []
+        assert send_mails() == []
         assert Mail.objects.get(user=sam).problem == "Not sent: this person has left the team."
 
     def test_who_is_no_approver_any_more(self, team, sam, ana):
@@ -529,17 +531,17 @@ class TestWhoGetsNone:
         member("ana", team, "requester")
         notices.collect()
         Membership.objects.filter(user=ana, role="approver").delete()
-        assert told() == []
+        assert send_mails() == []
 
     def test_a_new_address_gets_what_waits(self, team, sam, ana):
         factories.request(team, sam, [NUMBER])
         notices.collect()
         User.objects.filter(pk=ana.pk).update(email="ana.new@example.com")
-        told()
+        send_mails()
         assert [message.to for message in mail.outbox] == [["ana.new@example.com"]]
 
 
-class TestTheRecordIsToldOnce:
+class TestEachEventIsMailedOnce:
     def test_a_crash_half_way_through_leaves_nothing_and_loses_nothing(self, team, sam, ana, monkeypatch):
         member("ida", team, "approver")
         factories.request(team, sam, [NUMBER])
@@ -557,24 +559,24 @@ class TestTheRecordIsToldOnce:
             notices.collect()
         assert (Mail.objects.count(), MailCursor.objects.get().seq) == (0, before)
         monkeypatch.undo()
-        assert [name for name, _ in told()] == ["ana", "ida"]
+        assert [name for name, _ in send_mails()] == ["ana", "ida"]
         assert MailCursor.objects.get().seq == AuditHead.objects.get().seq
 
     def test_a_crash_between_collect_and_send_loses_nothing(self, team, sam, ana):
         factories.request(team, sam, [NUMBER])
         notices.collect()
         notices.collect()
-        assert [name for name, _ in told()] == ["ana"]
+        assert [name for name, _ in send_mails()] == ["ana"]
 
     def test_a_sender_that_died_with_a_mail_leaves_it_to_another(self, team, sam, ana, monkeypatch):
         factories.request(team, sam, [NUMBER])
         with monkeypatch.context() as patch:
             patch.setattr(content, "compose", lambda mail: (_ for _ in ()).throw(SystemExit("killed")))
             with pytest.raises(SystemExit):
-                told()
-        assert told() == []  # it may still be at it
+                send_mails()
+        assert send_mails() == []  # the first sender may still be sending it
         Mail.objects.update(due_at=clock.now())
-        assert [name for name, _ in told()] == ["ana"]
+        assert [name for name, _ in send_mails()] == ["ana"]
         assert Mail.objects.get().tries == 2
 
     def test_an_event_that_comes_after_the_sender_began_is_a_mail_of_its_own(
@@ -589,26 +591,26 @@ class TestTheRecordIsToldOnce:
         assert first.events == claimed.events
         assert not set(first.events) & set(second.events)
 
-    def test_every_event_is_told_however_many_there_are(self, team, sam, ana, monkeypatch):
+    def test_every_event_is_mailed_however_many_there_are(self, team, sam, ana, monkeypatch):
         monkeypatch.setattr(notices, "EVENTS_AT_ONCE", 3)
         first = factories.request(team, sam, NUMBERS[:4])
         second = factories.request(team, sam, NUMBERS[4:])
-        assert [subject.rpartition("request")[2] for _, subject in told()] == [
+        assert [subject.rpartition("request")[2] for _, subject in send_mails()] == [
             f" {first.pk})",
             f" {second.pk})",
         ]
 
-    def test_what_happened_before_there_were_mails_is_not_told(self, team, sam, ana):
+    def test_nobody_is_notified_of_what_happened_before_there_were_mails(self, team, sam, ana):
         factories.request(team, sam, [NUMBER])
         MailCursor.objects.all().delete()
         make_single_rows()
-        assert told() == []
+        assert send_mails() == []
         factories.request(team, sam, [NUMBERS[1]])
-        assert len(told()) == 1
+        assert len(send_mails()) == 1
 
     def test_the_record_is_not_changed_by_it(self, asked, ana):
         before = AuditEvent.objects.count()
-        told()
+        send_mails()
         assert AuditEvent.objects.count() == before
 
     def test_old_mails_are_forgotten(self, asked):
@@ -631,19 +633,19 @@ class TestOneBadMail:
             return real(mail)
 
         monkeypatch.setattr(content, "compose", compose)
-        assert [name for name, _ in told()] == ["ida"]
+        assert [name for name, _ in send_mails()] == ["ida"]
         kept = Mail.objects.get(user__username="ana")
         assert (kept.sent_at, kept.given_up_at, kept.problem) == (None, None, "mail/none.txt")
         monkeypatch.undo()
         Mail.objects.update(due_at=clock.now())
-        assert [name for name, _ in told()] == ["ana"]
+        assert [name for name, _ in send_mails()] == ["ana"]
 
     def test_is_tried_with_growing_gaps_for_a_day_and_then_given_up(self, team, sam, ana, monkeypatch):
         factories.request(team, sam, [NUMBER])
         monkeypatch.setattr(content, "compose", lambda mail: 1 / 0)
         gaps = []
         while True:
-            assert told() == []
+            assert send_mails() == []
             row = Mail.objects.get()
             if row.given_up_at:
                 break
@@ -660,7 +662,7 @@ class TestOneBadMail:
             raise RuntimeError(f"refused {factories.KEY}")
 
         monkeypatch.setattr(content, "compose", compose)
-        told()
+        send_mails()
         assert Mail.objects.get().problem == "refused idc_[removed]"
 
 
@@ -672,7 +674,7 @@ class TestWhatAMailHolds:
         Team.objects.filter(pk=team.pk).update(name=name)
         User.objects.filter(pk=sam.pk).update(first_name="Sam\r\nBcc: ida@example.com\r\n\r\n<b>")
         factories.request(Team.objects.get(), sam, [NUMBER])
-        told()
+        send_mails()
         [message] = mail.outbox
         assert message.recipients() == ["ana@example.com"]
         assert len(message.subject.splitlines()) == 1
@@ -703,7 +705,7 @@ class TestWhatAMailHolds:
             reason=written,
             lines=[factories.line(NUMBER, name="Desk <i> & 'co'")],
         )
-        told()
+        send_mails()
         reject(request, ana, ids(request), written)
         notices.collect()
         sending.send()
@@ -715,17 +717,17 @@ class TestWhatAMailHolds:
             assert "&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt; &amp; &lt;img src=x&gt;" in html
             assert not re.search(r"<(script|img|i|b|x)\b", html)
             assert "Desk &lt;i&gt;" in html and "Desk <i> & 'co'" in message.body
-        assert waiting.subject == f"Sam <b> asks for 1 number for R&D <x> (request {request.pk})"
+        assert waiting.subject == f"Sam <b> requests 1 number for R&D <x> (request {request.pk})"
 
     def test_a_reason_of_several_lines_cannot_pass_for_words_of_number_desk(self, team, sam, ana):
         submission.submit(
             team=team,
             requester=actor(sam),
-            reason="Please\n\nLook at it and decide:\n\nhttp://elsewhere.example/",
+            reason="Please\n\nReview and decide:\n\nhttp://elsewhere.example/",
             lines=[factories.line(NUMBER)],
         )
-        told()
-        assert re.findall("(?m)^(.*)Look at it and decide:$", mail.outbox[0].body) == ["> ", ""]
+        send_mails()
+        assert re.findall("(?m)^(.*)Review and decide:$", mail.outbox[0].body) == ["> ", ""]
         assert "> http://elsewhere.example/" in mail.outbox[0].body
 
     def test_no_key_is_in_a_mail(self, team, sam, ana):
@@ -733,26 +735,26 @@ class TestWhatAMailHolds:
         request = submission.submit(
             team=team, requester=actor(sam), reason=f"curl -H {factories.KEY}", lines=[factories.line(NUMBER)]
         )
-        told()
+        send_mails()
         [message] = mail.outbox
         assert factories.KEY not in message.message().as_string()
         assert "curl -H idc_[removed]" in message.body
         row = Mail.objects.get()
         assert not any(factories.KEY in text for text in (row.subject, row.text, row.html))
-        assert message.subject == f"idc_[removed] asks for 1 number for Support (request {request.pk})"
+        assert message.subject == f"idc_[removed] requests 1 number for Support (request {request.pk})"
 
     def test_a_hundred_numbers_are_a_mail_that_can_be_read(self, team, sam, ana):
         request = factories.request(team, sam, [f"+12125551{n:03d}" for n in range(100)])
-        told()
+        send_mails()
         [message] = mail.outbox
         assert message.body.count("+1 212-555-1") == content.SHOWN
         assert "the page shows all 100" in message.body and "the page shows all 100" in html_of(message)
         assert "300.00 USD" in message.body
         assert len(ids(request)) == 100
 
-    def test_it_says_that_no_machine_need_answer_and_has_an_id_of_its_own(self, team, sam, ana):
+    def test_it_suppresses_automatic_replies_and_has_an_id_of_its_own(self, team, sam, ana):
         factories.request(team, sam, [NUMBER])
-        told()
+        send_mails()
         parsed = mail.outbox[0].message()
         assert parsed["Auto-Submitted"] == "auto-generated"
         assert parsed["Message-ID"].startswith(f"<mail-{Mail.objects.get().pk}.")
@@ -784,7 +786,7 @@ class TestTheLinks:
         sweep.run()
         workflow.cancel(asked.pk, ids(asked)[1:3], actor=actor(tom), reason="Not now")
         factories.request(team, sam, ["+12125550142"])
-        everything_told()
+        send_all_mails()
         assert len(mail.outbox) == 4
         for message in mail.outbox:
             client.force_login(User.objects.get(email=message.to[0]))
@@ -799,7 +801,7 @@ class TestTheLinks:
 
     def test_an_approver_lands_on_the_decision_after_the_log_in(self, client, team, sam, ana, provider):
         request = factories.request(team, sam, [NUMBER])
-        told()
+        send_mails()
         [link] = [link for link in self.links(mail.outbox[0]) if "/requests/" in link]
         sent_to = client.get(link)
         assert sent_to.status_code == 302
@@ -814,8 +816,8 @@ class TestTheQueue:
     def waiting(self):
         return DBTaskResult.objects.filter(task_path="purchasing.tasks.send_mails", status="READY").count()
 
-    def test_is_woken_once_when_there_is_something_to_tell_or_to_send(self, team, sam, ana):
-        told()
+    def test_is_woken_once_when_there_is_something_to_collect_or_send(self, team, sam, ana):
+        send_mails()
         sending.wake_if_due()
         assert self.waiting() == 0
         factories.request(team, sam, [NUMBER])
@@ -841,7 +843,7 @@ class TestTheQueue:
             task.priority for task in (tasks.buy, tasks.check, tasks.apply, tasks.confirm_costs)
         )
 
-    def test_reconcile_tells_and_sends(self, team, sam, ana, provider, capsys):
+    def test_reconcile_collects_and_sends(self, team, sam, ana, provider, capsys):
         factories.request(team, sam, [NUMBER])
         mail.outbox.clear()
         call_command("reconcile")
@@ -859,10 +861,10 @@ class TestTheSettingsOfAPerson:
         ana.refresh_from_db()
         assert (ana.email, ana.wants_mail) == ("ana.new@example.com", False)
         factories.request(team, sam, [NUMBER])
-        assert told() == []
+        assert send_mails() == []
         client.post(self.URL, {"address": "ana.new@example.com", "wants_mail": "on"})
         factories.request(team, sam, [NUMBERS[1]])
-        assert len(told()) == 1
+        assert len(send_mails()) == 1
 
     def test_it_is_recorded_without_the_address(self, client, ana):
         client.force_login(ana)
@@ -925,7 +927,7 @@ class TestThePages:
     def sent(self, asked, sam, ana):
         """One mail to ana and one to sam."""
         reject(asked, ana, ids(asked), "Too <dear>")
-        told()
+        send_mails()
         return Mail.objects.get(user=ana), Mail.objects.get(user=sam)
 
     def seen(self, client, user, mails):
@@ -961,11 +963,11 @@ class TestThePages:
         factories.request(team, sam, [NUMBER])
         notices.collect()
         client.force_login(ana)
-        assert "waits" in client.get("/mails/").content.decode()
+        assert "queued" in client.get("/mails/").content.decode()
         monkeypatch.setattr(content, "compose", lambda mail: 1 / 0)
-        told()
+        send_mails()
         page = client.get("/mails/").content.decode()
-        assert "A request waits for approval" in page and "division by zero" in page
+        assert "A request is waiting for approval" in page and "division by zero" in page
         assert "division by zero" in client.get(f"/mails/{Mail.objects.get().pk}/").content.decode()
 
 

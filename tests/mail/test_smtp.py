@@ -1,4 +1,4 @@
-"""Mails through a real mail server on this machine: up, down, silent, choosy, and with two senders at once."""
+"""Mails through a real mail server on this machine: up, down, silent, selective, and with two senders at once."""
 
 import email
 import socket
@@ -25,7 +25,7 @@ NUMBERS = [f"+121255501{n:02d}" for n in range(1, 9)]
 
 
 class Mailbox:
-    """What the server took, and what it does with the next mails."""
+    """What the server accepted, and what it does with the next mails."""
 
     def __init__(self):
         self.mails = []
@@ -47,7 +47,7 @@ class Mailbox:
 
     @property
     def names(self):
-        """Whom the mails went to, in the order of their arrival."""
+        """The recipients, in the order of arrival."""
         return [to[0].removesuffix("@example.com") for _, to, _ in self.mails]
 
 
@@ -59,7 +59,7 @@ def free_port():
 
 @pytest.fixture
 def port(settings):
-    """Where the mail server is looked for. Nothing listens there until a test starts something."""
+    """The port of the mail server. Nothing listens there until a test starts something."""
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", free_port()
     settings.EMAIL_TIMEOUT = 5
@@ -84,7 +84,7 @@ def start(port):
 
 @pytest.fixture
 def people(team, sam, ana):
-    """sam asks, ana and ida approve, tom runs the team; all have an address."""
+    """sam requests, ana and ida approve, tom is the team admin; all have an address."""
     factories.member("ida", team, "approver")
     factories.member("tom", team, "admin")
     for user in User.objects.all():
@@ -110,12 +110,12 @@ class TestUp:
         assert sorted(mailbox.names) == ["ana", "ida"]
         sender, _, message = mailbox.mails[0]
         assert sender == "number-desk@localhost"
-        assert message["Subject"] == f"Säm asks for 8 numbers for Support (request {request.pk})"
+        assert message["Subject"] == f"Säm requests 8 numbers for Support (request {request.pk})"
         assert message["From"] == "Number Desk <number-desk@localhost>"
         assert message.get_content_type() == "multipart/alternative"
         text, html = message.iter_parts()
         assert (text.get_content_type(), html.get_content_type()) == ("text/plain", "text/html")
-        assert "Säm asks for 8 numbers" in text.get_content() and "Säm asks" in html.get_content()
+        assert "Säm requests 8 numbers" in text.get_content() and "Säm requests" in html.get_content()
         assert len({message["Message-ID"] for _, _, message in mailbox.mails}) == 2
         row = Mail.objects.get(user__username=mailbox.names[0])
         assert row.sent_at is not None and row.subject == message["Subject"]
@@ -160,7 +160,7 @@ class TestUp:
         tell()
         assert mailbox.names == ["ida"]
         kept = Mail.objects.get(user__username="ana")
-        assert kept.problem == "The mail server said: 550 No such person"
+        assert kept.problem == "The mail server answered: 550 No such person"
         mailbox.refuses.clear()
         send_all_again()
         assert mailbox.names == ["ida", "ana"]
@@ -202,11 +202,11 @@ class TestDown:
         tell()
         assert mailbox.names == []  # not yet: a broken server is not asked all the time
         send_all_again()
-        # What waits for nobody any more is not told; what came of it is.
+        # Nobody is notified of what no longer waits; the requester is notified of the outcome.
         assert mailbox.names == ["sam"]
         assert mailbox.mails[0][2]["Subject"] == f"Request {request.pk} for Support: 2 bought"
         assert set(Mail.objects.exclude(user=sam).values_list("problem", flat=True)) == {
-            "Not sent: it was settled meanwhile."
+            "Not sent: it was settled in the meantime."
         }
         send_all_again()
         assert mailbox.names == ["sam"]
@@ -249,7 +249,7 @@ class TestDown:
         assert timedelta(days=1) < waited < timedelta(hours=25)
         assert "refused" in Mail.objects.get().problem
 
-    def test_a_server_that_says_nothing_is_not_waited_for(self, port, people, team, sam, settings):
+    def test_a_silent_server_is_not_waited_for(self, port, people, team, sam, settings):
         settings.EMAIL_TIMEOUT = 0.5
         with socket.create_server(("127.0.0.1", port)):
             factories.request(team, sam, NUMBERS)
@@ -258,7 +258,7 @@ class TestDown:
             assert time.monotonic() - began < 5
         assert {row.problem for row in Mail.objects.all()} == {"Connection unexpectedly closed: timed out"}
 
-    def test_a_host_that_nobody_knows_is_a_problem_like_any_other(self, people, team, sam, settings):
+    def test_an_unknown_host_is_a_problem_like_any_other(self, people, team, sam, settings):
         settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
         settings.EMAIL_HOST = "x" * 70 + ".invalid"  # a label too long to be looked up at all
         factories.request(team, sam, NUMBERS)
@@ -295,7 +295,7 @@ class TestTwoSenders:
         assert len({message["Message-ID"] for _, _, message in mailbox.mails}) == 16
         assert {row.tries for row in Mail.objects.all()} == {1}
 
-    def test_events_that_come_meanwhile_are_each_told_once(self, start, people, team, sam, ana):
+    def test_events_during_the_sending_are_each_mailed_once(self, start, people, team, sam, ana):
         mailbox = start()
         request = factories.request(team, sam, NUMBERS)
         tell()
@@ -326,8 +326,8 @@ class TestTwoSenders:
         tell()
         assert problems == []
         texts = [message.get_body(("plain",)).get_content() for _, _, message in mailbox.mails]
-        told = [line for text in texts for line in text.splitlines() if line.startswith("> ")]
-        assert sorted(told) == sorted(f"> Too dear {pk}" for pk in ids)
+        notes = [line for text in texts for line in text.splitlines() if line.startswith("> ")]
+        assert sorted(notes) == sorted(f"> Too dear {pk}" for pk in ids)
         assert set(mailbox.names) == {"sam"}
 
     def test_a_sender_that_dies_after_the_server_took_it_sends_it_again_under_the_same_id(

@@ -1,4 +1,4 @@
-"""A team's key: tested before it is stored, tested again, removed, wiped, re-encrypted. None of it costs anything."""
+"""A team's key: testing, storing, removing, wiping and re-encrypting it. None of it costs anything."""
 
 from datetime import timedelta
 
@@ -70,7 +70,7 @@ class TestStoring:
     )
     def test_a_key_that_is_refused_or_cannot_read_is_not_stored(self, team, tom, provider, answer, words):
         provider.owned_answer = answer
-        with pytest.raises(keys.NotTaken, match=words):
+        with pytest.raises(keys.NotAccepted, match=words):
             store(team, tom)
         assert str(pauses.current_key(team)) == "…1234"
         assert not pauses.current_key(team).refused_at
@@ -91,7 +91,7 @@ class TestStoring:
     )
     def test_a_key_that_could_not_be_tested_is_not_stored(self, team, tom, provider, answer):
         provider.owned_answer = answer
-        with pytest.raises(keys.NotTaken, match="could not be tested and is not stored"):
+        with pytest.raises(keys.NotAccepted, match="could not be tested and is not stored"):
             store(team, tom)
         assert str(pauses.current_key(team)) == "…1234"
         assert ApiKey.objects.count() == 1
@@ -100,12 +100,12 @@ class TestStoring:
         "secret", ["idc_" + "k" * 31, "idc_" + "k" * 33, "idc-" + "k" * 32, "", KEY[:-1] + "!"]
     )
     def test_what_is_no_key_is_sent_nowhere(self, team, tom, provider, secret):
-        with pytest.raises(keys.NotTaken, match="32 letters or digits"):
+        with pytest.raises(keys.NotAccepted, match="32 letters or digits"):
             store(team, tom, secret)
         assert provider.calls == []
 
     def test_the_key_that_is_stored_already_is_tested_not_stored_again(self, team, tom, provider):
-        with pytest.raises(keys.NotTaken, match="stored already"):
+        with pytest.raises(keys.NotAccepted, match="stored already"):
             store(team, tom, KEY)
         assert provider.calls == []
 
@@ -117,14 +117,16 @@ class TestStoring:
         assert (key.said_scope, tell("key.scope_said")) == ("", 0)
 
     @pytest.mark.parametrize("projects", [[], ["Support"]])
-    def test_one_project_proves_nothing_so_it_is_as_the_admin_said(self, team, tom, provider, projects):
+    def test_one_project_proves_nothing_so_the_scope_is_what_the_admin_says(
+        self, team, tom, provider, projects
+    ):
         provider.tells_of_the_key(projects=projects)
         key, _ = store(team, tom, scope="account")
         assert not keys.is_account_wide(key)
-        assert (key.said_scope, keys.who_said(key).actor_name) == ("account", "tom")
+        assert (key.said_scope, keys.scope_event(key).actor_name) == ("account", "tom")
 
     @pytest.mark.parametrize("status, may", [(422, True), (400, True), (500, None), (201, None)])
-    def test_the_call_that_must_fail_tells_whether_it_probably_may_buy(
+    def test_the_call_that_must_fail_shows_whether_it_probably_may_buy(
         self, team, tom, provider, status, may
     ):
         provider.tells_of_the_key(write=status)
@@ -134,7 +136,7 @@ class TestStoring:
 
     def test_a_key_that_proves_that_it_may_not_write_is_not_stored(self, team, tom, provider):
         provider.tells_of_the_key(write=403)
-        with pytest.raises(keys.NotTaken, match="may not write, so nothing could be bought") as refusal:
+        with pytest.raises(keys.NotAccepted, match="may not write, so nothing could be bought") as refusal:
             store(team, tom)
         assert refusal.value.field == "key"
         assert str(pauses.current_key(team)) == "…1234"
@@ -205,7 +207,7 @@ class TestTesting:
         passed, sentence = keys.test_stored(team, actor=actor(tom))
 
         assert passed
-        assert sentence.endswith("What waits for the key is bought now.")
+        assert sentence.endswith("Purchases that waited for the key are bought now.")
         key.refresh_from_db()
         assert (key.refused_at, key.refused_words) == (None, "")
         assert provider.calls == TEST_CALLS
@@ -249,13 +251,13 @@ class TestTesting:
         before = ApiKey.objects.filter(team=team).values().get()
         provider.owned_answer = requests.ReadTimeout()
         passed, sentence = keys.test_stored(team, actor=actor(tom))
-        assert (passed, "proved nothing" in sentence) == (False, True)
+        assert (passed, "inconclusive" in sentence) == (False, True)
         after = ApiKey.objects.filter(team=team).values().get()
         for name in ("next_call_at", "secret"):
             before.pop(name, None), after.pop(name, None)
         assert after == before
 
-    def test_what_a_test_cannot_tell_does_not_replace_what_is_known(self, team, tom, provider):
+    def test_an_unknown_result_does_not_replace_a_known_one(self, team, tom, provider):
         provider.tells_of_the_key(projects=["Sales", "Support"])
         keys.test_stored(team, actor=actor(tom))
         provider.http.remove("GET", PROJECTS)
@@ -296,7 +298,7 @@ class TestSayingWhatItIsFor:
     def test_is_recorded_with_the_name(self, team, tom):
         keys.say_scope(team, scope="account", actor=actor(tom))
         key = pauses.current_key(team)
-        assert (key.said_scope, keys.who_said(key).actor_name) == ("account", "tom")
+        assert (key.said_scope, keys.scope_event(key).actor_name) == ("account", "tom")
         assert last_event("key.scope_said").data["scope"] == "the whole account"
 
     def test_says_nothing_where_it_is_proved(self, team, tom):
@@ -337,7 +339,7 @@ class TestRemoving:
 
 
 def is_wiped(key):
-    """Looked up in the table itself."""
+    """The stored value, read from the table itself."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT secret FROM purchasing_apikey WHERE id = %s", [key.pk])
         return cursor.fetchone()[0] is None

@@ -1,4 +1,4 @@
-"""Log-ins: recorded without secrets, slowed down for who guesses, by account and by address."""
+"""Log-ins: recorded without secrets, and slowed down against guessing, by account and by address."""
 
 from datetime import timedelta
 
@@ -22,7 +22,7 @@ def log_in(client, username="sam", password="wrong", ip="10.0.0.1", **fields):
 
 
 def events(*actions):
-    """What was recorded of log-ins, oldest first: `[(action, who, data)]`."""
+    """The recorded log-ins, oldest first: `[(action, actor, data)]`."""
     found = AuditEvent.objects.filter(action__startswith="login.").order_by("seq")
     return [(event.action.removeprefix("login."), event.actor_name, event.data) for event in found]
 
@@ -69,7 +69,7 @@ class TestTheRecord:
     @pytest.mark.parametrize(
         "typed", [PASSWORD, "Tr0ub4dor&3", "sam@example.com", "+12125550101", "x" * 5000, "\x00"]
     )
-    def test_keeps_nothing_of_a_name_that_nobody_has_since_it_may_be_a_password(self, client, sam, typed):
+    def test_stores_no_unknown_name_since_it_may_be_a_password(self, client, sam, typed):
         log_in(client, username=typed, password="x")
         kept = stored()
         assert typed[:20] not in kept or typed == "\x00"
@@ -107,7 +107,7 @@ class TestTheRecord:
 
 
 def stored():
-    """Everything that the database holds, as one text."""
+    """Everything in the database, as one text."""
     texts = []
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
@@ -145,7 +145,7 @@ class TestGuessing:
             assert [log_in(client).status_code for _ in range(4)] == [200] * 4
             assert log_in(client, password=PASSWORD).status_code == 302
 
-    def test_a_name_that_nobody_has_waits_just_the_same(self, client, db):
+    def test_an_unknown_name_has_to_wait_too(self, client, db):
         assert [log_in(client, "nobody").status_code for _ in range(6)] == [200] * 5 + [429]
 
     def test_one_account_from_many_addresses_has_to_wait(self, client, sam):
@@ -166,13 +166,11 @@ class TestGuessing:
         assert log_in(client, password=PASSWORD).status_code == 429
         assert log_in(client, password=PASSWORD, ip="10.0.0.2").status_code == 302
 
-    def test_behind_a_proxy_that_nobody_told_us_of_everybody_has_the_same_address(
-        self, client, sam, settings
-    ):
+    def test_behind_an_unconfigured_proxy_everybody_has_the_same_address(self, client, sam, settings):
         settings.ADDRESS_IS_OF_PROXY = True
         assert {log_in(client, f"name{n}").status_code for n in range(70)} == {200}
 
-    def test_a_clock_that_goes_back_keeps_nobody_out_for_long(self, client, sam, later):
+    def test_a_clock_set_back_blocks_nobody_for_long(self, client, sam, later):
         for _ in range(6):
             log_in(client)
         later(days=-2)
@@ -202,7 +200,7 @@ def test_many_guesses_at_once_gain_nothing(sam):
 
 class TestAddresses:
     @pytest.mark.parametrize(
-        "proxies, told, found",
+        "proxies, forwarded_for, found",
         [
             (0, "1.1.1.1", "10.0.0.1"),
             (1, "1.1.1.1", "1.1.1.1"),
@@ -214,13 +212,15 @@ class TestAddresses:
             (1, "2001:DB8::1", "2001:db8::1"),
         ],
     )
-    def test_are_believed_as_far_as_our_proxies_go(self, client, sam, settings, proxies, told, found):
+    def test_are_trusted_as_far_as_our_own_proxies_go(
+        self, client, sam, settings, proxies, forwarded_for, found
+    ):
         settings.TRUSTED_PROXIES = proxies
         client.post(
             LOGIN,
             {"username": "sam", "password": "wrong"},
             REMOTE_ADDR="10.0.0.1",
-            headers={"X-Forwarded-For": told},
+            headers={"X-Forwarded-For": forwarded_for},
         )
         assert AuditEvent.objects.latest("seq").ip == found
 

@@ -1,4 +1,4 @@
-"""Teams and people: invited, given roles, taken out, switched off; teams made, renamed, switched."""
+"""Teams and their members: inviting, roles, removing, switching off; creating, renaming and switching teams."""
 
 import re
 
@@ -121,7 +121,7 @@ def path_of(link):
 
 class TestTheLink:
     def choose(self, client, path, password="seven quiet herons"):
-        """Open the link and choose a password; the page that comes of it."""
+        """Open the link and choose a password; returns the page that follows."""
         page = client.get(path, follow=True)
         if not page.redirect_chain:
             return page
@@ -227,7 +227,7 @@ class TestChangingRoles:
         change(team, tom, tom, ["requester", "admin"])
         assert roles(team, tom) == ["requester", "admin"]
 
-    def test_the_last_admin_goes_by_a_superuser_alone_who_is_told(self, team, tom):
+    def test_only_a_superuser_removes_the_last_admin_and_learns_it(self, team, tom):
         assert change(team, tom, factories.superuser(), ["approver"]) is False
 
     def test_another_admin_who_is_switched_off_does_not_count(self, team, tom):

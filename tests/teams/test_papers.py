@@ -1,4 +1,4 @@
-"""The register of requirement groups: kept by the team admin, told to who asks, refused once it is over."""
+"""The register of requirement groups: kept by the team admin, shown to requesters, refused once expired."""
 
 from datetime import date, timedelta
 
@@ -53,7 +53,7 @@ class TestTheRegister:
         assert known.advice("DE", "mobile") == ""
         assert "none are on file" in known.advice("FR", "national")
         assert "none are on file" in known.advice("ES", "mobile")
-        assert known.advice("ES", "") != ""  # of a type that nobody knows
+        assert known.advice("ES", "") != ""  # of an unknown type
         assert papers.Register(None).advice("DE", "local") == ""
 
     @pytest.mark.parametrize("last_day, is_over", [(-1, True), (0, False), (1, False)])
@@ -66,14 +66,14 @@ class TestTheRegister:
         seen = papers.fingerprint(entry)
         papers.change(entry, actor=actor(tom), seen=seen, **ENTRY | {"valid_until": date(2031, 5, 3)})
         papers.remove(RequirementGroup.objects.get(), actor=actor(tom))
-        told = AuditEvent.objects.filter(action__startswith="papers.").order_by("seq")
-        assert [event.action for event in told] == ["papers.added", "papers.changed", "papers.removed"]
-        assert told[1].data["before"]["valid_until"] is None
-        assert told[1].data["valid_until"] == "2031-05-03"
+        events = AuditEvent.objects.filter(action__startswith="papers.").order_by("seq")
+        assert [event.action for event in events] == ["papers.added", "papers.changed", "papers.removed"]
+        assert events[1].data["before"]["valid_until"] is None
+        assert events[1].data["valid_until"] == "2031-05-03"
         assert papers.Register(team).entries == []
         assert RequirementGroup.objects.count() == 1  # kept for the record
 
-    def test_an_id_stands_in_it_once(self, add):
+    def test_holds_each_id_once(self, add):
         add()
         with pytest.raises(problems.WrongField, match="Company register"):
             add(name="Another")
@@ -106,16 +106,16 @@ class TestARequest:
         assert factories.state_of(purchase) == "approved"
 
     @pytest.mark.parametrize(
-        "entry, said",
+        "entry, problem",
         [
             ({"valid_until": days(-1)}, "were valid until"),
             ({"country_code": "FR"}, "are for local numbers of France"),
             ({"provider_id": 99}, "is not in the team's register"),
         ],
     )
-    def test_with_papers_that_are_not_good_is_refused(self, team, sam, add, entry, said):
+    def test_with_invalid_papers_is_refused(self, team, sam, add, entry, problem):
         add(**entry)
-        with pytest.raises(problems.Problem, match=said):
+        with pytest.raises(problems.Problem, match=problem):
             ask(team, sam)
         assert not Purchase.objects.exists()
 
@@ -133,7 +133,7 @@ class TestARequest:
             )
         assert asked.purchases.get().requirement_group_id is None
 
-    def test_whose_papers_have_ended_meanwhile_cannot_be_approved(self, team, sam, ana, add):
+    def test_whose_papers_have_expired_cannot_be_approved(self, team, sam, ana, add):
         entry = add()
         asked = ask(team, sam)
         RequirementGroup.objects.filter(pk=entry.pk).update(valid_until=days(-1))
@@ -186,7 +186,7 @@ class TestThePage:
             ({"valid_until": "tomorrow"}, "A day such as 2027-05-31."),
         ],
     )
-    def test_wrong_input_is_said_and_kept(self, client, team, fields, sentence):
+    def test_wrong_input_is_shown_with_its_error(self, client, team, fields, sentence):
         response = self.send(client, **fields)
         assert sentence in words(response)
         assert not RequirementGroup.objects.exists()

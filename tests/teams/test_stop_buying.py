@@ -1,4 +1,4 @@
-"""'Stop buying' and 'Go on': who may, with a reason and an event, and what waits meanwhile."""
+"""'Stop buying' and 'Go on': who may, with a reason and an event, and what waits in the meantime."""
 
 import pytest
 
@@ -30,7 +30,7 @@ class TestTeam:
         assert waiting.waiting_since is not None
         assert (last_event().action, last_event().note, last_event().actor) == ("team.stopped", "Audit", tom)
 
-    def test_the_reason_and_who_did_it_stand_on_the_team(self, team, tom):
+    def test_the_team_keeps_the_reason_and_the_person(self, team, tom):
         stop_buying.stop(team, actor=actor(tom), reason=f"Key {factories.KEY}")
         team.refresh_from_db()
         assert (team.stopped_by, team.stop_reason) == (tom, "Key idc_[removed]")
@@ -85,11 +85,11 @@ def test_a_reason_is_required(team, tom, reason):
             act()
 
 
-def test_twice_is_said_and_recorded_once(team, tom):
-    with pytest.raises(problems.Problem, match="going on already"):
+def test_twice_is_refused_and_recorded_once(team, tom):
+    with pytest.raises(problems.Problem, match="is not stopped"):
         stop_buying.go_on(team, actor=actor(tom), reason="Again")
     stop_buying.stop(team, actor=actor(tom), reason="First")
-    with pytest.raises(problems.Problem, match="stopped already"):
+    with pytest.raises(problems.Problem, match="already stopped"):
         stop_buying.stop(team, actor=actor(tom), reason="Second")
     assert Team.objects.get().stop_reason == "First"
     assert AuditEvent.objects.filter(action="team.stopped").count() == 1
@@ -118,7 +118,7 @@ class TestAll:
                 act(actor=actor(tom), reason="Because")
 
     def test_a_purchase_under_way_is_finished(self, approved, provider):
-        """No claim after the click; a call that was claimed before it is settled."""
+        """Nothing is claimed after the click; a call that was claimed before is settled."""
         root = actor(factories.superuser())
         provider.sells(NUMBER)
 

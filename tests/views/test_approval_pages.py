@@ -204,7 +204,7 @@ class TestNews:
         approvals.approve(asked.pk, [first.pk], approver=factories.actor(ana), version=1)
         said = words(self.poll(client, page))
         assert "The queue has changed: 1 request is waiting now." in said
-        assert "Numbers of it were decided." in said
+        assert "Some of its numbers were decided." in said
 
     @pytest.mark.parametrize(
         "text", ["<script>alert(1)</script>", "x" * 3000, "\x00", '"><b>', "1:1.1.1.1-" * 300]

@@ -186,22 +186,22 @@ class Desk:
 
     def stop(self):
         self.go_on_again()
-        done, told = "Buying is stopped for Support.", "Buying is stopped already."
+        done, told = "Buying is stopped for Support.", "Buying is already stopped."
         return self.tom, "/teams/support/stop/", {"reason": "Audit"}, done, told, "team.stopped"
 
     def go_on(self):
         stop_buying.stop(self.team, actor=actor(self.tom), reason="Audit")
-        done, told = "Buying for Support is active again.", "Buying is going on already."
+        done, told = "Buying for Support is active again.", "Buying is not stopped."
         return self.tom, "/teams/support/go-on/", {"reason": "Done"}, done, told, "team.goes_on"
 
     def stop_all(self):
         self.go_on_again()
-        done, told = "All buying is stopped.", "Buying is stopped already."
+        done, told = "All buying is stopped.", "Buying is already stopped."
         return self.root, "/buying/stop/", {"reason": "Audit"}, done, told, "desk.stopped"
 
     def go_on_all(self):
         stop_buying.stop_all(actor=actor(self.root), reason="Audit")
-        done, told = "Buying is active again.", "Buying is going on already."
+        done, told = "Buying is active again.", "Buying is not stopped."
         return self.root, "/buying/go-on/", {"reason": "Done"}, done, told, "desk.goes_on"
 
     def go_on_again(self):
@@ -215,14 +215,14 @@ class Desk:
     def remove_key(self):
         key = keys.set_key(self.team, f"idc_{self.number()[1:]:0>32}", actor=factories.SYSTEM)
         fields = {"seen": key.pk, "reason": "Seen by others", "password": factories.PASSWORD}
-        told = "The key was replaced or removed since you opened this page. Look again."
+        told = "The key was replaced or removed since you opened this page. Look at it again."
         return self.tom, "/teams/support/key/remove/", fields, "The key was removed.", told, "key.removed"
 
     def name_stand_in(self):
         day = timezone.localdate() + timedelta(days=self.count)
         self.count += 1
         fields = {"approver": self.ana.pk, "stand_in": self.sam.pk, "from_day": day, "to_day": day}
-        told = "Somebody stands in for ana on some of these days already. End that first."
+        told = "Somebody already stands in for ana on some of these days. End that first."
         done = "Stand-in named. Each of their decisions shows both names."
         return self.ana, "/teams/support/stand-ins/", fields, done, told, "stand_in.named"
 
@@ -235,7 +235,7 @@ class Desk:
             self.ana,
             f"/teams/support/stand-ins/{row.pk}/end/",
             {},
-            "Ended.",
+            "The stand-in has ended.",
             "This has ended already.",
             "stand_in.ended",
         )
@@ -372,7 +372,7 @@ class TestAKeyThatIsReplacedBetweenThePageAndTheClick:
     def test_is_not_removed(self, tom_sees, desk):
         fields = {"seen": self.old.pk, "reason": "Seen by others", "password": factories.PASSWORD}
         page = words(tom_sees.post("/teams/support/key/remove/", fields, follow=True))
-        assert "The key was replaced or removed since you opened this page. Look again." in page
+        assert "The key was replaced or removed since you opened this page. Look at it again." in page
         assert pauses.current_key(desk.team) == self.new
 
     def test_is_tested_as_the_one_that_is_in_use(self, tom_sees, desk):

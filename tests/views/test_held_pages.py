@@ -266,7 +266,7 @@ class TestTheMoney:
         factories.member("eve", scene.team, "approver")
         self.rules(scene, second_approver_from=Decimal(1))
         said = words(decide(approver, purchase, "approve-again"))
-        assert "Your approval is recorded. ana said yes; eve has to say it too." in said
+        assert "Your approval is recorded. ana approved it; eve has to approve it too." in said
 
     def test_each_team_has_its_own(self, scene, provider):
         """Held purchases of two teams are decided separately: each has its own budget."""

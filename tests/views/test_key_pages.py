@@ -199,7 +199,7 @@ class TestTesting:
         provider.tells_of_the_key()
         provider.sells("+12125550101")
         assert "Refused by IdentityCall" in words(browser.get(PAGE))
-        assert "What waits for the key is bought now." in words(send(browser, TEST))
+        assert "Purchases that waited for the key are bought now." in words(send(browser, TEST))
         procurement.buy(approved.pk)
         assert factories.state_of(approved) == "purchased"
 

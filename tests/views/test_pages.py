@@ -107,7 +107,7 @@ class TestStopping:
         stop_buying.stop(team, actor=factories.actor(tom), reason="Too dear")
         client.force_login(tom)
         response = client.post("/teams/support/stop/", {"reason": "Again"}, follow=True)
-        assert "Buying is stopped already." in words(response)
+        assert "Buying is already stopped." in words(response)
         assert Team.objects.get().stop_reason == "Too dear"
 
     def test_all_is_said_on_every_page(self, client, team, sam):

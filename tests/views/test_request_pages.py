@@ -210,7 +210,7 @@ class TestKeeping:
 
     @pytest.mark.parametrize(
         "pattern, sentence",
-        [("{town} {n}", "{town} is not known"), ("{n", "not closed"), ("", "Type a pattern first")],
+        [("{town} {n}", "{town} is not known"), ("{n", "bracket is missing"), ("", "Type a pattern first")],
     )
     def test_a_wrong_pattern_is_a_sentence_at_its_place(self, client, draft, team, pattern, sentence):
         response = client.post(NEW, fields(draft, team, do="name", pattern=pattern, reason="Because"))
@@ -332,7 +332,7 @@ class TestWhatIsWrong:
     def test_numbers_that_somebody_asked_for_meanwhile_are_named(self, client, draft, team, sam):
         factories.request(team, sam, NUMBERS[:1])
         response = client.post(NEW, fields(draft, team, reason="Because of the move"))
-        assert f"Already asked for or owned: {NUMBERS[0]}. Take it out of this request." in words(response)
+        assert f"Already requested or owned: {NUMBERS[0]}. Take it out of this request." in words(response)
         assert "Because of the move" in response.content.decode()
         assert Purchase.objects.count() == 1
 

@@ -47,7 +47,7 @@ class TestInWords:
         assert "ana and eve approve what others ask for; superusers may as well." in words(admin.get(TEAM))
 
     def test_says_that_nobody_approves_yet(self, admin, team):
-        assert "Nobody approves for the team yet, superusers aside" in words(admin.get(TEAM))
+        assert "Only superusers can approve for the team so far" in words(admin.get(TEAM))
 
     def test_of_who_is_switched_off_it_says_nothing(self, admin, team, ana):
         type(ana).objects.filter(pk=ana.pk).update(is_active=False)
@@ -102,7 +102,7 @@ class TestSaving:
     def test_a_limit_that_too_few_approvers_can_meet_is_a_warning(self, admin, team, ana):
         page = save(admin, second_approver_from="100")
         assert "Support does not have two approvers." in words(page)
-        assert "the other one has to be a superuser" in words(page)
+        assert "so a superuser has to approve too" in words(page)
         factories.member("eve", team, "approver")
         assert "does not have two approvers" not in words(save(admin, second_approver_from="101"))
 
