@@ -56,7 +56,7 @@ def names_who_can(response):
 
 
 def cell(client, method, url, fields, *, started):
-    """What this person gets there, as a cell of the table. All changes are rolled back; `started` is what was there before."""
+    """What this person gets there, as a cell of the table; `started` is what was there before. All is undone again."""
     savepoint = transaction.savepoint()
     response = send(client, method, url, fields)
     ended = snapshot()
