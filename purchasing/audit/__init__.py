@@ -4,7 +4,7 @@
 signs where the chain stands, `proof` finds whatever was changed afterwards, `finding` reads: filters, pages, search.
 """
 
-from purchasing.audit.actors import WORKER, Actor, system
+from purchasing.audit.actors import SWEEP, WORKER, Actor, system
 from purchasing.audit.chain import FIRST_HASH, fingerprint
 from purchasing.audit.events import clean, position, record
 from purchasing.audit.proof import Verdict, compare, verify
@@ -12,6 +12,7 @@ from purchasing.audit.seals import seal, seal_if_due
 
 __all__ = [
     "FIRST_HASH",
+    "SWEEP",
     "WORKER",
     "Actor",
     "Verdict",

@@ -72,3 +72,4 @@ def system(name):
 
 
 WORKER = system("worker")
+SWEEP = system("sweep")

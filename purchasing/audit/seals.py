@@ -16,13 +16,12 @@ from django.conf import settings
 from django.db import transaction
 
 from purchasing import clock
-from purchasing.audit.actors import system
+from purchasing.audit.actors import SWEEP
 from purchasing.audit.events import record
 from purchasing.models import AuditHead, AuditSeal
 
 log = logging.getLogger(__name__)
 ACTION = "audit.sealed"
-SWEEP = system("sweep")
 
 
 def _keys():

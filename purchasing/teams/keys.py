@@ -37,7 +37,6 @@ REFUSED = {
     "Make one with read and write in IdentityCall.",
 }
 NO_WRITE = "This key may not write, so nothing could be bought with it. Make one with read and write in IdentityCall."
-SWEEP = audit.system("sweep")
 KEY_SHAPE = re.compile(r"idc_[A-Za-z0-9]{32}")  # AUTH
 
 
@@ -330,7 +329,7 @@ def wipe_unneeded():
                 continue
             held = ApiKey.objects.filter(pk=key.pk, retired_at__isnull=False, secret__isnull=False)
             if held.update(secret=None, doubts_in_a_row=0):
-                _record("key.wiped", SWEEP, team, key)
+                _record("key.wiped", audit.SWEEP, team, key)
 
 
 @transaction.atomic

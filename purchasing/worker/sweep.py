@@ -14,7 +14,6 @@ from purchasing.provider import pauses
 from purchasing.states import WATCHED, Outcome, State
 
 TOLD_AFTER = 20  # minutes that an approved purchase waits before somebody is told
-SWEEP = audit.system("sweep")
 NO_ANSWER = "The worker stopped or the answer did not come in time."
 NOBODY_CAME = "It is in line, and no worker has come to it yet."
 log = logging.getLogger(__name__)
@@ -56,7 +55,7 @@ def _give_up_waiting_for_answers(now):
 
 def _expire(now):
     for purchase in Purchase.objects.filter(state=State.PENDING, expires_at__lte=now).order_by("pk"):
-        workflow.expire(purchase, actor=SWEEP)
+        workflow.expire(purchase, actor=audit.SWEEP)
 
 
 def _hold_undecided(now):
@@ -72,7 +71,7 @@ def _hold_waited_too_long(now):
         approvals__created_at__lt=procurement.too_old(now),
     )
     for purchase in old.distinct().order_by("pk"):
-        procurement.hold_for_a_person(purchase, procurement.waited_too_long(), SWEEP)
+        procurement.hold_for_a_person(purchase, procurement.waited_too_long(), audit.SWEEP)
 
 
 @transaction.atomic
@@ -92,7 +91,7 @@ def _tell_of_long_waits(now):
         purchase.waiting_told_at = now
     Purchase.objects.bulk_update(waiting, ["waiting_since", "waiting_for", "waiting_told_at"])
     for purchase in waiting:
-        audit.record("purchase.waits_long", actor=SWEEP, purchase=purchase, note=purchase.waiting_for)
+        audit.record("purchase.waits_long", actor=audit.SWEEP, purchase=purchase, note=purchase.waiting_for)
 
 
 @transaction.atomic
@@ -110,7 +109,9 @@ def _tell_of_unapplied(now):
     )
     Purchase.objects.filter(pk__in=[purchase.pk for purchase in unapplied]).update(waiting_told_at=now)
     for purchase in unapplied:
-        audit.record("purchase.not_applied", actor=SWEEP, purchase=purchase, note=purchase.applied_words)
+        audit.record(
+            "purchase.not_applied", actor=audit.SWEEP, purchase=purchase, note=purchase.applied_words
+        )
 
 
 def _give_up_waiting_for_the_answer(attempt):
@@ -127,7 +128,9 @@ def _give_up_waiting_for_the_answer(attempt):
         if purchase.state == State.PURCHASING:
             outcomes.doubt(purchase, attempt, NO_ANSWER)
         else:
-            audit.record("attempt.given_up", actor=SWEEP, purchase=purchase, attempt=attempt, note=NO_ANSWER)
+            audit.record(
+                "attempt.given_up", actor=audit.SWEEP, purchase=purchase, attempt=attempt, note=NO_ANSWER
+            )
 
 
 def _hold_unconfirmed(purchase):

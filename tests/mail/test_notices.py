@@ -369,7 +369,7 @@ class TestTheEnd:
 
     def test_the_requester_is_notified_of_an_expiry(self, asked):
         for purchase in asked.purchases.all():
-            workflow.expire(purchase, actor=sweep.SWEEP)
+            workflow.expire(purchase, actor=audit.SWEEP)
             Purchase.objects.filter(pk=purchase.pk).update(expires_at=clock.now())
         Purchase.objects.update(expires_at=clock.now() - timedelta(seconds=1))
         sweep.run()
