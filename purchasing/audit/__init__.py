@@ -1,7 +1,7 @@
-"""The audit record: who did what, when and why, for good.
+"""The audit record: who did what, when and why, kept for good.
 
-`recording` alone adds events, `filing` writes what they are found by, `chain` says what an event's hash is of, `seals`
-signs where the chain stands, `proof` finds whatever was changed afterwards, `finding` reads: filters, pages, search.
+Only `events` adds events. `filing` writes the search tables, `chain` defines what an event's hash covers, `seals` signs
+the head of the chain, `proof` finds later changes, `search` reads events: filters, pages, search.
 """
 
 from purchasing.audit.actors import SWEEP, WORKER, Actor, system

@@ -1,11 +1,15 @@
-"""What the hash of an event is made of."""
+"""What the hash of an event covers."""
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import UTC
+from typing import Any
+
+from purchasing.models import AuditEvent
 
 FIRST_HASH = "0" * 64
-# What an event says, in the order of the alphabet, with the columns that hold it.
+# The content of an event in alphabetical order, each name with the column that holds it.
 CONTENT = {
     "action": "action",
     "actor": "actor_id",
@@ -32,17 +36,17 @@ _PLACE_OF_AT, _PLACE_OF_DATA = (list(CONTENT).index(name) for name in ("at", "da
 _quoted = json.encoder.encode_basestring_ascii
 
 
-def fingerprint(event):
-    """The SHA-256 (64 hex digits) of everything that `event` says and of the hash before it."""
+def fingerprint(event: AuditEvent) -> str:
+    """The SHA-256 (64 hex digits) of the whole content of `event`, which includes the hash before it."""
     values = [getattr(event, column) for column in CONTENT.values()]
     values[_PLACE_OF_AT] = event.at.astimezone(UTC).isoformat(timespec="microseconds")
     return fingerprint_of(values, event.data)
 
 
-def fingerprint_of(values, data):
-    """The same of a sequence of the values in the order of `CONTENT`, `at` as ISO text; `data` is given apart.
+def fingerprint_of(values: Sequence[Any], data: object) -> str:
+    """The same hash from values in the order of `CONTENT`, with `at` as ISO text and `data` passed separately.
 
-    They are hashed as one JSON object, without blanks, with sorted keys and nothing but ASCII.
+    They are hashed as one JSON object: sorted keys, no spaces, ASCII only.
     """
     parts = [
         _quoted(value) if isinstance(value, str) else "null" if value is None else str(value)
@@ -52,15 +56,15 @@ def fingerprint_of(values, data):
     return hashlib.sha256((_TEXT % tuple(parts)).encode()).hexdigest()
 
 
-def moment(vendor, column):
-    """SQL for a time as ISO text in UTC, to the microsecond, as it is hashed and exported."""
+def moment(vendor: str, column: str) -> str:
+    """SQL for a time as ISO text in UTC, to the microsecond: the form that is hashed and exported."""
     if vendor == "postgresql":
         return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US') || '+00:00'"""
-    whole = f"CASE length({column}) WHEN 19 THEN '.000000' ELSE '' END"
-    return f"substr({column}, 1, 10) || 'T' || substr({column}, 12) || {whole} || '+00:00'"
+    fraction = f"CASE length({column}) WHEN 19 THEN '.000000' ELSE '' END"
+    return f"substr({column}, 1, 10) || 'T' || substr({column}, 12) || {fraction} || '+00:00'"
 
 
-def columns(vendor):
-    """The content of an event as SQL gives it quickest: `at` is ISO text in UTC, `data` JSON text."""
+def columns(vendor: str) -> list[str]:
+    """The SQL columns of `CONTENT` in the form that reads fastest: `at` as ISO text in UTC, `data` as JSON text."""
     as_text = {"at": moment(vendor, "at"), "data": "data || ''" if vendor == "sqlite" else "data"}
     return [as_text.get(column, column) for column in CONTENT.values()]

@@ -1,41 +1,50 @@
-"""What the auditors' desk shows: what can be asked for, events as rows, all that one event says."""
+"""The auditors' desk: the choices of the filter, events as rows, the details of one event."""
 
 import json
-from collections import namedtuple
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, tzinfo
+from typing import NamedTuple
 
 from django.db import connection
 from django.utils import timezone
 
 from purchasing import permissions, words
 from purchasing.audit.chain import moment
-from purchasing.audit.search import Reader
+from purchasing.audit.search import Filter, Reader
 from purchasing.audit.search_places import LAST, limits_sql
-from purchasing.models import AuditSeal, Membership, Team, User
+from purchasing.models import AuditEvent, AuditSeal, Membership, Team, User
 from purchasing.states import State
 
-MOST_PEOPLE = 300  # that are offered; others can be typed
-Seal = namedtuple("Seal", "number seq hash at")
+MOST_PEOPLE = 300  # in the list of suggestions; other names can be typed
+
+
+class Seal(NamedTuple):
+    """The newest seal, as far as the desk shows it."""
+
+    number: int
+    seq: int
+    hash: str
+    at: datetime
 
 
 @dataclass
 class Offered:
-    """What somebody may ask for, the newest seal, and the range of numbers that dates leave."""
+    """The choices that somebody has, the newest seal, and the range of event numbers that the dates allow."""
 
-    teams: dict = field(default_factory=dict)  # {id: Team}, in the order of names
-    people: list = field(default_factory=list)
+    teams: dict[int, Team] = field(default_factory=dict)  # by id, in the order of names
+    people: list[str] = field(default_factory=list)
     seal: Seal | None = None
-    limits: tuple = (0, LAST)
+    limits: tuple[int, int] = (0, LAST)
 
 
-def everything(since=None, until=None):
-    """What there is to ask for on the server itself."""
+def everything(since: datetime | None = None, until: datetime | None = None) -> Offered:
+    """All choices, for commands on the server."""
     return _offered("", "", [], since, until)
 
 
-def offered_to(user, *, since=None, until=None):
-    """All of that in one query."""
+def offered_to(user: User, *, since: datetime | None = None, until: datetime | None = None) -> Offered:
+    """The choices of `user`, in one query."""
     if permissions.sees_every_team(user):
         return everything(since, until)
     team, membership = Team._meta.db_table, Membership._meta.db_table
@@ -44,7 +53,9 @@ def offered_to(user, *, since=None, until=None):
     return _offered(mine, theirs, [user.pk, user.pk], since, until)
 
 
-def _offered(mine, theirs, who, since, until):
+def _offered(
+    mine: str, theirs: str, who: list[int], since: datetime | None, until: datetime | None
+) -> Offered:
     team, person, seal = (model._meta.db_table for model in (Team, User, AuditSeal))
     limits, moments = limits_sql(since, until)
     sql = f"""
@@ -71,8 +82,8 @@ def _offered(mine, theirs, who, since, until):
     return offered
 
 
-def reader_for(user, wanted, offered):
-    """What reads the events that `wanted` lets through and `user` may see."""
+def reader_for(user: User, wanted: Filter, offered: Offered) -> Reader:
+    """A reader of the events that match `wanted` and that `user` may see."""
     teams = None if permissions.sees_every_team(user) else tuple(offered.teams)
     return Reader(wanted, teams=teams, limits=offered.limits)
 
@@ -82,7 +93,7 @@ def reader_for(user, wanted, offered):
 
 @dataclass(slots=True)
 class Row:
-    """An event as a line of the table, with everything in words: the template only puts it in its place."""
+    """An event as a row of the table, with every value ready to show."""
 
     seq: int
     at: str
@@ -101,8 +112,8 @@ class Row:
     has_answer: bool
 
 
-def rows_of(events, teams):
-    """Events as rows; `teams` are those that may be named, by id."""
+def rows_of(events: Iterable[AuditEvent], teams: Mapping[int, Team]) -> list[Row]:
+    """Events as rows; `teams` holds the teams that may be named, by id."""
     zone = timezone.get_current_timezone()
     return [_row(event, teams, zone) for event in events]
 
@@ -110,8 +121,8 @@ def rows_of(events, teams):
 _LABELS = {str(state): state.label for state in State}
 
 
-def _row(event, teams, zone):
-    team = teams.get(event.team_id)
+def _row(event: AuditEvent, teams: Mapping[int, Team], zone: tzinfo) -> Row:
+    team = None if event.team_id is None else teams.get(event.team_id)
     if team is not None:
         event.team = team
     at = event.at.astimezone(zone)
@@ -138,12 +149,20 @@ def _row(event, teams, zone):
 # --- One event ------------------------------------------------------------------------------------------------------
 
 
-def details_of(event):
-    """What an event says besides its columns: `[(name, value in words, whether that is long)]`."""
-    return [(name.replace("_", " "), *_plain(value)) for name, value in event.data.items()]
+class Detail(NamedTuple):
+    """One entry of the data of an event; a long `text` is shown folded."""
+
+    name: str
+    text: str
+    is_long: bool
 
 
-def _plain(value):
+def details_of(event: AuditEvent) -> list[Detail]:
+    """The content of an event that has no column of its own."""
+    return [Detail(name.replace("_", " "), *_plain(value)) for name, value in event.data.items()]
+
+
+def _plain(value: object) -> tuple[str, bool]:
     if isinstance(value, bool):
         return "yes" if value else "no", False
     if value is None or value == "":

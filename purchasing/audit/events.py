@@ -1,25 +1,39 @@
 """The only writer of audit events.
 
-Every event carries the SHA-256 of its own content and of the event before it, so whoever changes, removes or
-inserts one has to rewrite all that follow, and the head.
+Every event carries the SHA-256 of its own content and of the event before it, so changing, removing or inserting one
+means rewriting all later events and the head.
 """
 
+from typing import Any
+
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from purchasing import clock
 from purchasing.audit import filing
+from purchasing.audit.actors import Actor
 from purchasing.audit.chain import fingerprint
-from purchasing.models import AuditEvent, AuditHead
+from purchasing.models import Attempt, AuditEvent, AuditHead, Purchase, PurchaseRequest, Team
 from purchasing.redaction import redact
 
 
 def record(
-    action, *, actor, team=None, request=None, purchase=None, attempt=None, was="", became="", note="", **data
-):
-    """Append one event, in the transaction of what it tells of; returns it.
+    action: str,
+    *,
+    actor: Actor,
+    team: Team | None = None,
+    request: PurchaseRequest | None = None,
+    purchase: Purchase | None = None,
+    attempt: Attempt | None = None,
+    was: str = "",
+    became: str = "",
+    note: object = "",
+    **data: Any,
+) -> AuditEvent:
+    """Append one event in the transaction of the change that it records, and return it.
 
-    `action` is dotted words ('purchase.approved'). Everything is redacted: nothing of the form of an API key is kept.
-    `data` holds what else belongs to it: texts, whole numbers, lists and dicts of them.
+    `action` is dotted words ('purchase.approved'). Every text is redacted: nothing that looks like an API key is kept.
+    `data` holds further details: texts, whole numbers, and lists and dicts of them.
     """
     if purchase is not None:
         request = purchase.request
@@ -48,19 +62,19 @@ def record(
     return event
 
 
-def position():
+def position() -> int:
     """The number of the newest committed event: a clock that cannot go backwards."""
     return AuditHead.objects.get(pk=AuditHead.ONLY).seq
 
 
-def clean(text):
-    """`text` as it may be kept: without secrets, and without what a database or a log cannot hold."""
+def clean(text: object) -> str:
+    """`text` without secrets and without characters that a database or a log cannot hold."""
     text = str(text).encode("utf-8", "replace").decode()
-    # Last of all, since a key may come together where something invisible is taken out of its middle.
+    # Redact last: removing an invisible character from the middle of a key can make it recognisable.
     return redact("".join(c for c in text if c in "\n\t" or ((c.isprintable() or c.isspace()) and c != "\r")))
 
 
-def _cleaned(value):
+def _cleaned(value: object) -> Any:
     if isinstance(value, dict):
         return {clean(key): _cleaned(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -71,10 +85,10 @@ def _cleaned(value):
 
 
 # --- The statements -----------------------------------------------------------------------------------------------
-# Written out, since every step of every purchase waits for them: the ORM would double the time that an event takes.
+# Plain SQL, because every step of every purchase waits for it: the ORM would double the time that an event takes.
 
 _FIELDS = AuditEvent._meta.concrete_fields
-_INSERT_EVENT = filing.insert(AuditEvent._meta.db_table, *(field.column for field in _FIELDS))
+_INSERT_EVENT = filing.insert(AuditEvent._meta.db_table, *(str(field.column) for field in _FIELDS))
 _INSERT_STRETCH = filing.insert(*filing.STRETCHES)
 _HEAD = f"FROM {AuditHead._meta.db_table} WHERE id = {AuditHead.ONLY}"
 _LOCK_HEAD = f"SELECT seq, hash, quarter, reached, filed {_HEAD}"
@@ -84,8 +98,8 @@ _MOVE_HEAD = (
 )
 
 
-def _append(event, cursor):
-    """Give the event its place in the chain and write it; file the lot that it fills."""
+def _append(event: AuditEvent, cursor: CursorWrapper) -> None:
+    """Number and hash the event and write it; if it fills a lot, file that lot."""
     event.words = filing.joined(filing.words_of(event))
     cursor.execute(f"{_LOCK_HEAD} FOR UPDATE" if connection.vendor == "postgresql" else _LOCK_HEAD)
     seq, event.previous_hash, quarter_before, reached, filed = cursor.fetchone()
@@ -97,7 +111,7 @@ def _append(event, cursor):
     values = [field.get_db_prep_save(getattr(event, field.attname), connection) for field in _FIELDS]
     is_full = event.seq - filed >= filing.LOT
     moved = [event.seq, event.hash, quarter, reached, event.seq if is_full else filed]
-    if connection.vendor == "postgresql":  # one way to the server instead of two
+    if connection.vendor == "postgresql":  # one round trip instead of two
         cursor.execute(f"WITH moved AS ({_MOVE_HEAD}) {_INSERT_EVENT}", [*moved, *values])
     else:
         cursor.execute(_INSERT_EVENT, values)

@@ -1,27 +1,29 @@
-"""Events as a file: exactly what a filter lets through, newest first, written while it is read.
+"""Events as a file: exactly those that match a filter, newest first, streamed as they are read.
 
-The first line says whose export it is, of what, and where the chain stands: its head and its newest seal, with which
-the whole record can be checked later. JSON Lines hold what the hash of each event is made of (audit/chain.py). Only who
-sees every team gets addresses, and hashes: from one and the rest of an event its address could be computed.
+The first line names the exporter, the filter, the head of the chain and the newest seal; with these the whole record
+can be checked later. JSON Lines contain everything that the hash of an event covers (audit/chain.py). Only people who
+see every team get IP addresses and hashes: the hash and the rest of an event are enough to work out its address.
 """
 
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
+from typing import Any
 
 from django.db import connection
 
 from purchasing import audit, clock, words
 from purchasing.audit.chain import moment
+from purchasing.audit.search import Reader
 from purchasing.audit.spreadsheets import harmless, xlsx
 from purchasing.models import AuditHead, AuditSeal, Team
 
 SIZE = 1000  # events read at once
-# Title in a spreadsheet, name in JSON, SQL on an event `e`. The column 'what' is filled in here.
-COLUMNS = [
+# Title in a spreadsheet, name in JSON, SQL on an event `e`. `_sql` fills in None; the formats fill in 'what'.
+COLUMNS: list[tuple[str, str, str | None]] = [
     ("Event", "seq", "e.seq"),
     ("Time (UTC)", "at", None),
     ("Who", "actor_name", "e.actor_name"),
@@ -47,33 +49,35 @@ COLUMNS = [
 ]
 NAMES = [name for _, name, _ in COLUMNS]
 _WHAT, _ACTION, _DATA = (NAMES.index(name) for name in ("what", "action", "data"))
-# Where people's words stand, which a spreadsheet could take for something else.
+# The columns with text that people wrote, which a spreadsheet could take for a formula.
 _WORDS = [NAMES.index(n) for n in ("actor_name", "on_behalf_of", "phone_number", "note", "team_name", "data")]
 
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file: what browsers call it, and what makes its pieces (texts or bytes) of an `Export`."""
+    """A kind of file: its content type, and the function that makes the pieces (texts or bytes) of an `Export`."""
 
     content_type: str
-    pieces: Callable
+    pieces: "Callable[[Export], Iterator[str] | Iterator[bytes]]"
 
 
 @dataclass
 class Export:
-    """What is exported: pieces of a file, made while they are asked for."""
+    """What is exported; it is read as the file is written."""
 
-    reader: object
-    about: dict  # the first line: {title: text}
+    reader: Reader
+    about: dict[str, str]  # the first line: {title: text}
     with_ip: bool
 
-    def batches(self):
-        """Lists of tuples in the order of `COLUMNS`; what an event is in words is not filled in yet."""
+    def batches(self) -> Iterator[list[tuple[Any, ...]]]:
+        """Lists of tuples in the order of `COLUMNS`; the column 'what' is still empty."""
         return self.reader.batches(_sql(self.with_ip), SIZE)
 
 
-def begin(kind, *, reader, filtered, actor, sees_all):
-    """Record an export and give its pieces: `filtered` is the filter in words. Nothing that comes later is in it."""
+def begin(
+    kind: str, *, reader: Reader, filtered: str, actor: audit.Actor, sees_all: bool
+) -> Iterator[str] | Iterator[bytes]:
+    """Record an export and return its pieces; `filtered` is the filter in words. It contains no later events."""
     head = AuditHead.objects.get(pk=AuditHead.ONLY)
     seal = AuditSeal.objects.order_by("-number").first()
     low, high = reader.limits
@@ -89,28 +93,28 @@ def begin(kind, *, reader, filtered, actor, sees_all):
     return FORMATS[kind].pieces(Export(reader, about, with_ip=sees_all))
 
 
-def _in_words(seal):
+def _in_words(seal: AuditSeal) -> str:
     return (
         f"seal {seal.number} of {seal.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC: event {seal.seq}, {seal.hash}, "
         f"public key {seal.public_key}, signature {seal.signature}"
     )
 
 
-def _sql(with_ip):
+def _sql(with_ip: bool) -> str:
     special = {
         "at": moment(connection.vendor, "e.at"),
         "data": "e.data::text" if connection.vendor == "postgresql" else "e.data || ''",
     }
     if not with_ip:
         special |= dict.fromkeys(("ip", "hash", "previous_hash"), "''")
-    return ", ".join(special.get(name, sql) for _, name, sql in COLUMNS)
+    return ", ".join(special.get(name) or sql or "''" for _, name, sql in COLUMNS)
 
 
 # --- Formats --------------------------------------------------------------------------------------------------------
 
 
-def _csv(export):
-    """UTF-8 with a mark that lets spreadsheets know it, commas, and the rule of spreadsheets.py."""
+def _csv(export: Export) -> Iterator[str]:
+    """UTF-8 with a byte order mark for spreadsheets, commas, and the rule of spreadsheets.py."""
     text = io.StringIO()
     writer = csv.writer(text)
     about = [harmless(f"{title}: {value}") for title, value in export.about.items()]
@@ -124,8 +128,8 @@ def _csv(export):
         yield text.getvalue()
 
 
-def _safe(row, what):
-    row = list(row)
+def _safe(values: Sequence[Any], what: "_Words") -> list[Any]:
+    row = list(values)
     row[_WHAT] = what[row[_ACTION]]
     for place in _WORDS:
         if row[place]:
@@ -133,8 +137,8 @@ def _safe(row, what):
     return row
 
 
-def _json_lines(export):
-    """An object a line: first what this is, then the events."""
+def _json_lines(export: Export) -> Iterator[str]:
+    """One object per line: first the description of the export, then the events."""
     yield json.dumps(export.about, ensure_ascii=False) + "\n"
     what = _Words()
     for rows in export.batches():
@@ -147,12 +151,12 @@ def _json_lines(export):
         yield "\n".join(lines) + "\n"
 
 
-def _xlsx(export):
-    """A workbook with nothing but text in its cells."""
+def _xlsx(export: Export) -> Iterator[bytes]:
+    """A workbook with only text in its cells."""
     return xlsx(_cells(export), name="Events", width=len(COLUMNS))
 
 
-def _cells(export):
+def _cells(export: Export) -> Iterator[list[str]]:
     yield [f"{title}: {value}" for title, value in export.about.items()]
     yield [title for title, _, _ in COLUMNS]
     what = _Words()
@@ -163,10 +167,10 @@ def _cells(export):
             yield cells
 
 
-class _Words(dict):
+class _Words(dict[str, str]):
     """Actions in words, each looked up once."""
 
-    def __missing__(self, action):
+    def __missing__(self, action: str) -> str:
         self[action] = words.action_in_words(action)
         return self[action]
 

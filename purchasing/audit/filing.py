@@ -1,14 +1,19 @@
-"""Filing events: what they are found by is written for a lot of them at once, in the order of each index.
+"""Filing events: the search tables are written for a lot of events at once, in the order of each index.
 
-An append that went into every index would cost more the more events there are. So it only puts the event at the end of
-the table, and the one that fills a lot files all of it, in the same transaction. Searches look at the events that are
-not filed yet one by one (finding.py); there are never as many as `LOT`.
+If every append updated every index, it would cost more the more events there are. So an append only adds the event to
+the end of its table, and the append that fills a lot files all of it in the same transaction. Searches read the events
+that are not filed yet one by one (search.py); there are always fewer than `LOT`.
 """
 
 import json
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
+from django.apps.registry import Apps
 from django.db import connection
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.backends.utils import CursorWrapper
 
 from purchasing.audit import search_terms
 from purchasing.models import (
@@ -28,7 +33,7 @@ CHUNK = 500  # rows in one statement
 NAMES = ("name", "member", "stand_in", "approver", "papers", "before", "after")
 
 _EVENTS, _ENTRIES, _HEAD = (model._meta.db_table for model in (AuditEvent, AuditEntry, AuditHead))
-# Of an event, that it is filed by.
+# The columns of an event that it is filed by.
 COLUMNS = ("seq", "at", "action", "actor_name", "team_id", "phone_number", "words")
 TABLES = {
     AuditSegment._meta.db_table: ("number",),
@@ -39,8 +44,8 @@ TABLES = {
 _SEGMENTS, _, _DIGITS, _WORDS = TABLES
 
 
-def words_of(event):
-    """What an event is found by: the words of its reason, and of the names of people and things in it."""
+def words_of(event: "AuditEvent | _Event") -> list[str]:
+    """The words that find an event: those of its reason and of the names of people and things in it."""
     names = [value for name in NAMES if isinstance(value := event.data.get(name), str)]
     people = [event.actor_name, event.on_behalf_of] if event.actor_role != "system" else []
     if not (event.note or names or people):
@@ -48,29 +53,29 @@ def words_of(event):
     return search_terms.words(event.note, *people, *names)
 
 
-def joined(words):
+def joined(words: Sequence[str]) -> str:
     """Words as `AuditEvent.words` holds them: ' berlin desk '."""
     return f" {' '.join(words)} " if words else ""
 
 
-def insert(table, *columns, rows=1):
-    """The statement that inserts so many rows."""
+def insert(table: str, *columns: str, rows: int = 1) -> str:
+    """The SQL statement that inserts `rows` rows."""
     marks = ", ".join([f"({', '.join(['%s'] * len(columns))})"] * rows)
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {marks}"
 
 
 class Lot:
-    """Rows of the search tables for events that are added in order: `rows`, by table.
+    """The search table rows of events added in order: `rows`, by table.
 
-    `known` are the numbers that have rows already in the segment of the first event.
+    `known` holds the phone numbers that already have rows in the segment of the first event.
     """
 
-    def __init__(self, segment=-1, known=()):
+    def __init__(self, segment: int = -1, known: Iterable[str] = ()) -> None:
         self._segment, self._known = segment, set(known)
-        self.rows = {table: [] for table in TABLES}
+        self.rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in TABLES}
 
-    def add(self, event):
-        """Take in the next event, the values of `COLUMNS`."""
+    def add(self, event: Sequence[Any]) -> None:
+        """Add the next event, given as the values of `COLUMNS`."""
         *entry, words = event
         seq, number = entry[0], entry[-1]
         segment = seq // SEGMENT
@@ -85,8 +90,8 @@ class Lot:
         self.rows[_WORDS] += [(segment, word, seq) for word in words.split()]
 
 
-def file(cursor, after, until):
-    """Make the events behind number `after`, up to `until`, findable. The caller holds the head and moves `filed`."""
+def file(cursor: CursorWrapper, after: int, until: int) -> None:
+    """Write the search rows of events `after` + 1 to `until`. The caller has locked the head and moves `filed`."""
     cursor.execute(
         f"SELECT {', '.join(COLUMNS)} FROM {_EVENTS} WHERE seq > %s AND seq <= %s ORDER BY seq",
         [after, until],
@@ -100,8 +105,8 @@ def file(cursor, after, until):
         _write(cursor, table, sorted(rows) if table in (_DIGITS, _WORDS) else rows)
 
 
-def _known(cursor, segment, numbers):
-    """Those of the numbers that events of this segment are about which are filed already."""
+def _known(cursor: CursorWrapper, segment: int, numbers: set[str]) -> list[str]:
+    """Those of the phone numbers that are already filed in this segment."""
     numbers -= {""}
     if not numbers:
         return []
@@ -113,7 +118,7 @@ def _known(cursor, segment, numbers):
     return [number for (number,) in cursor.fetchall()]
 
 
-def _write(cursor, table, rows):
+def _write(cursor: CursorWrapper, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
     if not rows:
         return
     columns = TABLES[table]
@@ -128,14 +133,14 @@ def _write(cursor, table, rows):
 
 
 class Stretches:
-    """Rows of `AuditStretch` for events that are added in order, and what the head says of times."""
+    """The `AuditStretch` rows of events added in order, and the `quarter` and `reached` of the head after them."""
 
-    def __init__(self, quarter=0, reached=0):
+    def __init__(self, quarter: int = 0, reached: int = 0) -> None:
         self.quarter, self.reached = quarter, reached
-        self.rows = []
+        self.rows: list[tuple[int, int, int]] = []
 
-    def add(self, seq, at):
-        """Take in the next event."""
+    def add(self, seq: int, at: datetime) -> None:
+        """Add the next event."""
         quarter = int(at.timestamp()) // QUARTER
         if quarter != self.quarter:
             self.quarter, self.reached = quarter, max(quarter, self.reached)
@@ -145,21 +150,30 @@ class Stretches:
 STRETCHES = (AuditStretch._meta.db_table, "first_seq", "quarter", "reached")
 
 
-# --- All over again -------------------------------------------------------------------------------------------------
+# --- Filing from scratch --------------------------------------------------------------------------------------------
 
 
 class _Event:
-    """As much of an event as its words and its time need."""
+    """The parts of an event that its words and its time are made of."""
 
-    def __init__(self, seq, at, actor_name, actor_role, on_behalf_of, note, data):
+    def __init__(
+        self,
+        seq: int,
+        at: datetime | str,
+        actor_name: str,
+        actor_role: str,
+        on_behalf_of: str,
+        note: str,
+        data: str,
+    ) -> None:
         self.seq, self.note, self.data = seq, note, json.loads(data)
         self.actor_name, self.actor_role, self.on_behalf_of = actor_name, actor_role, on_behalf_of
         at = datetime.fromisoformat(at) if isinstance(at, str) else at
         self.at = at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def file_all(apps, schema_editor):
-    """For `RunPython`, with the triggers off: make the search tables and the words anew from the events."""
+def file_all(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    """For `RunPython`, with the triggers off: rebuild the search tables and the words from the events."""
     connection = schema_editor.connection
     data = "data::text" if connection.vendor == "postgresql" else "data || ''"
     names = f"seq, at, actor_name, actor_role, on_behalf_of, note, {data}"

@@ -1,13 +1,16 @@
-"""The proof that the record is as it was written: a walk along the whole chain and its seals.
+"""The proof that the record is unchanged: a walk along the whole chain and its seals.
 
-Memory stays flat. A walk can be put down and taken up again, so that the queue can make one in slices.
+Memory use stays constant. A walk can be paused and resumed, so the queue can do it in slices.
 """
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 from django.db import DatabaseError, connection
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Max
 
 from purchasing import guard
@@ -21,7 +24,7 @@ _PLACE = {name: place for place, name in enumerate(CONTENT)}
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a walk found: how many events and seals are sound, and the first event that is not, with what is wrong."""
+    """The result of a walk: how many events and seals are sound, the first event that is not, and what is wrong."""
 
     events: int
     bad_seq: int | None = None
@@ -29,26 +32,26 @@ class Verdict:
     seals: int = 0
 
     @property
-    def whole(self):
-        """Whether everything is as it was written."""
+    def whole(self) -> bool:
+        """Whether everything is unchanged."""
         return not self.problem
 
 
-def verify(*, progress=None):
-    """Walk the whole chain and say where it first breaks, if it does.
+def verify(*, progress: Callable[[int, int], object] | None = None) -> Verdict:
+    """Walk the whole chain and report where it first breaks, if it does.
 
     `progress(done, of)` is called after each batch of events.
     """
     walk = Walk.begin()
-    while not walk.step():
+    while (verdict := walk.step()) is None:
         if progress:
             progress(walk.expected - 1, walk.until)
-    return walk.verdict
+    return verdict
 
 
 @dataclass
 class Walk:
-    """A walk from the first event to the head as it stood at the beginning: events added meanwhile lie behind it."""
+    """A walk from the first event to the head as it was at the start. It ignores events added after that."""
 
     until: int
     last_hash: str
@@ -58,18 +61,18 @@ class Walk:
     verdict: Verdict | None = None
 
     @classmethod
-    def begin(cls):
+    def begin(cls) -> Self:
         head = AuditHead.objects.get(pk=AuditHead.ONLY)
         return cls(until=head.seq, last_hash=head.hash)
 
     @classmethod
-    def again(cls, place):
-        """Take up the walk that was put down at this `place`; its verdict is still to come."""
+    def again(cls, place: Mapping[str, Any]) -> Self:
+        """Resume the walk that was paused at `place`; it has no verdict yet."""
         return cls(**place)
 
     @property
-    def place(self):
-        """Where it is, for JSON."""
+    def place(self) -> dict[str, int | str]:
+        """The current position, for JSON."""
         return {
             "until": self.until,
             "last_hash": self.last_hash,
@@ -78,31 +81,31 @@ class Walk:
             "seals": self.seals,
         }
 
-    def step(self):
-        """Check the next events; the `Verdict` when there is one."""
+    def step(self) -> Verdict | None:
+        """Check the next batch of events; the `Verdict` once there is one."""
         rows = _read(self.expected, self.until)
         ahead = list(AuditSeal.objects.filter(number__gte=self.seals).order_by("number")[: BATCH + 1])
         before = ahead.pop(0) if self.seals and ahead else None
         if self.seals and (before is None or before.number != self.seals):
             return self._broken(self.expected, f"seal {self.seals} is missing")
         for row in rows:
-            problem = self._problem_of(row)
-            if problem:
-                return self._broken(*problem)
+            broken = self._problem_of(row)
+            if broken:
+                return self._broken(*broken)
             seq = row[_PLACE["seq"]]
             while ahead and ahead[0].seq <= seq:
                 problem = self._problem_of_seal(ahead[0], before, seq, row[-1])
                 if problem:
                     return self._broken(ahead[0].seq, problem)
                 before, self.seals = ahead.pop(0), self.seals + 1
-            if row[_PLACE["action"]] == seals.ACTION and (problem := _untold(row, before)):
+            if row[_PLACE["action"]] == seals.ACTION and (problem := _problem_of_seal_event(row, before)):
                 return self._broken(seq, problem)
             self.expected, self.previous = seq + 1, row[-1]
         if len(rows) < BATCH:
             self.verdict = self._end(ahead, before)
         return self.verdict
 
-    def _problem_of(self, row):
+    def _problem_of(self, row: tuple[Any, ...]) -> tuple[int, str] | None:
         seq = row[_PLACE["seq"]]
         if seq != self.expected:
             return self.expected, f"event {self.expected} is missing"
@@ -116,7 +119,7 @@ class Walk:
             return seq, "its content was changed"
         return None
 
-    def _problem_of_seal(self, seal, before, seq, hash_):
+    def _problem_of_seal(self, seal: AuditSeal, before: AuditSeal | None, seq: int, hash_: str) -> str:
         problem = seals.problem_of(seal, before)
         if not problem and (seal.seq, seal.hash) != (seq, hash_):
             problem = (
@@ -125,26 +128,26 @@ class Walk:
             )
         return problem
 
-    def _end(self, ahead, before):
+    def _end(self, ahead: list[AuditSeal], before: AuditSeal | None) -> Verdict:
         sound = self.expected - 1
         if sound != self.until:
             return self._broken(self.expected, f"event {self.expected} is missing")
         if self.previous != self.last_hash:
             return self._broken(self.until, "the head of the chain does not match it")
-        for problem in (self._cut_off(ahead, before), self._behind_the_head()):
-            if problem:
-                return self._broken(*problem)
+        for broken in (self._cut_off(ahead, before), self._behind_the_head()):
+            if broken:
+                return self._broken(*broken)
         if gone := guard.missing(connection):
             return self._broken(
                 None,
-                f"the events are whole, but what keeps them from being changed is gone: trigger {gone[0]}",
+                f"the events are whole, but their protection against changes is gone: trigger {gone[0]}",
             )
         if problem := _unfindable():
             return self._broken(None, problem)
         return Verdict(sound, seals=self.seals)
 
-    def _cut_off(self, ahead, before):
-        """Whether something knows of an event that should stand behind the last one."""
+    def _cut_off(self, ahead: list[AuditSeal], before: AuditSeal | None) -> tuple[int, str] | None:
+        """The problem if another record refers to an event after the last one."""
         if ahead and (problem := seals.problem_of(ahead[0], before)):
             return ahead[0].seq, problem
         known = [
@@ -153,22 +156,23 @@ class Walk:
             *Attempt.objects.aggregate(Max("claimed_seq"), Max("ended_seq")).values(),
         ]
         if max(seq or 0 for seq in known) > AuditHead.objects.get(pk=AuditHead.ONLY).seq:
-            return self.expected, "the record was cut off here: other records tell of later events"
+            return self.expected, "the record was cut off here: other records refer to later events"
         return None
 
-    def _behind_the_head(self):
+    def _behind_the_head(self) -> tuple[int, str] | None:
+        """The problem if there are events after the head."""
         beyond = AuditEvent.objects.filter(seq__gt=self.until).order_by("seq").first()
         if beyond and AuditHead.objects.get(pk=AuditHead.ONLY).seq < beyond.seq:
             return beyond.seq, "it was added without the head of the chain"
         return None
 
-    def _broken(self, seq, problem):
+    def _broken(self, seq: int | None, problem: str) -> Verdict:
         self.verdict = Verdict(self.expected - 1, seq, problem, self.seals)
         return self.verdict
 
 
-def _unfindable():
-    """What is wrong when a search would not find every event; '' when nothing is."""
+def _unfindable() -> str:
+    """What is wrong if a search would miss events; '' if nothing is."""
     head = AuditHead.objects.get(pk=AuditHead.ONLY)
     filed = AuditEntry.objects.filter(seq__lte=head.filed).count()
     if filed == head.filed and head.seq - head.filed < filing.LOT:
@@ -176,54 +180,54 @@ def _unfindable():
     return f"the events are whole, but a search does not find all of them: {filed} of {head.filed} are filed"
 
 
-def _untold(row, seal):
-    """What is wrong with an event that tells of a seal, `seal` being the last one up to here; '' when nothing is."""
-    told = json.loads(row[_PLACE["data"]])
-    number = told.get("seal") if isinstance(told, dict) else None
+def _problem_of_seal_event(row: tuple[Any, ...], seal: AuditSeal | None) -> str:
+    """What is wrong with an event that records a seal; `seal` is the last one before it. '' if nothing is."""
+    data = json.loads(row[_PLACE["data"]])
+    number = data.get("seal") if isinstance(data, dict) else None
     if not isinstance(number, int):
-        return "it tells of a seal, but not of which"
+        return "it records a seal, but not its number"
     if seal is None or seal.number < number:
-        return f"it tells of seal {number}, which is missing"
-    if seal.signature != told.get("signature"):
-        return f"it tells of seal {number}, which was replaced"
+        return f"it records seal {number}, which is missing"
+    if seal.signature != data.get("signature"):
+        return f"it records seal {number}, which was replaced"
     return ""
 
 
-def _read(first, last):
-    """The next events as tuples in the order of `CONTENT`, and the hash."""
+def _read(first: int, last: int) -> list[tuple[Any, ...]]:
+    """The next events as tuples in the order of `CONTENT`, followed by the hash."""
     sql = f"SELECT {', '.join(columns(connection.vendor))}, hash FROM {AuditEvent._meta.db_table} "
     sql += f"WHERE seq >= %s AND seq <= %s ORDER BY seq LIMIT {BATCH}"
     with connection.cursor() as cursor:
         try:
             cursor.execute(sql, [first, last])
-            return cursor.fetchall()
+            return list(cursor.fetchall())
         except DatabaseError:
             if connection.vendor != "sqlite":
                 raise
             return _read_bytes(cursor, sql, [first, last])
 
 
-def _read_bytes(cursor, sql, parameters):
-    """The same where SQLite holds a text that is none: what cannot be read as UTF-8 fits no hash."""
-    whole = connection.connection.text_factory
+def _read_bytes(cursor: CursorWrapper, sql: str, parameters: list[int]) -> list[tuple[Any, ...]]:
+    """As `_read`, where SQLite holds text that is not UTF-8. Such text matches no hash."""
+    text_factory = connection.connection.text_factory
     connection.connection.text_factory = lambda text: text.decode(errors="backslashreplace")
     try:
         cursor.execute(sql, parameters)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
     finally:
-        connection.connection.text_factory = whole
+        connection.connection.text_factory = text_factory
 
 
-# --- What somebody kept ---------------------------------------------------------------------------------------------
+# --- Exports that somebody kept -------------------------------------------------------------------------------------
 
 _KEPT = re.compile(r"event (\d{1,18}), ([0-9a-f]{64})")
 
 
-def compare(text):
-    """Whether events are still as they were when a text was exported: `{number: bool}` for each that it names.
+def compare(text: str) -> dict[int, bool]:
+    """Whether the events that an export's first line names are unchanged since then: `{number: bool}`.
 
-    Whoever removes every seal and rewrites the whole chain leaves a record that is whole in itself. The first line of
-    an export, kept elsewhere, tells of it all the same.
+    Removing every seal and rewriting the whole chain leaves a record that is consistent in itself. The first line of an
+    export that is kept elsewhere still reveals it.
     """
     kept = {int(seq): hash_ for seq, hash_ in _KEPT.findall(text)}
     now = dict(AuditEvent.objects.filter(seq__in=kept).values_list("seq", "hash"))

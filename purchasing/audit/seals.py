@@ -1,14 +1,14 @@
-"""Seals: where the chain stands, signed with a key that is not in the database.
+"""Seals: the head of the chain, signed with a key that is not in the database.
 
-Whoever can write into the database can rewrite the whole chain, hashes and all. What they cannot do is sign it. So each
-day the number and the hash of the newest event are signed (Ed25519), kept, told in the record itself, written to the
-log, shown, and printed in every export. The key comes from AUDIT_SEAL_KEYS; its public half stands in the seal, so that
-whoever holds an export can check it with the record alone.
+Anyone who can write to the database can rewrite the whole chain, hashes included, but cannot sign it. So each day the
+number and the hash of the newest event are signed (Ed25519). The seal is stored, recorded as an event, logged, shown on
+a page and included in every export. The key comes from AUDIT_SEAL_KEYS. The seal contains its public half, so an export
+and the record are enough to check it.
 """
 
 import hashlib
 import logging
-from datetime import UTC
+from datetime import UTC, datetime
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 
 from purchasing import clock
-from purchasing.audit.actors import SWEEP
+from purchasing.audit.actors import SWEEP, Actor
 from purchasing.audit.events import record
 from purchasing.models import AuditHead, AuditSeal
 
@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 ACTION = "audit.sealed"
 
 
-def _keys():
-    """The signing keys of the settings, newest first."""
+def _keys() -> list[Ed25519PrivateKey]:
+    """The signing keys from the settings, newest first."""
     return [
         Ed25519PrivateKey.from_private_bytes(
             hashlib.sha256(b"number desk, seal: " + secret.encode()).digest()
@@ -34,23 +34,23 @@ def _keys():
     ]
 
 
-def trusted_keys():
-    """The public halves (64 hex digits each) of the keys that seals may be signed with, newest first."""
+def trusted_keys() -> list[str]:
+    """The public halves (64 hex digits each) of the keys that may sign seals, newest first."""
     return [key.public_key().public_bytes_raw().hex() for key in _keys()]
 
 
-def message(number, seq, hash_, at, signature_before):
-    """What a seal signs, as bytes."""
+def message(number: int, seq: int, hash_: str, at: datetime, signature_before: str) -> bytes:
+    """The bytes that a seal signs."""
     moment = at.astimezone(UTC).isoformat(timespec="microseconds")
     return f"Number Desk, seal {number}\nevent {seq}\n{hash_}\n{moment}\n{signature_before}\n".encode()
 
 
 @transaction.atomic
-def seal(*, actor):
-    """Sign where the chain stands now, and say so in the record; None when nothing has happened since the last seal."""
+def seal(*, actor: Actor) -> AuditSeal | None:
+    """Sign the head of the chain and record that; None if nothing has happened since the last seal."""
     head = AuditHead.objects.select_for_update().get(pk=AuditHead.ONLY)
     last = AuditSeal.objects.order_by("-number").first()
-    if head.seq <= (last.seq + 1 if last else 0):  # only the event that tells of the last seal
+    if head.seq <= (last.seq + 1 if last else 0):  # only the event of the last seal itself
         return None
     number, at, key = last.number + 1 if last else 1, clock.now(), _keys()[0]
     signed = key.sign(message(number, head.seq, head.hash, at, last.signature if last else ""))
@@ -68,8 +68,8 @@ def seal(*, actor):
     return made
 
 
-def seal_if_due():
-    """Seal once a day (UTC), for the worker's sweep. Safe to run at any time and by several at once."""
+def seal_if_due() -> AuditSeal | None:
+    """Seal once a day (UTC), for the worker's sweep. Safe to run at any time and in several processes at once."""
     with transaction.atomic():
         AuditHead.objects.select_for_update().get(pk=AuditHead.ONLY)
         last = AuditSeal.objects.order_by("-number").first()
@@ -78,8 +78,8 @@ def seal_if_due():
         return seal(actor=SWEEP)
 
 
-def problem_of(seal, before):
-    """What is wrong with a seal by itself, given the one before it (or None); '' when nothing is."""
+def problem_of(seal: AuditSeal, before: AuditSeal | None) -> str:
+    """What is wrong with the seal itself, given the one before it (or None); '' if nothing is."""
     expected = before.number + 1 if before else 1
     if seal.number != expected:
         return f"seal {expected} is missing"

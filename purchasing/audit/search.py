@@ -1,13 +1,15 @@
-"""Finding events: filters, pages in both directions, search. Every read stands on an index and reads about a page.
+"""Finding events: filters, pages in both directions, search. Every read uses an index and reads about a page.
 
-No count, no OFFSET, and never the table from end to end. What person, action and team there are has an index for each
-combination (models/search.py). A number, a word, a request give events in their order from a place of their own
-(places.py); what else they have to be is then looked for among these, some hundred at a time. The newest events, which
-are not filed yet (filing.py), are looked at one by one.
+No count, no OFFSET, never a full scan of the table. Each combination of person, action and team has an index
+(models/search.py). A phone number, a word or a request gives its events in order from a place of its own
+(search_places.py); the other conditions are then checked on these events, some hundreds at a time. The newest events,
+which are not filed yet (filing.py), are read one by one.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Self
 
 from django.db import connection
 
@@ -17,24 +19,26 @@ from purchasing.audit.search_places import (
     LAST,
     NONE,
     Column,
+    Condition,
+    Conditions,
     Digits,
     Way,
     Words,
     has_word,
-    told,
+    progress_sql,
 )
 from purchasing.models import AuditEvent
 
 COLUMNS = ", ".join(
     f"e.{field.column}" for field in AuditEvent._meta.concrete_fields if field.name != "words"
 )
-NEAR = 300  # events that a search looks at one by one before it goes by segments; more than `filing.LOT`
-NARROWED = 800  # that it then takes from its place when they have to be something else as well
+NEAR = 300  # events that a search reads one by one before it goes by segments; more than `filing.LOT`
+NARROWED = 800  # events that it then takes from its place if they have to meet other conditions as well
 
 
 @dataclass(frozen=True)
 class Filter:
-    """What somebody wants to see: `number` is a part of a phone number, `words` are beginnings of words."""
+    """The events that somebody wants: `number` is a part of a phone number, `words` are beginnings of words."""
 
     words: tuple[str, ...] = ()
     number: str = ""
@@ -44,113 +48,124 @@ class Filter:
     request: int | None = None
     click: str = ""
     since: datetime | None = None
-    until: datetime | None = None  # what happened before it
+    until: datetime | None = None  # excluded
     nothing: bool = False  # two of the filters exclude each other
 
 
 @dataclass(frozen=True)
 class Found:
-    """Events in the order in which they were looked for; `reached` is where a search stopped that has not ended."""
+    """Events in reading order; `reached` is where a search stopped before its end, or None."""
 
-    events: list
+    events: list[AuditEvent]
     reached: int | None = None
 
 
 @dataclass(frozen=True)
-class Told:
-    """What one look at a place says of itself; see `Column.matches`."""
+class Progress:
+    """How far one read of a place came; see `Column.matches`."""
 
-    looked: int | None
+    matched: int | None
     farthest: int | None
     filed: int
 
+    @classmethod
+    def of(cls, event: AuditEvent) -> Self:
+        """The progress that each row of a raw query carries."""
+        return cls(*(getattr(event, name) for name in ("matched", "farthest", "filed")))
+
 
 class Reader:
-    """Reads what a filter lets through, of the teams whose ids are in `teams` (None: of all, and of none).
+    """Reads the events that match a filter, of the teams with these ids (None: all events, also those of no team).
 
-    `limits` is the range of numbers that the filter's dates leave (`places.limits_of`).
+    `limits` is the range of event numbers that the filter's dates allow (`search_places.limits_of`).
     """
 
-    def __init__(self, wanted, *, teams=None, limits=(0, LAST)):
+    def __init__(
+        self, wanted: Filter, *, teams: Sequence[int] | None = None, limits: tuple[int, int] = (0, LAST)
+    ) -> None:
         self.wanted, self.limits = wanted, limits
         hidden = bool(wanted.team) and teams is not None and wanted.team not in teams
         self.teams = None if teams is None or wanted.team else tuple(teams)
         self.is_empty = wanted.nothing or hidden or self.teams == () or limits[0] >= limits[1]
         self.place = self._place()
 
-    def _place(self):
-        """Where to look first; None for the indexes of all events."""
+    def _place(self) -> Column | Digits | Words | None:
+        """Where to read first; None for the indexes over all events."""
         wanted = self.wanted
-        if wanted.request or wanted.click:
-            return Column("click", wanted.click) if wanted.click else Column("request_id", wanted.request)
+        if wanted.click:
+            return Column("click", wanted.click)
+        if wanted.request:
+            return Column("request_id", wanted.request)
         if wanted.number:
             return Digits(wanted.number)
         return Words(max(wanted.words, key=len)) if wanted.words else None
 
     # --- Reading --------------------------------------------------------------------------------------------------
 
-    def older(self, than, most):
+    def older(self, than: int, most: int) -> Found:
         """The newest events that are older than event `than`, newest first."""
         return self._page(Way(True, self.limits), min(than, self.limits[1]), most)
 
-    def newer(self, than, most):
+    def newer(self, than: int, most: int) -> Found:
         """The oldest events that are newer than event `than`, oldest first."""
         return self._page(Way(False, self.limits), max(than, self.limits[0] - 1), most)
 
-    def _page(self, way, bound, most):
+    def _page(self, way: Way, bound: int, most: int) -> Found:
         if self.is_empty:
             return Found([])
         if self.place is None:
             return Found(_events(*self._direct(way, bound, most, COLUMNS)))
-        found = []
+        found: list[AuditEvent] = []
 
-        def look(place, take, bound):
-            rows = _events(*self._there(place, way, bound, take, COLUMNS, most - len(found)))
+        def read(place: Place, take: int, bound: int) -> tuple[int | None, int]:
+            rows = _events(*self._at(place, way, bound, take, COLUMNS, most - len(found)))
             found.extend(event for event in rows if event.seq is not None)
-            return self._end(place, way, rows[0], take), rows[0].filed
+            progress = Progress.of(rows[0])
+            return self._end(place, way, progress, take), progress.filed
 
-        end = bound
+        end: int | None = bound
         if way.older and self._starts_near():
-            end, _ = look(_Nearest(self), NEAR, bound)
+            end, _ = read(_Nearest(self), NEAR, bound)
         if end is not None and len(found) < most:
-            end, filed = look(self.place, self._take(most), end)
+            end, filed = read(self.place, self._take(self.place, most), end)
             if end is None and self.place.is_filed and not way.older and len(found) < most:
-                look(_Nearest(self), NEAR, max(bound, filed))
+                read(_Nearest(self), NEAR, max(bound, filed))
         return Found(found, reached=end if len(found) < most else None)
 
-    def _starts_near(self):
-        """Whether the nearest events are looked at first: what is frequent stands there, and what is not filed yet."""
+    def _starts_near(self) -> bool:
+        """Whether the nearest events are read first: they hold frequent matches, and those not filed yet."""
         return isinstance(self.place, Digits) or (isinstance(self.place, Words) and self._is_narrowed())
 
-    def _is_narrowed(self):
-        """Whether what is found at the place has to be something else as well."""
-        return bool(self._columns(self.place)[0] or self._said(self.place)[0])
+    def _is_narrowed(self) -> bool:
+        """Whether events found at the place have to meet other conditions as well."""
+        return bool(self._columns(self.place)[0] or self._searched(self.place)[0])
 
-    def _take(self, most):
-        """How many matches are looked at before a search stops and says how far it came."""
-        return NARROWED // self.place.events_each if self._is_narrowed() else self.place.matches_each * most
+    def _take(self, place: Column | Digits | Words, most: int) -> int:
+        """How many matches are read before a search stops and reports how far it came."""
+        return NARROWED // place.events_each if self._is_narrowed() else place.matches_each * most
 
-    def batches(self, columns, size):
-        """Everything, newest first, as lists of tuples of `columns` (SQL on `e`, the number first); some at a time."""
-        way, bound = Way(True, self.limits), None if self.is_empty else self.limits[1]
-        place = _Nearest(self) if self._starts_near() else self.place
+    def batches(self, columns: str, size: int) -> Iterator[list[tuple[Any, ...]]]:
+        """Every event, newest first, as lists of tuples of `columns` (SQL on `e`, the number first), `size` at once."""
+        way = Way(True, self.limits)
+        bound = None if self.is_empty else self.limits[1]
+        place: Place | None = _Nearest(self) if self._starts_near() else self.place
         while bound is not None:
             if place is None:
                 rows = _tuples(*self._direct(way, bound, size, columns))
                 bound = rows[-1][0] if len(rows) == size else None
             else:
                 take = max(size, NEAR)
-                rows = _tuples(*self._there(place, way, bound, take, columns))
-                bound = self._end(place, way, Told(*rows[0][-3:]), take)
+                rows = _tuples(*self._at(place, way, bound, take, columns))
+                bound = self._end(place, way, Progress(*rows[0][-3:]), take)
                 rows = [row[:-3] for row in rows if row[0] is not None]
                 place = self.place
             if rows:
                 yield rows
 
-    # --- What an event has to be ----------------------------------------------------------------------------------
+    # --- Conditions -----------------------------------------------------------------------------------------------
 
-    def _columns(self, place=None):
-        """What columns have to be, other than that of `place`: `(SQL texts on e, parameters)`."""
+    def _columns(self, place: "Place | None" = None) -> Conditions:
+        """The conditions on columns other than that of `place`: `(SQL texts on e, parameters)`."""
         texts, parameters = self._equal(self.wanted.team, without=getattr(place, "column", ""))
         if self.teams is not None:
             texts.append(f"e.team_id IN ({', '.join(['%s'] * len(self.teams))})")
@@ -158,9 +173,9 @@ class Reader:
         dates, moments = self._dates()
         return texts + dates, parameters + moments
 
-    def _equal(self, team, *, without=""):
+    def _equal(self, team: int | None, *, without: str = "") -> Conditions:
         wanted = self.wanted
-        equal = {
+        equal: dict[str, int | str | None] = {
             "actor_name": wanted.person,
             "action": wanted.action,
             "team_id": team,
@@ -170,18 +185,21 @@ class Reader:
         equal = {column: value for column, value in equal.items() if value and column != without}
         return [f"e.{column} = %s" for column in equal], list(equal.values())
 
-    def _dates(self):
-        """The times themselves: within the limits there may be others, where a clock went back."""
-        texts, parameters = [], []
+    def _dates(self) -> Conditions:
+        """The times themselves: if a clock went back, the limits also hold events of other times."""
+        texts: list[str] = []
+        parameters: list[Any] = []
         for moment, sign in ((self.wanted.since, ">="), (self.wanted.until, "<")):
             if moment:
                 texts.append(f"e.at {sign} %s")
                 parameters.append(connection.ops.adapt_datetimefield_value(moment))
         return texts, parameters
 
-    def _said(self, place=None):
-        """What is searched for, but for what `place` sees to, looked up in one event at a time; as `_columns`."""
-        texts, parameters, number = [], [], self.wanted.number
+    def _searched(self, place: "Place | None" = None) -> Conditions:
+        """The search conditions that `place` does not cover, checked event by event; as `_columns`."""
+        texts: list[str] = []
+        parameters: list[Any] = []
+        number = self.wanted.number
         if number and not isinstance(place, Digits):
             texts.append("e.phone_number LIKE %s")
             parameters.append(f"{number}%" if number.startswith("+") else f"%{number}%")
@@ -194,8 +212,8 @@ class Reader:
 
     # --- SQL ------------------------------------------------------------------------------------------------------
 
-    def _direct(self, way, bound, most, columns):
-        """Straight from the index that holds exactly this, for several teams from as many places of it."""
+    def _direct(self, way: Way, bound: int, most: int, columns: str) -> Condition:
+        """Straight from the index for exactly this filter; with several teams, one range of it for each."""
         if not self._equal(self.wanted.team)[0] and self.teams is None:
             return _arm(EVENTS, columns, self._columns(), way, way.within("e.seq", bound), most)
         dates, moments = self._dates()
@@ -211,66 +229,79 @@ class Reader:
         )
         return sql, [value for _, parameters in arms for value in parameters]
 
-    def _there(self, place, way, bound, take, columns, most=None):
-        """What is at `place` among its next `take` matches, and is all else that it has to be.
+    def _at(
+        self, place: "Place", way: Way, bound: int, take: int, columns: str, most: int | None = None
+    ) -> Condition:
+        """The events among the next `take` matches at `place` that meet all conditions.
 
-        Each row ends with what is told of the look; there is one without an event for none.
+        Each row ends with the columns of `Progress`. Without events there is one row with nothing else.
         """
-        texts, wanted = self._said(place)
+        texts, wanted = self._searched(place)
         inside = NONE if isinstance(place, _Nearest) else self._columns(place)
         if not isinstance(place, Digits):
             texts, wanted, inside = inside[0] + texts, inside[1] + wanted, NONE
         clauses, parameters = place.matches(way, bound, take, None if texts else most, inside)
         limit = "" if most is None else f" LIMIT {most}"
         sql = (
-            f"WITH {clauses} SELECT {columns}, told.looked, told.farthest, told.filed FROM told LEFT JOIN ("
-            f"SELECT e.* FROM seqs CROSS JOIN {EVENTS} e WHERE {' AND '.join(['e.seq = seqs.seq', *texts])} "
+            f"WITH {clauses} SELECT {columns}, progress.matched, progress.farthest, progress.filed FROM progress "
+            f"LEFT JOIN (SELECT e.* FROM seqs CROSS JOIN {EVENTS} e WHERE {' AND '.join(['e.seq = seqs.seq', *texts])} "
             f"ORDER BY e.seq {way.order}{limit}) e ON 1 = 1 ORDER BY e.seq {way.order}"
         )
         return sql, [*parameters, *wanted]
 
-    def _end(self, place, way, row, take):
-        """Where to go on behind what was looked at; None at the end."""
-        return place.end(way, row.farthest) if row.looked == take else None
+    def _end(self, place: "Place", way: Way, progress: Progress, take: int) -> int | None:
+        """Where to continue after what was read; None at the end."""
+        if progress.matched != take or progress.farthest is None:
+            return None
+        return place.end(way, progress.farthest)
 
 
 class _Nearest:
-    """The events that lie nearest and are all that is wanted but for the search: for what is frequent or not filed."""
+    """The nearest events that meet all conditions but the search: for frequent matches, and events not filed yet."""
 
-    def __init__(self, reader):
+    def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    def matches(self, way, bound, most, limit=None, conditions=NONE):
+    def matches(
+        self, way: Way, bound: int, most: int, limit: int | None = None, conditions: Conditions = NONE
+    ) -> Condition:
         """As `Column.matches`."""
         nearest, parameters = self._reader._direct(way, bound, most, "e.seq")
-        return f"lot AS ({nearest}), seqs AS (SELECT seq FROM lot), told AS ({told(way, 'seq')})", parameters
+        progress = progress_sql(way, "seq")
+        return f"lot AS ({nearest}), seqs AS (SELECT seq FROM lot), progress AS ({progress})", parameters
 
-    def end(self, way, farthest):
-        """The bound from which it goes on behind the farthest event."""
+    def end(self, way: Way, farthest: int) -> int:
+        """The bound to continue from after the farthest event."""
         return farthest
 
 
-def _arm(table, columns, conditions, way, within, most):
+Place = Column | Digits | Words | _Nearest
+
+
+def _arm(
+    table: str, columns: str, conditions: Conditions, way: Way, within: Condition, most: int
+) -> Condition:
     texts, parameters = conditions
     where = " AND ".join([*texts, within[0]])
     sql = f"SELECT {columns} FROM {table} e WHERE {where} ORDER BY e.seq {way.order} LIMIT {most}"
     return sql, [*parameters, *within[1]]
 
 
-def newest_first(wanted):
-    """All events that a filter lets through, one by one, for who stops early."""
-    reader, bound = Reader(wanted), LAST
+def newest_first(wanted: Filter) -> Iterator[AuditEvent]:
+    """All events that match a filter, one by one, for callers that stop early."""
+    reader = Reader(wanted)
+    bound: int | None = LAST
     while bound is not None:
         found = reader.older(bound, NEAR)
         yield from found.events
         bound = found.events[-1].seq if len(found.events) == NEAR else found.reached
 
 
-def _events(sql, parameters):
+def _events(sql: str, parameters: list[Any]) -> list[AuditEvent]:
     return list(AuditEvent.objects.raw(sql, parameters))
 
 
-def _tuples(sql, parameters):
+def _tuples(sql: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        return cursor.fetchall()
+        return list(cursor.fetchall())

@@ -1,28 +1,31 @@
-"""Cells that a spreadsheet shows as they are: the one rule for CSV, and XLSX written as a stream.
+"""Cells that a spreadsheet shows unchanged: the rule for CSV, and XLSX written as a stream.
 
-**The rule.** Every value is text. A spreadsheet that opens CSV decides by itself what a text is: one that begins with
-`=`, `+`, `-` or `@` it runs as a formula, and `+15551234567` becomes the number 15551234567. So in CSV a text gets an
-apostrophe in front when it begins with one of these, with an apostrophe, with quotation marks before such a sign, or
-with something that is no printed character (a tab, a line break, a blank); and an apostrophe is put before each of
-these signs that follows a `;`, a tab or a line break inside the text, because a spreadsheet may take those for the end
-of a cell. Whoever reads the file back takes the first apostrophe off. In XLSX the type of a cell says that it is text,
-so nothing is put in front of it.
+**The rule.** Every value is text. A spreadsheet that opens CSV guesses types: it runs text that starts with `=`, `+`,
+`-` or `@` as a formula and turns `+15551234567` into the number 15551234567. So in CSV an apostrophe is put in front of
+text that starts with one of these signs, with an apostrophe, with quotation marks before such a sign, or with a
+character that is not printed (a tab, a line break, a space). An apostrophe also goes before each of these signs that
+follows a `;`, a tab or a line break inside the text, because a spreadsheet may take those for the end of a cell. To
+read the file back, remove the first apostrophe. In XLSX the type of the cell marks it as text, so it needs no prefix.
 
-XLSX is written here and not by a library: XlsxWriter and openpyxl write a sheet to a file on disk and zip it when the
-last row is known, so the first byte leaves when all the work is done. A sheet is XML in a zip archive, and zipfile
-writes those to what cannot seek.
+XLSX is written here because XlsxWriter and openpyxl write a sheet to disk and zip it after the last row, so the first
+byte is sent only when all the work is done. A sheet is XML in a zip archive, and zipfile can write one to a stream that
+cannot seek.
 """
 
 import re
 import zipfile
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import IO, cast
 from xml.sax.saxutils import escape
 
+Row = Sequence[str]
+
 _FIRST = frozenset("=+-@'＝＋－＠")
-_QUOTED = re.compile(r"\"[\s\"]*[=+\-@]")  # where a quotation mark may be taken for the frame of a cell
+_QUOTED = re.compile(r"\"[\s\"]*[=+\-@]")  # the quotation mark may be taken for the start of a quoted cell
 _INSIDE = re.compile(r"([;\t\r\n][\s\"]*)([=+\-@])")
 
 
-def harmless(text):
+def harmless(text: str) -> str:
     """A text for a cell of CSV, by the rule above."""
     if not text:
         return text
@@ -37,9 +40,9 @@ def harmless(text):
 
 # --- XLSX -----------------------------------------------------------------------------------------------------------
 
-MOST_ROWS = 1_048_576  # of a sheet
-MOST_CHARACTERS = 32_767  # of a cell
-MOST_BYTES = 1_500_000_000  # of the XML of a sheet, below what readers without ZIP64 take
+MOST_ROWS = 1_048_576  # per sheet
+MOST_CHARACTERS = 32_767  # per cell
+MOST_BYTES = 1_500_000_000  # of XML per sheet: below the limit of readers without ZIP64
 _CUT = " … (cut: a cell holds no more; CSV and JSON Lines have all of it)"
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LOOKS_ESCAPED = re.compile("_(?=x[0-9A-Fa-f]{4}_)")
@@ -48,7 +51,7 @@ _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
 _KIND = "application/vnd.openxmlformats-officedocument.spreadsheetml"
-# Style 0 is plain. Style 1 has the number format 49, which is text: a cell stays text when somebody edits it.
+# Style 0 is plain. Style 1 has number format 49 (text), so a cell stays text when somebody edits it.
 _FORMATS = (
     f'{_HEAD}<styleSheet xmlns="{_MAIN}"><fonts count="1"><font><sz val="11"/><name val="Calibri"/></font></fonts>'
     '<fills count="2"><fill><patternFill patternType="none"/></fill><fill><patternFill patternType="gray125"/></fill>'
@@ -64,16 +67,16 @@ _RELATIONS = (
 )
 
 
-def xlsx(rows, *, name, width):
-    """The bytes of a workbook in pieces: `rows` are iterables of texts of at most `width` cells, every cell is text.
+def xlsx(rows: Iterable[Row], *, name: str, width: int) -> Iterator[bytes]:
+    """The bytes of a workbook in pieces. Each of the `rows` holds at most `width` texts; every cell is text.
 
-    More rows than a sheet holds go on in the next one. Memory stays flat.
+    Rows that do not fit on a sheet continue on the next one. Memory use stays constant.
     """
     pipe = _Pipe()
     sheets = 0
     rows = iter(rows)
-    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        row = next(rows, ())
+    with zipfile.ZipFile(cast("IO[bytes]", pipe), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        row: Row | None = next(rows, ())
         while row is not None:
             sheets += 1
             with archive.open(f"xl/worksheets/sheet{sheets}.xml", "w") as sheet:
@@ -83,8 +86,10 @@ def xlsx(rows, *, name, width):
     yield pipe.take()
 
 
-def _sheet(sheet, row, rows, pipe, width):
-    """Write rows until the sheet is full; the first row that has no place any more, or None."""
+def _sheet(
+    sheet: IO[bytes], row: Row | None, rows: Iterator[Row], pipe: "_Pipe", width: int
+) -> Generator[bytes, None, Row | None]:
+    """Write rows until the sheet is full; returns the first row that did not fit, or None."""
     columns = "".join(
         f'<col min="{n}" max="{n}" width="20" style="1" customWidth="1"/>' for n in range(1, width + 1)
     )
@@ -104,12 +109,12 @@ def _sheet(sheet, row, rows, pipe, width):
     return row
 
 
-def _line(row):
+def _line(row: Row) -> str:
     return f"<row>{''.join([_cell(text) for text in row])}</row>"
 
 
-def _cell(text):
-    """One cell. An empty one has to be there, since cells are counted from the left."""
+def _cell(text: str) -> str:
+    """One cell. An empty cell is written too, because cells are counted from the left."""
     if not text:
         return "<c/>"
     if len(text) > MOST_CHARACTERS:
@@ -126,8 +131,8 @@ def _cell(text):
     return f'<c s="1" t="inlineStr"><is><t xml:space="preserve">{text}</t></is></c>'
 
 
-def _frame(sheets, name):
-    """What belongs to a workbook besides its sheets."""
+def _frame(sheets: int, name: str) -> Iterator[tuple[str, str]]:
+    """The files of a workbook other than its sheets: `(path, text)`."""
     numbers = range(1, sheets + 1)
     parts = "".join(
         f'<Override PartName="/xl/worksheets/sheet{n}.xml" ContentType="{_KIND}.worksheet+xml"/>'
@@ -164,18 +169,19 @@ def _frame(sheets, name):
 
 
 class _Pipe:
-    """What zipfile writes into, and what can be taken out of at once: it cannot seek, so nothing is rewritten."""
+    """A buffer that zipfile writes to and that can be emptied at any time: it cannot seek, so nothing is rewritten."""
 
-    def __init__(self):
-        self._parts = []
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
 
-    def write(self, data):
+    def write(self, data: bytes) -> int:
         self._parts.append(bytes(data))
         return len(data)
 
-    def flush(self):
+    def flush(self) -> None:
         pass
 
-    def take(self):
+    def take(self) -> bytes:
+        """Everything written since the last call."""
         data, self._parts = b"".join(self._parts), []
         return data

@@ -1,27 +1,28 @@
-"""Checks of the whole record that auditors ask for on its page. The queue carries them out in slices of seconds."""
+"""Checks of the whole record that auditors start on its page. The queue runs them in slices of a few seconds."""
 
 import time
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from purchasing import audit, clock, jobs, permissions
-from purchasing.audit.proof import Walk
-from purchasing.models import AuditCheck, AuditHead
+from purchasing.audit.proof import Verdict, Walk
+from purchasing.models import AuditCheck, AuditHead, User
 from purchasing.problems import NotYours
 
-SLICE = 4  # seconds; what runs it sweeps as well
+SLICE = 4  # seconds; short, because the same process also runs the sweep
 WHO_CAN = "Only an auditor or a superuser can check the whole record."
 
 
-def may_check(user):
-    """Auditors and superusers: who reads every team's records."""
-    return permissions.sees_every_team(user)
+def may_check(user: User) -> bool:
+    """Whether the person reads every team's records: auditors and superusers."""
+    return bool(permissions.sees_every_team(user))
 
 
 @transaction.atomic
-def begin(*, actor):
-    """Let the queue check the record; one check at a time. Asked again it is woken, should its task have been lost."""
-    if not may_check(actor.user):
+def begin(*, actor: audit.Actor) -> AuditCheck:
+    """Queue a check of the record, one at a time. If one is running, queue it again in case its task was lost."""
+    if actor.user is None or not may_check(actor.user):
         raise NotYours(WHO_CAN)
     head = AuditHead.objects.select_for_update().get(pk=AuditHead.ONLY)
     check = AuditCheck.objects.filter(ended_at=None).first()
@@ -33,8 +34,8 @@ def begin(*, actor):
     return check
 
 
-def go_on(check_id):
-    """Check for some seconds, and let the queue go on, or say what was found."""
+def go_on(check_id: int) -> None:
+    """Check for `SLICE` seconds, then queue the next slice or record the result."""
     check = AuditCheck.objects.select_related("asked_by").get(pk=check_id)
     if check.ended_at:
         return
@@ -45,13 +46,12 @@ def go_on(check_id):
         mine = AuditCheck.objects.filter(pk=check.pk, done=check.done, ended_at=None)
         if walk.verdict:
             _end(check, mine, walk.verdict)
-        elif mine.update(
-            done=walk.expected - 1, place=walk.place
-        ):  # else the task ran twice, and another was quicker
+        # No row matches if the task ran twice and the other run was faster.
+        elif mine.update(done=walk.expected - 1, place=walk.place):
             jobs.enqueue("check_record", check.pk)
 
 
-def _end(check, mine, verdict):
+def _end(check: AuditCheck, mine: QuerySet[AuditCheck], verdict: Verdict) -> None:
     ended = mine.update(
         done=verdict.events,
         place={},
@@ -63,12 +63,12 @@ def _end(check, mine, verdict):
         record_verdict(verdict, actor=audit.Actor.person(check.asked_by, ip=check.ip))
 
 
-def record_verdict(verdict, *, actor):
-    """Keep in the record that it was checked, and what came of it."""
+def record_verdict(verdict: Verdict, *, actor: audit.Actor) -> None:
+    """Record that the record was checked, and the outcome."""
     audit.record("audit.verified", actor=actor, result=in_words(verdict), events=verdict.events)
 
 
-def in_words(verdict):
+def in_words(verdict: Verdict) -> str:
     """'whole: 120 events, 3 seals', or 'broken at event 7: its content was changed'."""
     if verdict.whole:
         return f"whole: {verdict.events} events" + (f", {verdict.seals} seals" if verdict.seals else "")

@@ -226,7 +226,7 @@ def test_an_event_that_tells_of_no_seal_in_earnest_is_named(record, data):
     """Rightly hashed, so by somebody who can write into the database."""
     audit.record("audit.sealed", actor=factories.SYSTEM, **data)
     found = audit.verify()
-    assert (found.bad_seq, found.problem) == (12, "it tells of a seal, but not of which")
+    assert (found.bad_seq, found.problem) == (12, "it records a seal, but not its number")
 
 
 class TestWhatSomebodyKept:
