@@ -19,7 +19,7 @@ class PurchasingConfig(AppConfig):
 
 
 class DeskAdminConfig(admin.AdminConfig):
-    """`django.contrib.admin` with our site."""
+    """`django.contrib.admin` with our own site."""
 
     default = False
     default_site = "purchasing.admin_site.Site"

@@ -7,17 +7,17 @@ from django.db.models.lookups import IsNull
 
 
 class Undecryptable(Exception):
-    """The stored secret cannot be read: none of API_KEY_ENCRYPTION_KEYS made it."""
+    """The stored secret cannot be read: none of API_KEY_ENCRYPTION_KEYS encrypted it."""
 
     def __init__(self):
         super().__init__(
             "A stored API key cannot be decrypted: the encryption key it was stored with is missing "
-            "from API_KEY_ENCRYPTION_KEYS. Nothing is bought with it until that is put right."
+            "from API_KEY_ENCRYPTION_KEYS. Nothing is bought with it until that is fixed."
         )
 
 
 class Secret(str):
-    """Text that does not show itself in a traceback or a log."""
+    """Text whose repr hides it in tracebacks and logs."""
 
     __slots__ = ()
 

@@ -1,17 +1,16 @@
-"""The SQL triggers that keep the record as it was written: what the migrations run, and what puts them back.
+"""The SQL triggers that protect the record from changes, as the migrations create and remove them.
 
-A later migration that touches one of these tables must end with `switch_on`: on SQLite every remake of a table drops
-its triggers without a word (`tests/audit/test_guard.py` notices). So must one that changes the text of a trigger,
-after `switch_off`: the proof compares the text that stands in the database with this one.
+A later migration that touches one of these tables must end with `switch_on`: on SQLite, remaking a table silently drops
+its triggers (`tests/audit/test_guard.py` checks this). A migration that changes the text of a trigger must run
+`switch_off` and then `switch_on`: the proof compares the text in the database with the text here.
 """
 
 _EVENTS = "purchasing_auditevent"
 _WORDS = "audit events are only ever added"
 _REFUSE = f" BEGIN RAISE EXCEPTION '{_WORDS}' USING ERRCODE = 'integrity_constraint_violation'; END "
-_BEFORE_EACH_CHANGE = (
-    2 + 8 + 16 + 32
-)  # pg_trigger.tgtype: before, of a statement that deletes, updates or truncates
-# Each table with the short name of its triggers and the column that numbers its rows.
+# pg_trigger.tgtype: before a statement that deletes, updates or truncates.
+_BEFORE_EACH_CHANGE = 2 + 8 + 16 + 32
+# Each table with the prefix of its trigger names and the column that numbers its rows.
 TABLES = {
     _EVENTS: ("audit", "seq"),
     "purchasing_auditseal": ("audit_seal", "number"),
@@ -28,7 +27,7 @@ def _on_sqlite(table, name, number):
     return [
         f"CREATE TRIGGER IF NOT EXISTS {name}_no_update BEFORE UPDATE ON {table} {refuse}",
         f"CREATE TRIGGER IF NOT EXISTS {name}_no_delete BEFORE DELETE ON {table} {refuse}",
-        # INSERT OR REPLACE passes the two above. The row it replaces may be named by its hidden rowid as well.
+        # INSERT OR REPLACE fires neither of the two above. It can also name the row to replace by its hidden rowid.
         f"CREATE TRIGGER IF NOT EXISTS {name}_no_replace BEFORE INSERT ON {table} "
         f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {number} = NEW.{number} OR rowid = NEW.rowid) {refuse}",
     ]
@@ -51,7 +50,7 @@ def _off_postgresql(table, name, number):
 
 
 def names(vendor, table):
-    """The names of the triggers that stand on `table`."""
+    """The names of the triggers on `table`."""
     name, _ = TABLES[table]
     endings = ("no_update", "no_delete", "no_replace") if vendor == "sqlite" else ("no_change",)
     return [f"{name}_{ending}" for ending in endings]
@@ -69,12 +68,12 @@ OFF = {vendor: _statements(1, vendor, TABLES) for vendor in _MAKE}
 
 
 def switch_on(apps, schema_editor):
-    """For `RunPython`: put the triggers in place on the database that is being migrated, as far as it is."""
+    """For `RunPython`: create the triggers on those tables that exist at this point of the migrations."""
     _run(schema_editor, 0)
 
 
 def switch_off(apps, schema_editor):
-    """For `RunPython`, backwards."""
+    """For `RunPython`: remove the triggers."""
     _run(schema_editor, 1)
 
 
@@ -86,13 +85,13 @@ def _run(schema_editor, which):
 
 
 def missing(connection):
-    """The names of the triggers that do not stand in the database as they were made, or are switched off."""
+    """The names of the triggers that are missing from the database, changed or disabled."""
     there = {name: rest for name, *rest in _there(connection)}
     return [name for name, *rest in _expected(connection.vendor) if there.get(name) != rest]
 
 
 def _there(connection):
-    """Each trigger: its name, and what it does."""
+    """Each trigger in the database: its name and its definition."""
     if connection.vendor == "sqlite":
         sql = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
     else:

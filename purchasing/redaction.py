@@ -1,8 +1,8 @@
-"""Cuts API keys out of text before it is kept, shown or logged.
+"""Removes API keys from text before it is stored, shown or logged.
 
-A key is `idc_` and 32 letters or digits (AUTH). What is cut is wider than that: any case of the prefix, 16 or
-more letters or digits, the underscore as JSON, URLs, HTML and Markdown escape it, and invisible characters in
-between, as copying from a web page or a mail leaves them.
+A key is `idc_` and 32 letters or digits (AUTH). The pattern is wider: the prefix in any case, 16 or more letters or
+digits, the underscore as JSON, URLs, HTML and Markdown escape it, and invisible characters in between, which can come
+with text copied from a web page or a mail.
 """
 
 import logging
@@ -19,20 +19,20 @@ _KEY = re.compile(
 
 
 def redact(text: str) -> str:
-    """Return the text with everything of the form of an API key replaced by `idc_[removed]`."""
+    """Return the text with everything that looks like an API key replaced by `idc_[removed]`."""
     return _KEY.sub(REMOVED, text)
 
 
 def holds_secret(text: str) -> bool:
-    """Say whether the text holds anything of the form of an API key."""
+    """Whether the text contains anything that looks like an API key."""
     return _KEY.search(text) is not None
 
 
 class RedactingFilter(logging.Filter):
     """Cleans a log record: message, arguments, extra fields, stack and exception text.
 
-    An exception whose text holds a key is kept as clean text alone, because handlers format the exception
-    itself anew.
+    An exception whose text contains a key is reduced to clean text, because handlers would format the exception itself
+    again.
     """
 
     def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
@@ -47,7 +47,8 @@ class RedactingFilter(logging.Filter):
     def _clean_message(record: logging.LogRecord) -> None:
         try:
             message, arguments = record.getMessage(), repr(record.args)
-        except Exception as error:  # the logging call itself is wrong: its handler would print the arguments
+        # The logging call itself is wrong: handlers would print its arguments.
+        except Exception as error:
             message = arguments = (
                 f"{record.msg} (not formatted: {type(error).__name__}, {redact(str(record.args))})"
             )

@@ -54,10 +54,10 @@ __all__ = [
 
 
 def make_single_rows(apps=registry, **kwargs):
-    """Make the rows that exist exactly once (after each migration, and after each flush of a test)."""
+    """Make the rows that exist exactly once (after each migration and each flush of a test)."""
     models = apps.all_models["purchasing"]  # as they are at this point of the migrations
     head, _ = models["audithead"].objects.get_or_create(pk=AuditHead.ONLY)
     models["desk"].objects.get_or_create(pk=Desk.ONLY)
     if "mailcursor" in models:
-        # What happened before there were mails is not told any more.
+        # No mails about events from before mails existed.
         models["mailcursor"].objects.get_or_create(pk=MailCursor.ONLY, defaults={"seq": head.seq})

@@ -1,4 +1,4 @@
-"""The record: events that are only ever added, each holding the hash of the one before it, and their seals."""
+"""The record: events that are only ever added, each with the hash of the one before it, and their seals."""
 
 from django.db import models
 
@@ -9,9 +9,9 @@ from purchasing.models.teams import Team, User
 class AuditHead(models.Model):
     """The end of the chain: the number and hash of the newest event. Locked last in every transaction.
 
-    `quarter` is the quarter of an hour (counted from 1970) in which the newest event happened, `reached` the latest
-    that any event did: more than `quarter` only after a clock went back. See `AuditStretch`. Events up to `filed` are
-    in the tables of models/search.py.
+    `quarter` is the quarter of an hour (counted from 1970) of the newest event, `reached` the latest quarter of any
+    event: it exceeds `quarter` only after a clock went back. See `AuditStretch`. Events up to `filed` are in the
+    tables of models/search.py.
     """
 
     ONLY = 1
@@ -24,16 +24,16 @@ class AuditHead(models.Model):
 
 
 def _reference(to, name="+", **options):
-    """A foreign key of an event. It has no index of its own: those of the class are for how events are looked up."""
+    """A foreign key of an event, without an index of its own: the indexes of the class match how events are read."""
     return models.ForeignKey(to, models.PROTECT, null=True, related_name=name, db_index=False, **options)
 
 
 class AuditEvent(models.Model):
-    """One thing that happened. `audit.record` alone adds one; SQL triggers refuse every change (see guard.py).
+    """One thing that happened. Only `audit.record` adds events; SQL triggers refuse every change (see guard.py).
 
-    Only what pages look up at once has an index here, so that an event costs the same after a million others as after
-    a thousand; everything else is found by its `AuditEntry`. `words` is what it says, for the search, with a blank
-    before and behind each word; it is made from the other columns and no part of the hash.
+    Only columns that pages read directly have an index here, so adding an event costs the same after a million events
+    as after a thousand; everything else is found by its `AuditEntry`. `words` holds the words for the search, with a
+    space before and after each; they are derived from the other columns and not part of the hash.
     """
 
     seq = models.BigIntegerField(primary_key=True)
@@ -67,7 +67,7 @@ class AuditEvent(models.Model):
         ]
 
     def save(self, *args, **kwargs):
-        raise TypeError("Audit events are added by audit.record and changed by nobody.")
+        raise TypeError("Audit events are added by audit.record and never changed.")
 
     def delete(self, *args, **kwargs):
         raise TypeError("Audit events are never removed.")
@@ -76,8 +76,8 @@ class AuditEvent(models.Model):
 class AuditSeal(models.Model):
     """The chain up to event `seq`, signed with a key that is not in the database. Triggers refuse every change.
 
-    Each seal signs the signature of the one before it as well, so none can be taken out from between them.
-    `public_key` (64 hex digits) is what the signature (128 hex digits) is checked with; see audit/seals.py.
+    Each seal also signs the signature of the one before it, so no seal between two others can be removed unnoticed.
+    `public_key` (64 hex digits) checks the signature (128 hex digits); see audit/seals.py.
     """
 
     number = models.BigIntegerField(primary_key=True)  # 1, 2, 3, …
@@ -94,16 +94,16 @@ class AuditSeal(models.Model):
         return f"Seal {self.number}"
 
     def save(self, *args, **kwargs):
-        raise TypeError("Seals are added by audit.seal and changed by nobody.")
+        raise TypeError("Seals are added by audit.seal and never changed.")
 
     def delete(self, *args, **kwargs):
         raise TypeError("Seals are never removed.")
 
 
 class AuditCheck(models.Model):
-    """A check of the whole record that somebody asked for on its page; the queue carries it out in slices.
+    """A check of the whole record that an auditor started on its page; the queue runs it in slices.
 
-    `done` of `seq` events are checked; `place` is where the next slice goes on, for audit/proof.py alone.
+    `done` of `seq` events are checked; `place` is where the next slice continues, read only by audit/proof.py.
     """
 
     asked_by = models.ForeignKey(User, models.PROTECT, related_name="+")

@@ -1,4 +1,4 @@
-"""What staff put together before they ask: texts that were pasted, and requests that are not sent yet."""
+"""What staff prepare before they send a request: pasted texts, and drafts of requests."""
 
 import uuid
 
@@ -9,14 +9,14 @@ from purchasing.models.teams import Team, User
 
 
 class Draft(models.Model):
-    """A request that is being put together: the numbers that somebody picked, and what they typed so far.
+    """A request in preparation: the numbers that somebody picked, and what they have typed so far.
 
-    `lines` holds one object a number; `asking/drafts.py` says what is in it. The id becomes the form token of the
-    request, so that a draft which is sent twice makes one request.
+    `lines` holds one object per number; `asking/drafts.py` describes it. The id becomes the form token of the request,
+    so sending a draft twice makes one request.
     """
 
     class Source(models.TextChoices):
-        """Where its numbers come from."""
+        """Where the numbers come from."""
 
         PASTED = "pasted", "Pasted"
         FOUND = "found", "Found"
@@ -26,7 +26,7 @@ class Draft(models.Model):
     user = models.ForeignKey(User, models.CASCADE, related_name="drafts")
     team = models.ForeignKey(Team, models.CASCADE, null=True, related_name="+")
     source = models.CharField(max_length=10, choices=Source.choices)
-    # As they were typed, also what is too long to be sent: nothing of it is lost.
+    # As typed, even if too long to be sent, so that nothing is lost.
     reason = models.TextField(blank=True)
     purpose = models.TextField(blank=True)
     pattern = models.TextField(blank=True)
@@ -44,7 +44,7 @@ class Draft(models.Model):
 
 
 class Paste(models.Model):
-    """What somebody pasted or dropped, secrets cut out, how it was read, and which numbers of it they picked."""
+    """What somebody pasted or dropped, without secrets, how it was read, and which of its numbers they picked."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(User, models.CASCADE, related_name="pastes")
@@ -53,9 +53,8 @@ class Paste(models.Model):
     text = models.TextField()
     file_name = models.CharField(max_length=200, blank=True)
     country_code = models.CharField(max_length=2, blank=True)
-    records = models.JSONField(default=dict)  # as `pasting.dump` gives them
+    records = models.JSONField(default=dict)  # as `pasting.dump` returns them
     picked = models.JSONField(default=list)
-    looked_at = models.DateTimeField(
-        null=True
-    )  # when IdentityCall was last asked for what it offers of these
+    # When IdentityCall was last asked which of these numbers it offers.
+    looked_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=timezone.now)

@@ -1,12 +1,12 @@
-"""Log-ins that failed: as many as it takes to slow down who guesses passwords."""
+"""Failed log-ins, counted to slow down password guessing."""
 
 from django.db import models
 
 
 class FailedLogins(models.Model):
-    """How often a log-in failed of late, for an account, for an address, or for both together.
+    """The number of recent failed log-ins for an account, for an IP address, or for both together.
 
-    `about` is a keyed hash: what is typed into the field of the name may be a password.
+    `about` is a keyed hash, because people sometimes type a password into the name field.
     """
 
     about = models.CharField(max_length=64, primary_key=True)

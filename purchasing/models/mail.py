@@ -1,4 +1,4 @@
-"""Mails: who is told what, and what came of sending it. The audit record says what there is to tell."""
+"""Mails: who is notified of what, and whether it was sent. They are made from the events of the audit record."""
 
 from django.db import models
 from django.utils import timezone
@@ -8,7 +8,7 @@ from purchasing.models.teams import Team, User
 
 
 class MailCursor(models.Model):
-    """How far the record has been told: the number of the last event that mails were made of."""
+    """The number of the last event that mails were made from."""
 
     ONLY = 1
 
@@ -18,8 +18,8 @@ class MailCursor(models.Model):
 class Mail(models.Model):
     """One mail to one person about some events of one request or team.
 
-    It is written when it is sent, so that it says how things stand then. Before the first try (`tries` is 0) further
-    events may join it.
+    Its text is written when it is sent, so it describes the state at that time. Until the first try (`tries` is 0),
+    further events can be added to it.
     """
 
     user = models.ForeignKey(User, models.CASCADE, related_name="mails")
@@ -31,9 +31,9 @@ class Mail(models.Model):
     due_at = models.DateTimeField()
     tries = models.PositiveIntegerField(default=0)
     sent_at = models.DateTimeField(null=True)
-    given_up_at = models.DateTimeField(null=True)  # it will not be sent; `problem` says why
+    given_up_at = models.DateTimeField(null=True)  # it will not be sent, for the reason in `problem`
     problem = models.CharField(max_length=500, blank=True)
-    # As it was sent, or would have been.
+    # The mail as it was sent, or as it would have been sent.
     address = models.CharField(max_length=254, blank=True)
     subject = models.CharField(max_length=200, blank=True)
     text = models.TextField(blank=True)

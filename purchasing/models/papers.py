@@ -1,4 +1,4 @@
-"""The papers that some countries want: what a team has on file at IdentityCall."""
+"""Requirement groups: the regulatory documents ('papers' on pages) that a team has on file at IdentityCall."""
 
 from django.db import models
 from django.db.models import Q
@@ -9,10 +9,10 @@ from purchasing.states import NumberType
 
 
 class RequirementGroup(models.Model):
-    """An entry of a team's register: for numbers of this country and type papers are needed, and this is the group.
+    """An entry of a team's register: numbers of this country and type need this requirement group.
 
-    IdentityCall lists no groups (there is no endpoint), so the team admin types what its dashboard shows. Without
-    `provider_id` the entry says that papers are needed and none are on file yet. `number_type` '' means every type.
+    IdentityCall has no endpoint that lists groups, so a team admin copies them from its dashboard. Without
+    `provider_id`, a group is needed and none is on file yet. `number_type` '' means every type.
     """
 
     team = models.ForeignKey(Team, models.PROTECT, related_name="requirement_groups")

@@ -1,4 +1,4 @@
-"""What IdentityCall showed us, and when: owned numbers and offers."""
+"""The owned numbers and offers that IdentityCall listed, and when."""
 
 from django.db import models
 
@@ -8,10 +8,10 @@ from purchasing.models.teams import ApiKey
 class OwnedRead(models.Model):
     """One read of a key's owned list (VN-LIST).
 
-    Order is told by `began_after`, the number of the last audit event when the read began, not by clocks:
-    a read began after something happened when that number is at least the event's.
-    `whole` means that it was well-formed and held every number that the key's last whole list held, or that it
-    agrees with the read before it on what is missing: only then does it prove that a number is not there.
+    Order is decided by `began_after`, the number of the last audit event when the read began, not by clocks: a read
+    began after an event if `began_after` is at least the number of that event.
+    `whole` means that the list was well-formed and contained every number of the key's last whole list, or that it
+    agrees with the read before it on what is missing. Only a whole list proves that a number is not there.
     """
 
     key = models.ForeignKey(ApiKey, models.CASCADE, related_name="reads")
@@ -29,7 +29,7 @@ class OwnedRead(models.Model):
 
 
 class VirtualNumber(models.Model):
-    """A number as a key's whole owned list showed it. Kept when it goes: its id must never prove a later purchase."""
+    """A number in a key's whole owned list. Kept after it is gone, so that its id never proves a later purchase."""
 
     key = models.ForeignKey(ApiKey, models.CASCADE, related_name="numbers")
     provider_id = models.PositiveBigIntegerField()
@@ -50,13 +50,13 @@ class VirtualNumber(models.Model):
 class OfferLook(models.Model):
     """The latest answer of the inventory search for a key, a country and a type (VN-AVAIL).
 
-    A try that failed since then is told by `failed_at` and `problem`; the answer before it stays.
+    `failed_at` and `problem` describe a later try that failed; the last answer is kept.
     """
 
     key = models.ForeignKey(ApiKey, models.CASCADE, related_name="looks")
     country_code = models.CharField(max_length=2)
     number_type = models.CharField(max_length=10)
-    began_at = models.DateTimeField(null=True)  # null: there was no answer yet
+    began_at = models.DateTimeField(null=True)  # null: no answer yet
     offers = models.JSONField(default=dict)
     failed_at = models.DateTimeField(null=True)
     problem = models.CharField(max_length=500, blank=True)

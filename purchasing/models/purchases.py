@@ -1,4 +1,4 @@
-"""What staff ask for, and what becomes of it."""
+"""Requests, their purchases, approvals and purchase calls."""
 
 import uuid
 
@@ -12,12 +12,12 @@ from purchasing.states import OPEN, Cause, NumberType, Outcome, State
 
 
 def cost_field(**options):
-    """A cost in `CURRENCY`; null where nobody knows it (which is never 0)."""
+    """A cost in `CURRENCY`; null if it is not known, which is never the same as 0."""
     return models.DecimalField(max_digits=14, decimal_places=4, null=True, blank=True, **options)
 
 
 class PurchaseRequest(models.Model):
-    """One question to the approvers: 1 to 100 numbers for a team, with a reason."""
+    """One request to the approvers: 1 to 100 numbers for a team, with a reason."""
 
     team = models.ForeignKey(Team, models.PROTECT, related_name="requests")
     requester = models.ForeignKey(User, models.PROTECT, related_name="requests")
@@ -40,7 +40,7 @@ class PurchaseRequest(models.Model):
 
 
 class RequestVersion(models.Model):
-    """A request as it stood before it was edited: kept readable."""
+    """A request as it was before an edit, kept readable."""
 
     request = models.ForeignKey(PurchaseRequest, models.PROTECT, related_name="versions")
     version = models.PositiveIntegerField()
@@ -56,7 +56,7 @@ class RequestVersion(models.Model):
 
 
 class SeenVersion(models.Model):
-    """The version of a request that a person decided about, or said 'seen' to: later changes are shown to them."""
+    """The version of a request that a person decided on or marked as seen: later changes are shown to them."""
 
     user = models.ForeignKey(User, models.CASCADE, related_name="+")
     request = models.ForeignKey(PurchaseRequest, models.CASCADE, related_name="+")
@@ -69,7 +69,7 @@ class SeenVersion(models.Model):
 
 
 class Purchase(models.Model):
-    """One phone number on its way. `workflow` alone writes its state; `due_at` says when the sweep looks again."""
+    """One phone number on its way. Only `workflow` writes its state; `due_at` is when the sweep checks it again."""
 
     request = models.ForeignKey(PurchaseRequest, models.PROTECT, related_name="purchases")
     phone_number = models.CharField(max_length=16)
@@ -83,7 +83,7 @@ class Purchase(models.Model):
     record_calls = models.BooleanField(default=True)
     upfront_cost = cost_field()
     monthly_cost = cost_field()
-    # When IdentityCall's own list last showed these costs; null means 'as pasted, not confirmed'.
+    # When IdentityCall's list last showed these costs; null means 'as pasted, not confirmed'.
     cost_confirmed_at = models.DateTimeField(null=True)
 
     state = models.CharField(max_length=12, choices=State.choices, default=State.PENDING)
@@ -126,7 +126,7 @@ class Purchase(models.Model):
 
     @property
     def confirmed_at(self):
-        """When the provider's list showed the cost; None when none did, or a later one asked more or did not say."""
+        """When the provider's list showed this cost; None if none did, or if a later one showed more or no cost."""
         return None if self.held_cause in (Cause.PRICE, Cause.COST_UNKNOWN) else self.cost_confirmed_at
 
     @property
@@ -136,13 +136,13 @@ class Purchase(models.Model):
 
     @cached_property
     def last_words(self):
-        """What was said at the last move, for instance the reason of a rejection."""
+        """The note of the last move, for example the reason for a rejection."""
         last = self.events.exclude(became="").order_by("-seq").first()
         return last.note if last else ""
 
 
 class Approval(models.Model):
-    """One approver's yes to one purchase as it stood: the version and the costs that they saw."""
+    """One approver's approval of one purchase, with the version and the costs that they saw."""
 
     purchase = models.ForeignKey(Purchase, models.PROTECT, related_name="approvals")
     version = models.PositiveIntegerField()
@@ -152,7 +152,7 @@ class Approval(models.Model):
     monthly_cost = cost_field()
     unconfirmed_cost_ok = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now)
-    # One that no longer counts (the purchase came back to be approved again).
+    # Set when it no longer counts: the purchase has to be approved again.
     superseded_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -160,7 +160,7 @@ class Approval(models.Model):
 
 
 class Attempt(models.Model):
-    """One purchase call: what was sent, with which key, and what came back."""
+    """One purchase call: what was sent, with which key, and the answer."""
 
     purchase = models.ForeignKey(Purchase, models.PROTECT, related_name="attempts")
     key = models.ForeignKey(ApiKey, models.PROTECT, related_name="attempts")

@@ -1,19 +1,18 @@
-"""How events are found by person, action and team, by a part of a number, by words and by date. Only ever added to.
+"""Search tables: events by person, action and team, by a part of a number, by words and by date. Append-only.
 
-All but the dates is written for a lot of events at once (audit/filing.py). Search goes through the record in segments
-of `SEGMENT` events, newest first: a segment that holds nothing costs one look into an index, and one that does gives
-its events. So a search costs the same whether it matches three events or a million, on databases without any
-extension.
+All tables but the dates are written for a lot of events at once (audit/filing.py). A search goes through the record in
+segments of `SEGMENT` events, newest first: a segment without matches costs one index lookup, one with matches gives its
+events. So a search costs the same whether it matches three events or a million, and needs no database extension.
 """
 
 from django.db import models
 from django.db.models import F, Q
 
-SEGMENT = 8192  # events; changing it makes what was written before useless
+SEGMENT = 8192  # events; changing it makes the rows already written useless
 
 
 class ByteText(models.CharField):
-    """Short text that is compared byte by byte in every database, so that a prefix is a range of an index."""
+    """Short text that every database compares byte by byte, so that a prefix is a range of an index."""
 
     def db_parameters(self, connection):
         parameters = super().db_parameters(connection)
@@ -21,10 +20,10 @@ class ByteText(models.CharField):
 
 
 class AuditEntry(models.Model):
-    """What one event can be found by, apart from it.
+    """The columns that one event is filtered by, kept apart from the event.
 
-    Each combination of person, action and team has an index of its own that ends with the number, so that the newest
-    50 of any filter are read where they stand, in order, out of any number of events.
+    Each combination of person, action and team has an index that ends with the event number, so the newest 50 matches
+    of any filter are read in order from the index, however many events there are.
     """
 
     seq = models.BigIntegerField(primary_key=True)
@@ -49,13 +48,13 @@ class AuditEntry(models.Model):
 
 
 class AuditSegment(models.Model):
-    """A segment that has events: those from `number * SEGMENT` on."""
+    """A segment that has events: those from number `number * SEGMENT` on."""
 
     number = models.BigIntegerField(primary_key=True)
 
 
 class AuditWord(models.Model):
-    """A word of what event `seq` says: of the reason, or of the name of somebody or something in it."""
+    """A word of event `seq`: from its reason, or from the name of a person or thing in it."""
 
     segment = models.BigIntegerField()
     word = ByteText(max_length=40)
@@ -66,7 +65,7 @@ class AuditWord(models.Model):
 
 
 class AuditDigits(models.Model):
-    """Where a phone number can be found in a segment: all of it, or what is left of it from any of its digits on."""
+    """A text that finds a phone number in a segment: all of it, or the rest of it from any digit on."""
 
     segment = models.BigIntegerField()
     digits = ByteText(max_length=16)
@@ -79,10 +78,10 @@ class AuditDigits(models.Model):
 
 
 class AuditStretch(models.Model):
-    """Events from `first_seq` on, to the next stretch, that happened in the same quarter of an hour (since 1970).
+    """Events from `first_seq` to the next stretch, all in the same quarter of an hour (counted from 1970).
 
-    Clocks go back, so the order of the numbers is not always that of the times. `reached` is the latest quarter up to
-    here: with it, the first event that can belong to a date is found by one look, whatever clocks did.
+    Clocks can go back, so event numbers and times are not always in the same order. `reached` is the latest quarter so
+    far: with it, one lookup finds the first event that can belong to a date, even if a clock went back.
     """
 
     first_seq = models.BigIntegerField(primary_key=True)

@@ -21,7 +21,7 @@ class User(AbstractUser):
 
 
 class Desk(models.Model):
-    """The one row about the whole installation: who stopped all buying, and how the provider is doing."""
+    """The single row for the whole installation: who stopped all buying, and the state of the provider."""
 
     ONLY = 1
 
@@ -30,13 +30,13 @@ class Desk(models.Model):
     stop_reason = models.CharField(max_length=1000, blank=True)
     held_demo_people = models.BooleanField(default=False)
     swept_at = models.DateTimeField(null=True)
-    # The provider pauses for all while looks fail or connections are refused.
+    # Calls to the provider pause for all teams while looks fail or connections are refused.
     paused_until = models.DateTimeField(null=True)
     paused_since = models.DateTimeField(null=True)
     pause_reason = models.CharField(max_length=1000, blank=True)
     probing_until = models.DateTimeField(null=True)
     failures = models.PositiveIntegerField(default=0)
-    # Purchase calls in a row that never reached the provider: their pause grows although looks are answered.
+    # Purchase calls in a row that never reached the provider: the pause grows even while looks are answered.
     unsent = models.PositiveIntegerField(default=0)
 
     class Meta:
@@ -44,7 +44,7 @@ class Desk(models.Model):
 
 
 class Team(models.Model):
-    """Who buys together: one key, its own approvers, its own records."""
+    """People who buy together, with one key, their own approvers and their own records."""
 
     name = models.CharField(max_length=100, unique=True)
     slug = models.SlugField(max_length=110, unique=True)
@@ -53,7 +53,7 @@ class Team(models.Model):
     stopped_at = models.DateTimeField(null=True)
     stopped_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
     stop_reason = models.CharField(max_length=1000, blank=True)
-    # Money, in CURRENCY; null means that there is no such limit.
+    # Amounts in CURRENCY; null means no limit.
     monthly_budget = models.DecimalField(max_digits=14, decimal_places=4, null=True)
     budget_is_hard = models.BooleanField(default=True)
     second_approver_from = models.DecimalField(max_digits=14, decimal_places=4, null=True)
@@ -78,7 +78,7 @@ class Membership(models.Model):
 
 
 class StandIn(models.Model):
-    """Somebody approves for an approver who is away, on these days (both included)."""
+    """A person who approves for an absent approver, from the first to the last of these days, both included."""
 
     team = models.ForeignKey(Team, models.PROTECT, related_name="stand_ins")
     approver = models.ForeignKey(User, models.PROTECT, related_name="stand_ins")
@@ -93,7 +93,7 @@ class StandIn(models.Model):
 
 
 class ApiKeyManager(models.Manager):
-    """Leaves the secret in the database until somebody asks for it by name."""
+    """Loads the secret only when it is read."""
 
     def get_queryset(self):
         return super().get_queryset().defer("secret")
@@ -102,11 +102,11 @@ class ApiKeyManager(models.Manager):
 class ApiKey(models.Model):
     """A team's key for IdentityCall. Only its last four characters are ever shown.
 
-    One that was replaced is kept, encrypted, for reads alone: what it bought can be seen with it.
+    A replaced key is kept, encrypted, and only used for reads: the numbers that it bought are visible only to it.
     """
 
     team = models.ForeignKey(Team, models.PROTECT, related_name="keys")
-    secret = EncryptedField(null=True)  # null once it is retired and nothing has to be read with it any more
+    secret = EncryptedField(null=True)  # null once it is retired and no longer needed for reads
     last_four = models.CharField(max_length=4)
     created_at = models.DateTimeField(default=timezone.now)
     retired_at = models.DateTimeField(null=True)
@@ -117,7 +117,7 @@ class ApiKey(models.Model):
     pause_reason = models.CharField(max_length=1000, blank=True)
     doubts_in_a_row = models.PositiveIntegerField(default=0)
     doubted_seq = models.BigIntegerField(default=0)
-    # What a test showed, or a person said. Null: nobody knows.
+    # What a test showed or a team admin stated; null: not known.
     tested_at = models.DateTimeField(null=True)
     may_write = models.BooleanField(null=True)
     sees = models.CharField(max_length=200, blank=True)
@@ -140,5 +140,5 @@ class ApiKey(models.Model):
 
     @property
     def rate(self):
-        """How many calls a minute this key may make."""
+        """How many calls per minute this key may make."""
         return self.rate_per_minute or settings.RATE_LIMIT_PER_MINUTE
