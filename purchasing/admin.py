@@ -1,4 +1,4 @@
-"""Django's admin: windows on the records, without add, change or delete; people and teams for superusers."""
+"""Django's admin: read-only views of the records, people and teams, for superusers."""
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
@@ -6,7 +6,7 @@ from django.contrib.auth.models import Group
 
 from purchasing import models
 
-admin.site.unregister(Group)  # roles are memberships; a group would be changed here and recorded nowhere
+admin.site.unregister(Group)  # roles are memberships; changes of a group would not be recorded
 
 
 class Window(admin.ModelAdmin):
@@ -52,7 +52,7 @@ class AttemptWindow(Window):
 
 @admin.register(models.User)
 class PeopleWindow(Window, UserAdmin):
-    """Accounts are changed by commands and pages that record it; here they are only shown."""
+    """Accounts, read-only: they are changed by commands and pages that record the change."""
 
     list_display = ["username", "is_active", "is_auditor", "is_superuser", "last_login"]
 

@@ -1,4 +1,4 @@
-"""Django's admin as this product has it: a window for superusers, with the log-in of everybody else."""
+"""Django's admin for superusers, read-only, with the same log-in as everyone else."""
 
 from django.conf import settings
 from django.contrib import admin
@@ -12,7 +12,7 @@ from purchasing.views.accounts import LogOut
 
 
 class Site(admin.AdminSite):
-    """Log-ins, log-outs and new passwords go one way, where they are slowed down and recorded."""
+    """Log-ins, log-outs and new passwords use the product's own pages, which throttle and record them."""
 
     site_header = site_title = "Number Desk"
     index_title = "Windows on the records"

@@ -1,4 +1,4 @@
-"""Secrets come from files: what stands on a command line can be read by everybody on the machine."""
+"""Secrets come from files, because everyone on the machine can read command lines."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from django.core.management.base import CommandError
 
 
 def read_secret(path):
-    """The text of a file of one secret, without the blanks around it. Raises `CommandError`, never showing it."""
+    """The secret in a file, without surrounding white space. Raises `CommandError`, which never shows the secret."""
     try:
         text = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as problem:

@@ -1,4 +1,4 @@
-"""The rows of the audit table, written in one go: as a template they would be most of the time that a page takes."""
+"""The rows of the audit table, rendered directly: a template would take most of the time of the page."""
 
 from html import escape
 
@@ -11,7 +11,7 @@ register = template.Library()
 
 @register.simple_tag
 def audit_rows(rows):
-    """All rows of a page, from `auditors.rows_of`."""
+    """All rows of a page, from `desk.rows_of`."""
     audit = reverse("purchasing:audit")
     purchases = reverse("purchasing:purchase", args=[0]).removesuffix("0/")
     requests = reverse("purchasing:requests")
@@ -19,7 +19,7 @@ def audit_rows(rows):
 
 
 def _row(row, audit, purchases, requests):
-    """One row. Every text in it goes through `escape`; the rest are whole numbers and what stands here."""
+    """One row. Every text goes through `escape`; the rest is whole numbers and fixed markup."""
     who, what = escape(row.who), escape(row.sentence)
     if row.stands_in_for:
         who += f", standing in for {escape(row.stands_in_for)}"
@@ -52,5 +52,5 @@ def _note(markup):
 
 @register.simple_tag
 def options(values):
-    """What a browser offers while somebody types."""
+    """The suggestions that a browser shows while somebody types."""
     return mark_safe("".join([f'<option value="{escape(value)}"></option>' for value in values]))

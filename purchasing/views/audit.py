@@ -15,13 +15,13 @@ from purchasing.models import AuditSeal
 from purchasing.views.forms.audit import FilterForm, JumpForm, begin_of
 
 PAGE = 50
-SAME_CLICK = 100  # events that are shown beside one of the same click
+SAME_CLICK = 100  # other events of the same click that are shown
 EXPORTS = {"csv": "CSV", "jsonl": "JSON Lines", "xlsx": "Excel (XLSX)"}
 
 
 @require_safe
 def listing(request):
-    """Events, newest first: those that the filter in the address lets through and the person may see."""
+    """Events, newest first: those that match the filter in the address and that the person may see."""
     form, offered = filter_of(request)
     jump = JumpForm(request.GET if request.GET.get("day") else None)
     if jump.is_valid() and form.is_valid():
@@ -42,7 +42,7 @@ def listing(request):
 
 
 def filter_of(request):
-    """The filter in the address, checked, and what the person may choose from: `(form, offered)`."""
+    """The validated filter in the address, and the choices that the person has: `(form, offered)`."""
     form = FilterForm(request.GET)
     form.is_valid()
     since, until = form.moments
@@ -58,7 +58,7 @@ def address(form, view="purchasing:audit", **more):
 
 
 def _page(request, form, offered):
-    """One page of events and the addresses of its neighbours. One row more is read than shown: nothing is counted."""
+    """One page of events and the addresses of its neighbours. Reads one row more than it shows; counts nothing."""
     reader = desk.reader_for(request.user, form.wanted, offered)
     before, after = _number(request.GET, "before"), _number(request.GET, "after")
     links, to_newer = {}, after is not None and before is None
@@ -93,14 +93,14 @@ def _page(request, form, offered):
 
 
 def _number(query: QueryDict, name):
-    """A number of an event in the address; None for anything else."""
+    """An event number from the address; None if it is not one."""
     text = query.get(name, "")
     return int(text) if text.isdecimal() and len(text) < 19 else None
 
 
 @require_safe
 def event(request, seq):
-    """Everything that one event says, with the provider's raw answer and what else the same click did."""
+    """Everything about one event, with the provider's raw answer and the other events of the same click."""
     seen = selectors.events_seen_by(request.user).select_related("team", "request", "attempt")
     found = get_object_or_404(seen, seq=seq)
     beside = []
@@ -119,7 +119,7 @@ def event(request, seq):
 
 @require_safe
 def story(request, pk):
-    """All that ever happened to one number, from the request on, on one page that can be printed."""
+    """Everything that happened to one number since the request, on one page that can be printed."""
     purchase = get_object_or_404(selectors.purchases_seen_by(request.user), pk=pk)
     events = [*purchase.events.all(), *purchase.request.events.filter(purchase=None)]
     attempts = purchase.attempts.select_related("key").defer("key__secret").order_by("pk")

@@ -1,4 +1,4 @@
-"""Seals of the record and checks of all of it, for auditors; and events as files."""
+"""Seals and checks of the record, for auditors; exports of events."""
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -15,20 +15,20 @@ from purchasing.models import AuditCheck, AuditHead, AuditSeal
 from purchasing.views.audit import address, filter_of
 from purchasing.views.forms.audit import KeptForm
 
-SEALS, CHECKS = 30, 10  # of each, the newest are shown
+SEALS, CHECKS = 30, 10  # how many of the newest are shown
 POLL = 2  # seconds
 
 
 @require_safe
 def page(request):
-    """The newest seals, how they are checked, and the checks so far."""
+    """The newest seals, the public keys, and the checks so far."""
     _require_auditor(request)
     return _page(request, kept_form=KeptForm())
 
 
 @require_POST
 def compare(request):
-    """Compare the record with what stands in an export that somebody kept. Nothing is changed."""
+    """Compare the record with the first line of an export that somebody kept. Changes nothing."""
     _require_auditor(request)
     form = KeptForm(request.POST)
     compared = audit.compare(form.cleaned_data["kept"]) if form.is_valid() else {}
@@ -48,7 +48,7 @@ def _page(request, **more):
 
 @require_safe
 def live(request):
-    """The fragment with the checks, as they are now; 204 while they are as the page shows them."""
+    """The fragment with the checks; 204 while the page already shows them."""
     _require_auditor(request)
     context = _checks()
     if request.GET.get("seen") == context["seen"]:
@@ -69,10 +69,10 @@ def _checks():
 
 @require_POST
 def check(request):
-    """Let the queue check the whole record."""
+    """Queue a check of the whole record."""
     _require_auditor(request)
     verification.begin(actor=request.actor)
-    messages.success(request, "The whole record is being checked. You may leave this page meanwhile.")
+    messages.success(request, "The whole record is being checked. You can leave this page.")
     return redirect("purchasing:audit-proof")
 
 
@@ -86,24 +86,24 @@ def _require_auditor(request):
 
 @require_safe
 def as_csv(request):
-    """What is filtered, as CSV."""
+    """The filtered events as CSV."""
     return _export(request, "csv")
 
 
 @require_safe
 def as_json_lines(request):
-    """What is filtered, as JSON Lines."""
+    """The filtered events as JSON Lines."""
     return _export(request, "jsonl")
 
 
 @require_safe
 def as_xlsx(request):
-    """What is filtered, as a workbook."""
+    """The filtered events as a workbook."""
     return _export(request, "xlsx")
 
 
 def _export(request, kind):
-    """A file that is written while it is read. A link on another site, or a guess of the browser, exports nothing."""
+    """A streamed file. A link on another site, or a page that the browser prefetches, exports nothing."""
     form, offered = filter_of(request)
     foreign = request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
     if request.method == "HEAD" or foreign or "Sec-Purpose" in request.headers or not form.is_valid():

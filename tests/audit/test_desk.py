@@ -97,7 +97,7 @@ class TestPages:
             audit.record("test.done", actor=factories.actor(ana), team=team, note="flyer")
             audit.record("test.done", actor=factories.actor(tom), team=team, note="poster")
         page, rounds = client.get("/audit/?q=flyer&person=tom"), 0
-        assert "Nothing of this kind yet, down to event" in words(page)
+        assert "No match so far, down to event" in words(page)
         assert f'hx-get="{escape(page.context["links"]["search_on"])}"' in page.content.decode()  # by itself
         while "search_on" in page.context["links"]:
             page, rounds = client.get(page.context["links"]["search_on"]), rounds + 1
@@ -253,7 +253,7 @@ class TestWhatIsShown:
             assert text in words(client.get(address))
 
     def test_what_is_kept_for_how_long(self, client):
-        assert "none is ever thrown away: purchases and their events are kept for good" in words(
+        assert "Events cannot be changed or removed: purchases and their events are kept for good" in words(
             client.get("/audit/")
         )
 

@@ -230,7 +230,7 @@ def test_an_event_that_tells_of_no_seal_in_earnest_is_named(record, data):
 
 
 class TestWhatSomebodyKept:
-    """Without any seal a rewritten chain is whole in itself. An export from before tells of it."""
+    """Without any seal a rewritten chain is whole in itself. An earlier export reveals it."""
 
     @pytest.fixture
     def kept(self, record, tmp_path):
@@ -246,14 +246,14 @@ class TestWhatSomebodyKept:
     def test_names_events_that_are_as_they_were(self, kept, capsys):
         assert audit.compare(kept.read_text(encoding="utf-8-sig").splitlines()[0]) == {9: True, 11: True}
         call_command("verify_audit", kept=str(kept))
-        assert f"Event 11 is as it was when {kept} was exported." in capsys.readouterr().out
+        assert f"Event 11 is unchanged since {kept} was exported." in capsys.readouterr().out
 
     def test_tells_of_a_chain_that_was_rewritten(self, kept, capsys):
         self.rewrite()
         with pytest.raises(SystemExit) as ended:
             call_command("verify_audit", kept=str(kept))
         assert ended.value.code == 1
-        assert "Event 9 is not what it was" in capsys.readouterr().err
+        assert "Event 9 has changed since" in capsys.readouterr().err
 
     @pytest.mark.parametrize("said", ["No event here", ""])
     def test_or_is_no_export(self, kept, said):
@@ -267,12 +267,12 @@ class TestWhatSomebodyKept:
         client.force_login(User.objects.create(username="ida", is_auditor=True))
         line = kept.read_text(encoding="utf-8-sig").splitlines()[0]
         compare = lambda text: words(client.post("/audit/proof/compare/", {"kept": text}))  # noqa: E731
-        assert "Event 11 is as it was when this was exported" in compare(line)
+        assert "Event 11 is unchanged since this export" in compare(line)
         assert "This names no event with its hash." in compare("event 9, f00")
         assert "This names no event with its hash." in compare(f"event {'9' * 40}, {'f' * 64}")
         assert "Ensure this value has at most" in compare("x" * 20_001)
         self.rewrite()
-        assert "Event 11 is not what it was when this was exported" in compare(line)
+        assert "Event 11 has changed since this export" in compare(line)
 
 
 class TestSeals:
@@ -347,7 +347,7 @@ class TestTheCommand:
     def test_says_that_all_is_whole_and_records_it(self, record, capsys):
         call_command("verify_audit")
         assert capsys.readouterr().out == (
-            "The audit chain is whole: 11 events.\nIts 2 seals fit; the last is over event 9.\n"
+            "The audit chain is whole: 11 events.\nIts 2 seals are valid; the last one covers event 9.\n"
         )
         event = AuditEvent.objects.latest("seq")
         assert (event.action, event.actor_name) == ("audit.verified", "command line")

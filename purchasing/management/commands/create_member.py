@@ -16,14 +16,16 @@ from purchasing.teams import members
 
 
 class Command(BaseCommand):
-    help = "Give a person a role in a team (or --role auditor, without a team). Sets a new password for one who exists."
+    help = "Give a person a role in a team (or --role auditor, without a team). Resets an existing password."
 
     def add_arguments(self, parser):
         parser.add_argument("username")
         parser.add_argument("--team")
         parser.add_argument("--role", required=True, choices=[*Role.values, "auditor"])
         parser.add_argument("--password-file", required=True, metavar="FILE")
-        parser.add_argument("--email", metavar="ADDRESS", help="where mails go; without one none are sent")
+        parser.add_argument(
+            "--email", metavar="ADDRESS", help="where to send mails; without it none are sent"
+        )
 
     def handle(self, *, username, team, role, password_file, email, **options):
         password = read_secret(password_file)
@@ -32,7 +34,7 @@ class Command(BaseCommand):
             if email is not None:
                 validate_email(email)
         except ValidationError:
-            raise CommandError("--email is no address of mail.") from None
+            raise CommandError("--email is not an email address.") from None
         try:
             validate_password(password)
         except ValidationError as weak:
@@ -47,7 +49,7 @@ class Command(BaseCommand):
                     email=email or "",
                     actor=actor,
                 )
-                if email is not None:  # one who existed before keeps an address that is not given
+                if email is not None:  # without --email, an existing person keeps their address
                     preferences.choose(user, address=email, wants_mail=user.wants_mail, actor=actor)
         except Problem as problem:
             raise CommandError(str(problem)) from None

@@ -14,7 +14,7 @@ from purchasing.audit.search import Reader
 from purchasing.views.forms.audit import FilterForm
 
 FILTERS = {
-    "q": "words of reasons and names, or their beginnings",
+    "q": "words from reasons and names, or their beginnings",
     "number": "any part of a phone number",
     "person": "who did it",
     "action": "what was done, such as purchase.approved",
@@ -28,14 +28,14 @@ FILTERS = {
 
 class Command(BaseCommand):
     help = (
-        "Write audit events to a file, newest first, with where the chain stands in its first line: all of them, or "
-        "those that the filters let through. FILE - is the standard output. The export is recorded."
+        "Write audit events to a file, newest first: all of them, or those that match the filters. The first line "
+        "names the head of the chain. FILE - is the standard output. The export is recorded."
     )
 
     def add_arguments(self, parser):
         parser.add_argument("file", metavar="FILE", help="a new file, or - for the standard output")
         parser.add_argument(
-            "--format", choices=sorted(export.FORMATS), help="by default what FILE ends with, else csv"
+            "--format", choices=sorted(export.FORMATS), help="by default the extension of FILE, else csv"
         )
         for name, help_text in FILTERS.items():
             parser.add_argument(f"--{name}", default="", help=help_text)
@@ -67,7 +67,7 @@ class Command(BaseCommand):
 
 @contextmanager
 def _opened(file):
-    """What to write into: the standard output, or a new file for this user alone."""
+    """The standard output, or a new file that only this user can read."""
     if file == "-":
         yield sys.stdout.buffer
         return

@@ -12,8 +12,8 @@ from purchasing.worker import sweep
 
 class Command(BaseCommand):
     help = (
-        "Take what is due: expire, settle what a dead worker left, read evidence now, send mails, and wake the queue "
-        "for what is to be bought. `work` does the same every 15 seconds. Safe to run at any time; it never buys."
+        "Do everything that is due: expire requests, settle calls of a dead worker, read evidence, send mails, and "
+        "queue approved purchases. `work` does the same every 15 seconds. Safe to run at any time; it never buys."
     )
 
     def handle(self, **options):

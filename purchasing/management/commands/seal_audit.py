@@ -6,7 +6,7 @@ from purchasing import audit
 
 
 class Command(BaseCommand):
-    help = "Sign where the audit chain stands now. The worker does it once a day."
+    help = "Sign the head of the audit chain. The worker does it once a day."
 
     def handle(self, **options):
         seal = audit.seal(actor=audit.system("command line"))

@@ -1,4 +1,4 @@
-"""`manage.py seed_demo`: people, teams and requests to practise with, in the sandbox alone."""
+"""`manage.py seed_demo`: people, teams and requests for practice, only in the sandbox."""
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -18,7 +18,8 @@ from sandbox import practice
 
 PASSWORD = "numberdesk"
 KEYS = {"Support": sandbox_keys.SUPPORT_KEY, "Sales": sandbox_keys.SALES_KEY}
-ROLES = [  # sam is not in Sales, so its records are there to try that another team's are not shown
+# sam is not in Sales, so its records can be used to check that other teams' records are hidden.
+ROLES = [
     ("sam", "requester", "Support"),
     ("ana", "approver", "Support"),
     ("ana", "approver", "Sales"),
@@ -32,7 +33,7 @@ ACTOR = audit.system("demo")
 class Command(BaseCommand):
     help = (
         "Put the demo people (password numberdesk), two teams with keys of the sandbox and some requests into the "
-        "sandbox's database. Done once; run again it only sees to the keys. Needs the sandbox provider to be running."
+        "sandbox's database. Does this once; later runs only restore the keys. Needs the running sandbox provider."
     )
 
     def add_arguments(self, parser):
@@ -40,7 +41,7 @@ class Command(BaseCommand):
 
     def handle(self, *, people_only, **options):
         if not settings.SANDBOX:
-            raise CommandError("The demo people have a password that everybody knows: only with SANDBOX=on.")
+            raise CommandError("The demo people have a public password, so they need SANDBOX=on.")
         if not Desk.objects.filter(pk=Desk.ONLY, held_demo_people=True).exists():
             if User.objects.exists():
                 raise CommandError(
@@ -57,12 +58,12 @@ class Command(BaseCommand):
                 raise CommandError(
                     f"The sandbox provider could not be asked for numbers: {problem}"
                 ) from None
-        self.stdout.write("The demo people are there: sam, ana, tom, ida, root.")
+        self.stdout.write("The demo people are ready: sam, ana, tom, ida, root.")
 
 
 @transaction.atomic
 def make_people():
-    """Teams, people and their roles; the database is marked before anybody with a known password is in it."""
+    """Create teams, people and roles. The database is marked first, before it has people with a public password."""
     Desk.objects.filter(pk=Desk.ONLY).update(held_demo_people=True)
     made = {name: teams.create_team(name, actor=ACTOR) for name in KEYS}
     for username, role, team in ROLES:
@@ -79,12 +80,12 @@ def make_people():
 
 
 def team_of(name):
-    """The team that was made under this name. It may be called otherwise by now, but its address stays."""
+    """The team created under this name. It may have been renamed since, but its slug stays."""
     return Team.objects.get(slug=slugify(name))
 
 
 def keep_key(name, secret):
-    """Store the team's key where it has none that can be read (the encryption key may have been replaced)."""
+    """Store the team's key if it has none that can be decrypted (the encryption key may have been replaced)."""
     team = team_of(name)
     key = pauses.current_key(team)
     try:
@@ -97,7 +98,8 @@ def keep_key(name, secret):
 
 # --- Requests -----------------------------------------------------------------------------------------------------
 
-WANTED = [  # team, who asks, country, type, reason, names of the numbers, what ana does
+# Team, requester, country, type, reason, names of the numbers, ana's decision.
+WANTED = [
     (
         "Support",
         "sam",
@@ -130,7 +132,7 @@ WANTED = [  # team, who asks, country, type, reason, names of the numbers, what 
 
 
 def offers_to_ask_for():
-    """For each request that is wanted, offers of the sandbox that behave like any other number."""
+    """For each request in `WANTED`, sandbox offers without special behaviour."""
     found = []
     for team, _, country_code, number_type, _, names, _ in WANTED:
         key = pauses.current_key(team_of(team))
@@ -142,7 +144,7 @@ def offers_to_ask_for():
 
 @transaction.atomic
 def make_requests(found):
-    """Ask and decide as the people would; the worker buys what is approved."""
+    """Submit and decide as the people would; the worker buys the approved numbers."""
     ana = audit.Actor.person(User.objects.get(username="ana"))
     for (team, requester, _, _, reason, names, decision), wanted in zip(WANTED, found, strict=True):
         if not wanted:
@@ -161,7 +163,7 @@ def make_requests(found):
 
 
 def line_for(offer, name):
-    """An offer as one asks for it."""
+    """An offer as a line of a request."""
     return submission.RequestedNumber(
         phone_number=offer.phone_number,
         country_code=offer.country_code,

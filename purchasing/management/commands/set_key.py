@@ -10,9 +10,7 @@ from purchasing.teams import keys
 
 
 class Command(BaseCommand):
-    help = (
-        "Store a team's API key in place of the one it has. What waits for a key is bought with the new one."
-    )
+    help = "Replace a team's API key. Purchases that wait for a key are bought with the new one."
 
     def add_arguments(self, parser):
         parser.add_argument("team")

@@ -14,15 +14,15 @@ WIDTH = 40  # characters of the bar
 
 class Command(BaseCommand):
     help = (
-        "Prove that no audit event was changed, removed or inserted, and that the seals fit. Exits with 1 and names "
-        "the first bad row. The check itself is recorded."
+        "Prove that no audit event was changed, removed or inserted, and that the seals are valid. Exits with 1 and "
+        "names the first bad row. The check itself is recorded."
     )
 
     def add_arguments(self, parser):
         parser.add_argument(
             "--kept",
             metavar="FILE",
-            help="an export that you kept (CSV or JSON Lines), or its first line: the record is compared with it",
+            help="an export that you kept (CSV or JSON Lines), or its first line, to compare the record with",
         )
 
     def handle(self, *, kept, **options):
@@ -32,15 +32,17 @@ class Command(BaseCommand):
         for seq, is_same in audit.compare(line).items():
             if not is_same:
                 self.stderr.write(
-                    f"Event {seq} is not what it was when {kept} was exported: the record was rewritten since."
+                    f"Event {seq} has changed since {kept} was exported: the record was rewritten."
                 )
                 sys.exit(1)
-            self.stdout.write(f"Event {seq} is as it was when {kept} was exported.")
+            self.stdout.write(f"Event {seq} is unchanged since {kept} was exported.")
         if verdict.whole:
             self.stdout.write(f"The audit chain is whole: {verdict.events} events.")
             if verdict.seals:
                 last = AuditSeal.objects.get(number=verdict.seals)
-                self.stdout.write(f"Its {verdict.seals} seals fit; the last is over event {last.seq}.")
+                self.stdout.write(
+                    f"Its {verdict.seals} seals are valid; the last one covers event {last.seq}."
+                )
             return
         where = "" if verdict.bad_seq is None else f" at event {verdict.bad_seq}"
         self.stderr.write(f"The audit chain is broken{where}: {verdict.problem}.")
@@ -53,12 +55,14 @@ class Command(BaseCommand):
         except OSError as problem:
             raise CommandError(f"{path} cannot be read: {problem.strerror}.") from None
         if not audit.compare(line):
-            raise CommandError(f"The first line of {path} names no event with its hash: it is no export.")
+            raise CommandError(
+                f"The first line of {path} names no event with its hash, so it is not an export."
+            )
         return line
 
 
 class Bar:
-    """How far it is, on one line of a terminal."""
+    """A progress bar on one line of a terminal."""
 
     def __init__(self, terminal):
         self._terminal, self._drawn = terminal, 0.0

@@ -7,21 +7,21 @@ from purchasing.worker import processes
 
 
 class Command(BaseCommand):
-    help = "Buy what is approved and look after everything else, until SIGTERM. Processes are restarted when they end."
-    requires_system_checks = []  # only the supervisor makes them: they are a third of the start of each process
+    help = "Buy approved numbers and run all other tasks, until SIGTERM. Processes that end are restarted."
+    requires_system_checks = []  # only the supervisor runs them: they take a third of the start of a process
 
     def add_arguments(self, parser):
         parser.add_argument(
             "--processes",
             type=int,
             default=2,
-            help="at least 2: one for all else, the others buy (default 2)",
+            help="at least 2: one for all other tasks, the rest buy (default 2)",
         )
         parser.add_argument(
-            "--one", choices=["purchases", "default"], help="be one of the processes (used by itself)"
+            "--one", choices=["purchases", "default"], help="be one of the processes (used internally)"
         )
         parser.add_argument(
-            "--parent", type=int, metavar="PID", help="end when this process, which started it, has ended"
+            "--parent", type=int, metavar="PID", help="end when this process, the parent, has ended"
         )
 
     def handle(self, *, one, parent, **options):
@@ -31,6 +31,6 @@ class Command(BaseCommand):
             processes.run_one(one, parent=parent)
             return
         if options["processes"] < 2:
-            raise CommandError("work needs at least 2 processes: one that buys, one for all else.")
+            raise CommandError("work needs at least 2 processes: one that buys, one for all other tasks.")
         self.check()
         processes.supervise(options["processes"], parent=parent)

@@ -1,4 +1,4 @@
-"""The filter of the auditors' desk: from what stands in the address, or in a command's options, to a `Filter`."""
+"""The filter of the auditors' desk: turns an address, or the options of a command, into a `Filter`."""
 
 import re
 from datetime import UTC, datetime, time, timedelta
@@ -17,15 +17,13 @@ from purchasing.states import State
 from purchasing.views.forms.fields import OneLine
 
 NAMES = ("q", "number", "person", "action", "outcome", "team", "request", "since", "until", "click")
-DAY = {
-    "invalid": "A day, such as 2026-05-31.",
-}
+DAY = {"invalid": "A day, such as 2026-05-31."}
 MOST_WORDS = 8
 SELECTED = mark_safe(" selected")
 
 
 class QuickSelect(forms.Select):
-    """A select written in one go: Django's goes through two templates for each option, which is most of a page."""
+    """A select rendered directly: Django renders two templates per option, which takes most of the time of the page."""
 
     def render(self, name, value, attrs=None, renderer=None):
         attributes = flatatt(self.build_attrs(self.attrs, {**(attrs or {}), "name": name}))
@@ -48,7 +46,7 @@ def _options(choices, value):
 
 
 class DayField(forms.DateField):
-    """A day as browsers send it, not before there were any events and not far ahead."""
+    """A day as browsers send it, from 2000 to 2200."""
 
     widget = forms.DateInput(attrs={"type": "date", "class": "short"}, format="%Y-%m-%d")
 
@@ -63,7 +61,7 @@ class DayField(forms.DateField):
 
 
 class FilterForm(forms.Form):
-    """What to show. Whatever is left empty matches everything; all that is filled in has to be true of an event."""
+    """The filter of the events. An empty field matches everything; an event has to match all others."""
 
     q = OneLine(
         label="Search reasons and names",
@@ -113,12 +111,12 @@ class FilterForm(forms.Form):
         self.fields["action"].choices = [("", "Anything"), *words.actions()]
 
     def full_clean(self):
-        """As always; a day that is none can be seen, which a field for dates would hide."""
+        """As usual, and keeps an invalid day visible, which a date input would hide."""
         super().full_clean()
         show_wrong_days(self)
 
     def offer(self, offered):
-        """Take in what there is to choose from; a team that is not among it is wrong."""
+        """Set the choices; a team that is not among them is an error."""
         teams = list(offered.teams.values())
         self.fields["team"].widget.choices = [("", "Any"), *((team.slug, team.name) for team in teams)]
         slug = self.cleaned_data.get("team", "")
@@ -133,7 +131,7 @@ class FilterForm(forms.Form):
                 "A phone number has no letters. Names and reasons have a field of their own."
             )
         digits = re.sub(r"[^\d]", "", written)
-        plain = "".join(str(int(digit)) for digit in digits)  # also those of other scripts
+        plain = "".join(str(int(digit)) for digit in digits)  # also digits of other scripts
         if written and len(plain) < (1 if written.startswith("+") else search_terms.SHORTEST_PART):
             raise forms.ValidationError("At least three digits, or a + and the beginning of the number.")
         return f"+{plain}" if written.startswith("+") else plain
@@ -155,12 +153,12 @@ class FilterForm(forms.Form):
 
     @property
     def more_fields(self):
-        """Those that are folded away while none of them is filled in."""
+        """The fields that are folded away while all of them are empty."""
         return [self[name] for name in ("person", "action", "outcome", "team", "request", "since", "until")]
 
     @property
     def moments(self):
-        """From when and before when, by the clock on the wall here; None for what is not given."""
+        """The start and the (excluded) end of the dates, in local time; None where no day is given."""
         days = self.cleaned_data
         return (
             begin_of(days["since"]) if days.get("since") else None,
@@ -169,7 +167,7 @@ class FilterForm(forms.Form):
 
     @property
     def wanted(self):
-        """The filter, once what there is to choose from has been offered."""
+        """The filter; needs the choices of `offer`."""
         data = self.cleaned_data
         outcome = data["outcome"] and f"purchase.{data['outcome']}"
         since, until = self.moments
@@ -188,7 +186,7 @@ class FilterForm(forms.Form):
 
     @property
     def query(self):
-        """What is filled in, for an address."""
+        """The fields that are filled in, for an address."""
         return {name: self[name].value() for name in NAMES if self[name].value() not in (None, "")}
 
     @property
@@ -212,7 +210,7 @@ class FilterForm(forms.Form):
 
 
 class JumpForm(forms.Form):
-    """Where in the list to go."""
+    """The day in the list to go to."""
 
     day = DayField(label="Go to the day")
 
@@ -222,14 +220,14 @@ class JumpForm(forms.Form):
 
 
 def show_wrong_days(form):
-    """Let a day that cannot be read stand in its field as it was written."""
+    """Show an invalid day in its field as it was typed."""
     for name in form.errors:
         if isinstance(form.fields.get(name), DayField):
             form.fields[name].widget.input_type = "text"
 
 
 def begin_of(day):
-    """The first moment of a day here, in UTC."""
+    """The first moment of a local day, in UTC."""
     return timezone.make_aware(datetime.combine(day, time.min)).astimezone(UTC)
 
 
