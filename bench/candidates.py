@@ -1,7 +1,7 @@
-"""How long reading a pasted text takes, for texts as large as are read in one go: `python -m bench.candidates`.
+"""How long it takes to read pasted text of the largest size allowed: `python -m bench.candidates`.
 
-The bound is 2 seconds on one slow core for every text of 1,000,000 characters or 10,000 lines, also for those that are
-made to be slow. The anchor is the time that parsing and checking 10,000 numbers with phonenumbers alone takes here.
+The bound is 2 seconds on one slow core for every text of 1,000,000 characters or 10,000 lines, including texts made
+to be slow. The anchor is the time it takes to parse and check 10,000 numbers with phonenumbers alone.
 """
 
 import json
@@ -21,7 +21,7 @@ def full(piece: str, length: int = MAX_CHARACTERS) -> str:
 
 
 def offers(count: int) -> list[dict]:
-    """Entries as the documented answer of the search has them."""
+    """Entries in the format of the documented search answer."""
     return [
         {
             "phone_number": f"+1202{5550000 + place}",
@@ -37,7 +37,7 @@ def offers(count: int) -> list[dict]:
 
 
 def texts() -> dict[str, tuple[str, str]]:
-    """Name each text; with it the country that is chosen."""
+    """Each text by name, with the chosen country."""
     ten = range(MAX_LINES)
     return {
         "10,000 numbers, known": ("\n".join(f"+4930{1230000 + place}" for place in ten), ""),
@@ -76,7 +76,7 @@ def texts() -> dict[str, tuple[str, str]]:
     }
 
 
-# Pieces that fill a text of one line; those with digits are read with a country as well.
+# Pieces that are repeated to fill one line; those with digits are also read with a country.
 _PIECES = r"""
 1 0 + +1 ( (+ [ { " ' 1- 1. 1/ (0) 00 - a, 1, | ; "", [[ {"a": ["a", [1, {} [] [{}, {"data":[ [" {"a":"
 \\ \\" \\u0069 1e [{"phone_number":"+15551234567"}, idc_ a a@ a-1 # &#43;1 %2B1 x1 1:1
@@ -108,7 +108,7 @@ LINES = """[¦{¦["¦{"a":¦[1,¦{"a": [¦[[1,1],¦{"data": [{"a": 1}, ¦1.00 ¦
 
 
 def main() -> int:
-    """Print the time of each text, the slowest last; the exit status says whether all are within the bound."""
+    """Print the time of each text, the slowest last; the exit status is 0 if all are within the bound."""
     began = time.process_time()
     for place in range(MAX_LINES):
         parsed = phonenumbers.parse(f"+4930{1230000 + place}")

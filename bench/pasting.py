@@ -1,8 +1,8 @@
-"""How long the server takes over a whole paste, to the page with its verdicts: `python -m bench.pasting`.
+"""How long the server takes for a whole paste, up to the page with its verdicts: `python -m bench.pasting`.
 
-A form with the largest texts that are read in one go is sent to the real view on a SQLite file, and the page that it
-leads to is fetched, as a browser does; the next page of verdicts as well. The bound is 2 seconds of the server's time
-for each of the three. The anchor is what reading the text alone takes.
+Sends a form with the largest texts allowed to the real view on a SQLite file. Then it fetches, as a browser does, the
+page that it leads to and the next page of verdicts. The bound is 2 seconds of server time for each of the three. The
+anchor is the time to read the text alone.
 """
 
 import io
@@ -21,7 +21,7 @@ LINES = 10_000
 
 
 def main():
-    """Print a line a text; the exit status says whether all are within the bound."""
+    """Print a line per text; the exit status is 0 if all are within the bound."""
     with tempfile.TemporaryDirectory(prefix="number-desk-bench-") as folder:
         os.environ |= {
             "ENV_FILE": os.devnull,
@@ -52,7 +52,7 @@ def _measure():
     )
     client = Client()
     client.force_login(sam)
-    client.get("/paste/")  # what is loaded once
+    client.get("/paste/")  # loads what is loaded only once
     slowest = 0.0
     print("   paste   verdicts   next page   reading alone")
     for name, fields, alone in texts():
@@ -72,14 +72,14 @@ def _measure():
 
 
 def timed(work):
-    """What `work()` gives, and how many seconds of this process's time it took."""
+    """The result of `work()`, and the seconds of CPU time that it took in this process."""
     began = time.process_time()
     result = work()
     return result, time.process_time() - began
 
 
 def texts():
-    """Name, form fields and the time of reading alone of each text."""
+    """The name, the form fields and the bare reading time of each text."""
     from django.core.files.uploadedfile import SimpleUploadedFile
 
     from bench.candidates import offers

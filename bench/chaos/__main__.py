@@ -15,20 +15,20 @@ from dashboard.run import CannotRun, Told
 
 
 def main(arguments=None):
-    """Run a campaign; exit status 0 when everything held."""
+    """Run a campaign; the exit status is 0 if every check passed."""
     options = _options(arguments)
-    told = []
+    signals_received = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, frame: told.append(number))
+        signal.signal(number, lambda number, frame: signals_received.append(number))
     sys.setswitchinterval(0.0005)  # seconds; the moment for a kill is short
     stage = Stage(
         kind=options.database,
         buyers=options.workers,
         numbers=options.purchases // 5 + 5,
-        told=lambda: bool(told),
+        interrupted=lambda: bool(signals_received),
     )
     try:
-        return _run(options, stage, lambda: bool(told))
+        return _run(options, stage, lambda: bool(signals_received))
     except Told:
         print("Ended by a signal.", file=sys.stderr)
     except CannotRun as problem:
@@ -42,16 +42,16 @@ def main(arguments=None):
     return 1
 
 
-def _run(options, stage, told):
+def _run(options, stage, interrupted):
     os.environ.clear()
-    os.environ |= stage.environment | {"LOG_LEVEL": "ERROR"}  # the level is of this process alone
+    os.environ |= stage.environment | {"LOG_LEVEL": "ERROR"}  # the level applies only to this process
     django.setup()
     from bench.chaos import verdict
     from bench.chaos.campaign import Campaign, Stopped
 
     stage.migrate()
     stage.start_provider()
-    campaign = Campaign(options, stage, told=told)
+    campaign = Campaign(options, stage, interrupted=interrupted)
     with contextlib.ExitStack() as at_end:
         at_end.callback(campaign.end)
         try:
@@ -59,7 +59,7 @@ def _run(options, stage, told):
             campaign.storm()
             campaign.calm()
         except Stopped as problem:
-            if told():
+            if interrupted():
                 raise Told from None
             campaign.problem(str(problem))
         campaign.end()

@@ -1,4 +1,4 @@
-"""What staff do over HTTP: paste, ask, approve, reject, cancel, often two of them in the same moment."""
+"""What staff do over HTTP: paste, request, approve, reject, cancel, often two people at the same moment."""
 
 import json
 import re
@@ -27,7 +27,7 @@ DECIDING = {
 
 @dataclass(frozen=True)
 class Task:
-    """One request of the plan: what is asked for, by whom, and what happens around it."""
+    """One request of the plan: the numbers, the requester, and the races around it."""
 
     place: int
     team: str
@@ -42,7 +42,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Click:
-    """An approval that somebody sent over HTTP: independent of what the database says. Times are of this machine."""
+    """An approval sent over HTTP, recorded independently of the database. Times are by the clock of this machine."""
 
     person: str
     purchases: tuple
@@ -50,14 +50,14 @@ class Click:
 
 
 def draw(chance, desk, offers):
-    """The plan: all offers shared out over requests."""
+    """The plan: all offers, divided into requests."""
     offers = chance.sample(offers, len(offers))
     tasks = []
     while offers:
         size = min(chance.choice(SIZES), len(offers))
         team, sending, deciding = chance.choice(desk.teams), _draw(chance, SENDING), _draw(chance, DECIDING)
         if sending == "by two teams" and deciding == "own first":
-            deciding = "one approver"  # who asked is known only when one of the two has won
+            deciding = "one approver"  # the requester is known only when one of the two has won
         tasks.append(
             Task(
                 place=len(tasks),
@@ -80,7 +80,7 @@ def _draw(chance, weights):
 
 
 class Asking:
-    """Carries the plan out, task by task, from several threads."""
+    """Carries out the plan, task by task, in several threads."""
 
     def __init__(self, campaign):
         self.campaign, self.desk = campaign, campaign.desk
@@ -106,9 +106,9 @@ class Asking:
     # --- Asking -------------------------------------------------------------------------------------------------
 
     def _prepared(self, requester, task, team):
-        """Paste, tick and fill in the form of a request; None when nothing can be asked for."""
+        """Paste, select and fill in the form of a request; None if nothing can be requested."""
         form = requester.get("/paste/").form("/paste/")
-        if form is None:  # the account was switched off just now
+        if form is None:  # the account has just been deactivated
             return None
         page = requester.send(form, text=_pasted(task, self.desk.secrets))
         verdicts = next((form for form in page.forms if form.values("page")), None)
@@ -136,7 +136,7 @@ class Asking:
         return lambda: requester.another().send(form)
 
     def _one_request(self, pages):
-        """The same form, sent more than once, must lead to one request."""
+        """The same form, sent more than once, must make one request."""
         self.campaign.count("forms sent more than once")
         paths = set(filter(None, map(_path_of_request, pages)))
         if len(paths) > 1:
@@ -144,7 +144,7 @@ class Asking:
         return pages
 
     def _one_record(self, requester, form, task):
-        """Two teams ask for the same numbers in the same moment."""
+        """Two teams request the same numbers at the same moment."""
         self.campaign.count("numbers asked for by two teams at once")
         rival = self.desk.window(self.desk.requesters[task.other_team][0])
         other = self._prepared(rival, task, task.other_team)
@@ -198,7 +198,7 @@ class Asking:
         self.reject(first, path)
 
     def _own_first(self, task, path, first, second):
-        """The person who asked forges the approver's form; nobody may approve their own."""
+        """The requester forges the approver's form; nobody may approve their own request."""
         page = self.desk.window(first).get(path)
         form = page.form("/approve/")
         if form is not None:
@@ -211,7 +211,7 @@ class Asking:
         self.approve(first, path)
 
     def approve(self, person, path):
-        """Open the page and press 'Approve', when the button is there; once more when the page was too old."""
+        """Open the page and press 'Approve' if the button is there; again if the page was out of date."""
         window = self.desk.window(person)
         for _ in range(2):
             page = window.get(path)
@@ -244,7 +244,7 @@ class Asking:
 
 
 def at_once(*actions):
-    """Run these in the same moment, each in a thread; their results in order."""
+    """Run these at the same moment, each in a thread; returns their results in order."""
     barrier = threading.Barrier(len(actions))
 
     def run(action):
@@ -256,13 +256,13 @@ def at_once(*actions):
 
 
 def _path_of_request(page):
-    """The path of the request whose page this is, or None: the form again, for instance."""
+    """The path of the request that this page shows, or None, for example if it is the form again."""
     path = urlsplit(page.url).path
     return path if re.fullmatch(r"/requests/\d+/", path) else None
 
 
 def _pasted(task, secrets):
-    """What staff paste: the provider's JSON, at times with a lower price, at times with a key beside it."""
+    """What staff paste: the provider's JSON, sometimes with a lower price, sometimes with an API key."""
     offers = [dict(offer) for offer in task.offers]
     if task.paste_lie:
         offers = [offer | {"monthly_cost": "0.01"} for offer in offers]

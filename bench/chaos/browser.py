@@ -1,4 +1,4 @@
-"""A person at a browser: logs in, opens pages, fills in the forms that stand there and sends them."""
+"""A person at a browser: logs in, opens pages, fills in their forms and sends them."""
 
 import threading
 from collections import Counter
@@ -14,7 +14,7 @@ from purchasing.redaction import holds_secret
 
 @dataclass
 class PageLog:
-    """Every answer of the web is looked at: none may be an error of ours, none may hold a secret."""
+    """Checks every answer of the web server: none may be a server error or contain a secret."""
 
     statuses: Counter = field(default_factory=Counter)
     errors: list = field(default_factory=list)
@@ -33,7 +33,7 @@ class PageLog:
 
 @dataclass
 class Form:
-    """A form as it stands on a page: where it goes, and what is filled in already, in order."""
+    """A form on a page: its address, and its fields with their values, in order."""
 
     action: str
     fields: list = field(default_factory=list)
@@ -42,7 +42,7 @@ class Form:
         return [value for key, value in self.fields if key == name]
 
     def filled(self, **changes):
-        """What is sent when these fields are filled in otherwise; a list is several values, None is none."""
+        """The data to send with these fields changed; a list means several values, None means none."""
         kept = [(key, value) for key, value in self.fields if key not in changes]
         for name, value in changes.items():
             values = value if isinstance(value, list) else [] if value is None else [value]
@@ -51,7 +51,7 @@ class Form:
 
 
 class _FormReader(HTMLParser):
-    """Finds the forms of a page with their fields as a browser would send them."""
+    """Finds the forms of a page, with their fields as a browser would send them."""
 
     def __init__(self):
         super().__init__()
@@ -96,7 +96,7 @@ class _FormReader(HTMLParser):
 
 @dataclass
 class Page:
-    """What came back."""
+    """The answer to a request."""
 
     status: int
     url: str
@@ -109,24 +109,24 @@ class Page:
         return reader.forms
 
     def form(self, action):
-        """The form whose address ends so, or None."""
+        """The form whose address has this ending, or None."""
         return next((form for form in self.forms if urlsplit(form.action).path.endswith(action)), None)
 
 
 class Browser:
-    """One browser of one person."""
+    """The browser of one person."""
 
     def __init__(self, url, username, log):
         self.url, self.username, self.log = url, username, log
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.headers["Connection"] = (
-            "close"  # a kept one may be closed by the server as it is used again
+            "close"  # the server may close a kept connection just as it is used again
         )
         self.session.hooks["response"].append(lambda response, **_: log.look_at(response))
 
     def log_in(self, password):
-        """Log in through the form; raises when that does not work."""
+        """Log in through the form; raises if that fails."""
         page = self.get("/accounts/login/")
         form = page.form("/login/")
         page = self.send(form, username=self.username, password=password)
@@ -143,7 +143,7 @@ class Browser:
         return self._page(self.session.get(urljoin(self.url, path), timeout=60))
 
     def send(self, form, *, to=None, **changes):
-        """Fill in and send a form of a page; follows to the page that comes then."""
+        """Fill in and send a form of a page; follows redirects."""
         return self.post(to or form.action, form.filled(**changes))
 
     def post(self, path, fields):

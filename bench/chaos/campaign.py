@@ -25,36 +25,36 @@ from purchasing.states import State
 
 SHELVES = [(country, number_type) for country in ("US", "GB", "DE") for number_type in ("local", "mobile")]
 MOVING = (State.PENDING, State.APPROVED, State.PURCHASING, State.UNCONFIRMED)
-PACE = 0.25  # seconds of storm for each purchase: the plan is spread over them
-LEAST = 0.6  # of the numbers have to be asked for, and half of those bought, else the campaign proves nothing
-ENOUGH = 30  # seconds that the storm goes on at most after everything was asked for
-FOR_KILLS = 0.5  # seconds for each purchase that it goes on at most while processes are still to be killed
+PACE = 0.25  # seconds of storm per purchase: the plan is spread over this time
+LEAST = 0.6  # share of the numbers that must be requested, and half of those bought, or the campaign proves nothing
+ENOUGH = 30  # seconds: the longest storm after everything was requested
+FOR_KILLS = 0.5  # seconds per purchase: the longest it continues while kills are still due
 RECONCILE_EVERY = 2  # seconds
 TEAMS = {False: 3, True: 6}  # few or many purchases
 STAFF = 6  # threads that carry out the plan
 
 
 class Stopped(Exception):
-    """The campaign could not be carried out; the text says why."""
+    """The campaign could not run; the text gives the reason."""
 
 
 class Campaign:
-    """Everything that its parts share: who takes part, what was counted, when it is over."""
+    """What the parts of a campaign share: people, counts, the state of the campaign."""
 
-    def __init__(self, options, stage, *, told):
-        self.options, self.stage, self.told = options, stage, told
+    def __init__(self, options, stage, *, interrupted):
+        self.options, self.stage, self.interrupted = options, stage, interrupted
         self.provider = provider.Provider(stage.provider_url)
         self.pages = PageLog()
         self.clicks, self.problems = [], []
         self.counts, self.kills = Counter(), Counter()
         self.storm_over = threading.Event()
-        self.stopped = threading.Event()  # nothing of it runs any more
+        self.stopped = threading.Event()  # no part runs any more
         self.keepers = []
         self.began = time.monotonic()
         self._lock = threading.Lock()
 
     def chance(self, name):
-        """A source of chance of its own for each part, so that the same seed draws the same."""
+        """A random generator for each part, so that the same seed gives the same draws."""
         return random.Random(f"{self.options.seed}/{name}")
 
     def count(self, what, number=1):
@@ -62,13 +62,13 @@ class Campaign:
             self.counts[what] += number
 
     def problem(self, words):
-        """Something that must not be; the campaign fails, but goes on."""
+        """Note a problem; the campaign fails, but continues."""
         with self._lock:
             self.problems.append(words)
         print(f"PROBLEM: {words}", file=sys.stderr, flush=True)
 
     def note_click(self, person, purchases):
-        """Somebody is about to press a button that lets these be bought."""
+        """Note that somebody is about to press a button that allows these purchases."""
         self.clicks.append(asking.Click(person, tuple(purchases), time.time()))
 
     def attempts(self):
@@ -81,7 +81,7 @@ class Campaign:
     # --- The parts --------------------------------------------------------------------------------------------------
 
     def set_the_stage(self):
-        """Everything up and running, nothing wrong yet."""
+        """Start everything, without faults."""
         unknown = missing_kinds(self.provider.kinds())
         if unknown:
             raise Stopped(
@@ -103,7 +103,7 @@ class Campaign:
         self.say(f"{len(self.plan)} requests are planned; the storm begins")
 
     def storm(self):
-        """Staff ask and decide while everything goes wrong; over when all was asked and killed, or nothing moves."""
+        """Staff request and decide while faults occur; ends when all requests and kills are done or nothing moves."""
         self.mischief, self.killing, self.deciding = Mischief(self), Killing(self), Deciding(self)
         late = min(len(self.offers), max(3, self.options.purchases // 40))
         self.late = Late(self, self.chance("late").sample(sorted(self.offers), late))
@@ -121,9 +121,9 @@ class Campaign:
         self.provider.clear_faults()
 
     def calm(self):
-        """No faults any more: all must settle, or be held and decided by people over HTTP."""
+        """No more faults: every purchase must settle, or be held and decided by people over HTTP."""
         self.say("the storm is over")
-        while self.left() > 0 and not self.told():
+        while self.left() > 0 and not self.interrupted():
             self.mischief.see_to_keys()
             if not self.deciding.round() and not self._moving():
                 break
@@ -133,7 +133,7 @@ class Campaign:
         self.stage.run_command("verify_audit")
 
     def _was_worth_it(self):
-        """A campaign in which little was asked for or bought has proved nothing: its forms no longer fit the pages."""
+        """Fail if little was requested or bought: the forms no longer fit the pages, and nothing is proved."""
         asked = Purchase.objects.values("phone_number").distinct().count()
         bought = Purchase.objects.filter(state=State.PURCHASED).count()
         least = self.options.purchases * LEAST
@@ -143,19 +143,19 @@ class Campaign:
             )
 
     def end(self):
-        """Let nothing run on."""
+        """Stop everything."""
         self.storm_over.set()
         self.stopped.set()
         for keeper in self.keepers:
             keeper.join(timeout=10)
 
     def is_idle(self):
-        """Everything was asked for and nothing is being bought."""
+        """Whether everything was requested and no purchase is under way."""
         moving = Purchase.objects.filter(state__in=(State.APPROVED, State.PURCHASING))
         return self.staff_done.is_set() and not moving.exists()
 
     def _is_spent(self, since):
-        """Whether the storm has done its work, so many seconds after everything was asked for."""
+        """Whether the storm is over, so many seconds after everything was requested."""
         if self.killing.done < self.options.kills:
             return since > max(ENOUGH, FOR_KILLS * self.options.purchases)
         return self.is_idle() or since > ENOUGH
@@ -163,12 +163,12 @@ class Campaign:
     def _moving(self):
         waits = Purchase.objects.filter(state__in=MOVING).exists()
         late = any(self.late.is_too_early(number) for number in self.late.numbers)
-        # What was bought with a key that is revoked by now, for a project that no other key sees, stays as it is.
+        # Numbers bought with a key that was since revoked, in a project that no other key sees, stay as they are.
         unfinished = Purchase.objects.filter(state=State.PURCHASED, applied_at=None)
         return waits or late or unfinished.filter(bought_with__refused_at=None).exists()
 
     def _keep(self):
-        """Start again what was killed, and write down what the provider was asked."""
+        """Restart killed processes, and keep the calls that the provider received."""
         while not self.stopped.is_set():
             self.stage.look_after()
             if self.stopped.wait(0.2):
@@ -188,7 +188,7 @@ class Campaign:
             self.staff_done.set()
 
     def _carry_out(self, task):
-        """One request of the plan, when its time has come."""
+        """Run one request of the plan at its time."""
         due = self.storm_began + PACE * self.options.purchases * task.place / len(self.plan)
         self.storm_over.wait(max(0, due - time.monotonic()))
         self.asking.run(task)
@@ -199,9 +199,9 @@ class Campaign:
         return thread
 
     def _guarded(self, run):
-        """Run a part of the campaign; what goes wrong in it is a problem of the campaign."""
+        """Run a part of the campaign; an exception in it becomes a problem of the campaign."""
         try:
-            if not self.told() and self.left() > 0:
+            if not self.interrupted() and self.left() > 0:
                 run()
         except Exception as error:
             self.problem(f"the campaign itself: {type(error).__name__}: {error}")
@@ -220,12 +220,12 @@ class Campaign:
         )
 
     def _wait_until(self, done):
-        said = time.monotonic()
+        reported_at = time.monotonic()
         while not done():
-            if time.monotonic() - said > 15:
+            if time.monotonic() - reported_at > 15:
                 self.say("storm")
-                said = time.monotonic()
-            if self.told():
+                reported_at = time.monotonic()
+            if self.interrupted():
                 raise Stopped("Ended by a signal.")
             if self.left() <= 0:
                 raise Stopped(f"Not finished within {self.options.limit_seconds:g} seconds.")

@@ -1,4 +1,4 @@
-"""Who takes part: teams with keys, and people with roles, made through Number Desk's own functions."""
+"""The teams with keys and the people with roles, created through Number Desk's own functions."""
 
 import string
 from concurrent.futures import ThreadPoolExecutor
@@ -16,15 +16,15 @@ from purchasing.teams.teams import create_team
 PASSWORD = "a password of the campaign"
 ACTOR = audit.system("campaign")
 APPROVERS = ("ana", "bob", "cem", "dua")  # of every team
-BOTH = ("bob",)  # asks as well
-DISMISSED = ("cem", "dua")  # lose their account for a while in the middle
+BOTH = ("bob",)  # also a requester
+DISMISSED = ("cem", "dua")  # their accounts are deactivated for a while
 ADMIN, ROOT = "tom", "root"
-TWO_YESES = "Team2"  # wants a second approver for everything
+TWO_APPROVALS = "Team2"  # wants a second approver for everything
 
 
 @dataclass
 class Key:
-    """A key of a team: its name at the provider, its secret, the project it is bound to."""
+    """A key of a team: its name at the provider, its secret and its project."""
 
     name: str
     secret: str
@@ -45,11 +45,11 @@ class Desk:
 
     @property
     def secrets(self):
-        """Every secret that must be found nowhere."""
+        """Every secret that must not appear anywhere."""
         return [key.secret for keys in self.keys.values() for key in keys]
 
     def window(self, username):
-        """A browser window of this person, for one thread."""
+        """A browser window of this person, for use in one thread."""
         return self.browsers[username].another()
 
 
@@ -71,12 +71,12 @@ def assemble(chance, provider, *, teams):
         desk.keys[name] = [key]
         desk.requesters[name] = [f"asks{place + 1}", *BOTH]
     _make_people(desk)
-    Team.objects.filter(name=TWO_YESES).update(second_approver_from=0)
+    Team.objects.filter(name=TWO_APPROVALS).update(second_approver_from=0)
     return desk
 
 
 def _make_people(desk):
-    """Everybody has the same password, hashed once: that alone takes more than half a second."""
+    """Everybody has the same password, hashed only once because that takes more than half a second."""
     password = make_password(PASSWORD)
     User.objects.create(username=ROOT, password=password, is_superuser=True, is_staff=True)
     for name, requesters in desk.requesters.items():

@@ -1,4 +1,4 @@
-"""People decide over HTTP what is held, by what its page offers, and in the calm what still waits for approval."""
+"""People decide held purchases over HTTP with the buttons of the page, and in the calm those still pending."""
 
 import time
 
@@ -6,12 +6,12 @@ from bench.chaos.cast import ADMIN, APPROVERS
 from purchasing.models import Purchase
 from purchasing.states import State
 
-TRIES = 3  # decisions that a purchase gets; held again after that, it stays held
-LOOK_AGAIN = 4  # seconds after which somebody opens the page of a held purchase once more during the storm
+TRIES = 3  # decisions per purchase; if held again after that, it stays held
+LOOK_AGAIN = 4  # seconds until somebody reopens the page of a held purchase during the storm
 
 
 class Deciding:
-    """During the storm only what a page offers as safe; in the calm everything, but one in ten, left for the record."""
+    """During the storm only choices that a page offers as safe; in the calm all but one in ten, left for the record."""
 
     def __init__(self, campaign):
         self.campaign, self.desk = campaign, campaign.desk
@@ -20,7 +20,7 @@ class Deciding:
         self.bought = {}
 
     def run(self):
-        """During the storm: another try where it is offered, and what is not in doubt."""
+        """During the storm: another try where the page offers it, and purchases that are not in doubt."""
         looked_at = {}
         while not self.campaign.storm_over.wait(0.3):
             for purchase in self._held():
@@ -29,14 +29,14 @@ class Deciding:
                     self._decide(purchase, calm=False)
 
     def round(self):
-        """In the calm: decide what can be decided now; how many decisions were made."""
+        """In the calm: make the decisions that are possible now; returns how many were made."""
         self.bought = {entry["phone_number"]: entry["id"] for entry in self.campaign.provider.ledger()}
         pending = Purchase.objects.select_related("request__requester").filter(state=State.PENDING)
         made = sum(self._approve(purchase) for purchase in pending.order_by("pk"))
         return made + sum(self._decide(purchase, calm=True) for purchase in self._held())
 
     def _held(self):
-        """What is to be decided now, first what has its one right moment."""
+        """The purchases to decide now, those with only one right moment first."""
         held = Purchase.objects.select_related("request__requester").filter(state=State.HELD).order_by("pk")
         found = [purchase for purchase in held if self._is_to_be_decided(purchase)]
         return sorted(found, key=lambda purchase: purchase.phone_number not in self.campaign.late.numbers)
@@ -51,18 +51,18 @@ class Deciding:
         return not self.campaign.late.is_too_early(purchase.phone_number)
 
     def _approve(self, purchase):
-        """What nobody got round to in the storm, by somebody who has not said yes to it yet."""
+        """Approve purchases left from the storm, by somebody who has not approved them yet."""
         said_yes = purchase.approvals.filter(superseded_at=None).values_list("approver__username", flat=True)
         person = self._person(purchase, but=set(said_yes))
         self.campaign.asking.approve(person, f"/requests/{purchase.request_id}/")
         return 1
 
     def _person(self, purchase, *, but=frozenset()):
-        """Somebody who may approve this, other than who asked and than `but`."""
+        """A person who may approve this, other than the requester and `but`."""
         return next(p for p in APPROVERS if p != purchase.request.requester.username and p not in but)
 
     def _decide(self, purchase, *, calm):
-        """Open the page and press one of its buttons; 1 when one was pressed."""
+        """Open the page and press one of its buttons; 1 if one was pressed."""
         person = (
             ADMIN if calm and purchase.is_in_doubt and self.chance.random() < 0.3 else self._person(purchase)
         )
@@ -78,7 +78,7 @@ class Deciding:
         return 1
 
     def _choice(self, page, purchase, calm):
-        """Which form of the page is sent, in words, and with what."""
+        """The form of the page to send, in words, and its values."""
         again, bought = page.form("/try-again/"), page.form("/it-was-bought/")
         give_up, approve = page.form("/give-up/"), page.form("/approve-again/")
         at_any_price = {f"unconfirmed-{purchase.pk}": "on"}

@@ -1,8 +1,8 @@
-"""Workers killed at random and at chosen points, from outside: the product has no hook for it.
+"""Kills workers at random and at chosen points, from outside: the product has no hook for it.
 
-A worker that has an attempt under way is frozen (SIGSTOP) when the moment has come. Then the truth is looked up: what
-does the database say of the attempt, has the provider seen its call, has it answered? The point is named by what is
-found, not by what was aimed at, and the process is killed where it stands.
+A worker with an attempt under way is frozen (SIGSTOP) at the chosen moment. Then the campaign checks the facts: the
+state of the attempt in the database, whether the provider has seen its call, whether it has answered. These facts, not
+the aim, name the point, and the process is killed there.
 """
 
 import contextlib
@@ -35,18 +35,18 @@ AIMS = {
     "supervisor": 6,
     "freeze": 6,
 }
-PATIENCE = 6  # seconds that one ambush waits for its moment
-ON_THE_WIRE = 0.05  # seconds in which what was sent arrives at the provider, so that it is seen there
-ASLEEP = 7.5  # seconds that a frozen worker sleeps: longer than the fence
+PATIENCE = 6  # seconds that a kill waits for its moment
+ON_THE_WIRE = 0.05  # seconds until a sent call is visible at the provider
+ASLEEP = 7.5  # seconds that a frozen worker stays frozen: longer than the fence
 
 
 class Killing:
-    """Kills until the number that was asked for is reached, at the pace at which purchases are attempted."""
+    """Kills until the requested number is reached, at the pace of purchase attempts."""
 
     def __init__(self, campaign):
         self.campaign, self.stage, self.provider = campaign, campaign.stage, campaign.provider
         self.chance = campaign.chance("killing")
-        self.frozen = []  # (process, when it is woken)
+        self.frozen = []  # (process, when to resume it)
 
     @property
     def done(self):
@@ -58,21 +58,21 @@ class Killing:
             if self._is_time():
                 aim = self.chance.choices(list(AIMS), weights=list(AIMS.values()))[0]
                 if self.campaign.is_idle():
-                    aim = "at random"  # nothing is bought any more: no call to lie in wait for
+                    aim = "at random"  # nothing is being bought, so there is no call to wait for
                 getattr(self, f"_{aim.replace(' ', '_')}")()
             else:
                 time.sleep(0.05)
         self._wake_the_frozen(all_of_them=True)
 
     def _is_time(self):
-        """Kills are spread over the attempts of the storm."""
+        """Spread the kills over the attempts of the storm."""
         share = min(1, self.campaign.attempts() / (0.4 * self.campaign.options.purchases))
         return self.done < self.campaign.options.kills * share
 
     # --- Aims -------------------------------------------------------------------------------------------------------
 
     def _after_claim(self):
-        """Freeze the worker as soon as its claim is committed; one that was quicker goes on, and the next is tried."""
+        """Freeze the worker as soon as its claim is committed; a faster one continues, and the next is tried."""
         for last in (False, False, True):
             attempt = self._next_attempt()
             process = attempt and self._process(attempt)
@@ -85,20 +85,20 @@ class Killing:
             _wake(process)
 
     def _in_call(self):
-        """Have the provider take its time over the next call, and strike somewhere in that time."""
+        """Slow down the provider's answer to the next call, and kill during that time."""
         with self._slow_call(self.chance.choice(("slow_before", "slow_after")), 1.5) as (attempt, _):
             if attempt is not None:
                 time.sleep(self.chance.uniform(0, 1))
                 self._strike(attempt)
 
     def _after_answer(self):
-        """Strike as soon as the provider has answered."""
+        """Kill as soon as the provider has answered."""
         with self._slow_call("slow_after", 0.4) as (attempt, row):
             if attempt is not None and self._answered(row):
                 self._strike(attempt, pause=0)
 
     def _before_settling(self):
-        """Hold a row that settling needs, so that the worker has read the answer and waits to write it down."""
+        """Lock a row that settling needs, so that the worker has read the answer and waits to store it."""
         with self._slow_call("slow_after", 0.6) as (attempt, row):
             if attempt is None:
                 return
@@ -114,7 +114,7 @@ class Killing:
         time.sleep(self.chance.uniform(0, 0.3))
 
     def _supervisor(self):
-        """SIGKILL for the supervisor (its processes notice), or SIGTERM once or twice; it is started again."""
+        """SIGKILL the supervisor (its processes notice), or SIGTERM it once or twice; it is restarted."""
         signals = self.chance.choice(
             ([signal.SIGKILL], [signal.SIGKILL], [signal.SIGTERM], [signal.SIGTERM, signal.SIGTERM])
         )
@@ -124,7 +124,7 @@ class Killing:
         self._count(f"{SUPERVISOR} ({words})")
 
     def _freeze(self):
-        """Freeze after the claim for longer than the fence allows: woken, it must not send."""
+        """Freeze after the claim for longer than the fence allows: once resumed, the worker must not send."""
         attempt = self._next_attempt()
         if attempt is None:
             return
@@ -146,13 +146,13 @@ class Killing:
                 time.sleep(max(0, item[1] - time.monotonic()))
             _wake(item[0])
 
-    # --- Lying in wait ----------------------------------------------------------------------------------------------
+    # --- Waiting for the moment -------------------------------------------------------------------------------------
 
     def _next_attempt(self):
-        """The next attempt that is claimed from now on, as soon as it is."""
+        """Wait for the next claim of an attempt."""
         newest = Attempt.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
         until = time.monotonic() + PATIENCE
-        with connection.cursor() as cursor:  # by hand: it is a matter of milliseconds
+        with connection.cursor() as cursor:  # plain SQL, because milliseconds matter
             while time.monotonic() < until and not self.campaign.storm_over.is_set():
                 cursor.execute("SELECT MAX(id) FROM purchasing_attempt")
                 if (cursor.fetchone()[0] or 0) > newest:
@@ -162,7 +162,7 @@ class Killing:
 
     @contextlib.contextmanager
     def _slow_call(self, kind, seconds):
-        """Slow down the next purchase call that no other fault takes; its attempt and the provider's row of it."""
+        """Slow down the next purchase call that no other fault takes; gives its attempt and its provider row."""
         after = self.provider.last_request()
         fault = self.provider.set_fault(kind=kind, seconds=seconds, times=1)
         try:
@@ -187,7 +187,7 @@ class Killing:
         return None
 
     def _answered(self, row):
-        """Wait until the provider has answered this call, and say so as soon as it has."""
+        """Wait until the provider has answered this call; returns as soon as it has."""
         until = time.monotonic() + 2
         while time.monotonic() < until:
             if self.provider.requests(row["number"] - 1)[0]["outcome"] is not None:
@@ -195,13 +195,13 @@ class Killing:
             time.sleep(0.002)
         return False
 
-    # --- Striking ---------------------------------------------------------------------------------------------------
+    # --- Killing ----------------------------------------------------------------------------------------------------
 
     def _process(self, attempt):
         return self.stage.worker(int(attempt.worker.rpartition(":")[2]))
 
     def _strike(self, attempt, *, pause=ON_THE_WIRE, held_back=False):
-        """Freeze the worker of this attempt, see where it is, and kill it there."""
+        """Freeze the worker of this attempt, find out where it is, and kill it."""
         process = self._process(attempt)
         if process is not None and freeze(process):
             time.sleep(pause)
@@ -224,7 +224,7 @@ class Killing:
             self._count(where)
 
     def _where(self, attempt):
-        """What is true of an attempt whose worker stands still."""
+        """The point that an attempt of a frozen worker has reached."""
         if Attempt.objects.get(pk=attempt.pk).outcome != Outcome.OPEN:
             return AFTER_SETTLING
         call = self.provider.call_for(attempt.number_asked_for, since=attempt.claimed_at.isoformat())
@@ -242,13 +242,13 @@ def _wake(process):
 
 
 def _with_number(attempts):
-    """Attempts with the number they are about."""
+    """Attempts with their phone numbers."""
     return attempts.annotate(number_asked_for=F("purchase__phone_number")).order_by("pk")
 
 
 @contextlib.contextmanager
 def _held_back(attempt):
-    """Nobody can settle an attempt of this team meanwhile."""
+    """Lock this team, so that none of its attempts can be settled."""
     with transaction.atomic():
         Team.objects.select_for_update().get(requests__purchases=attempt.purchase_id)
         yield

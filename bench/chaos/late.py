@@ -1,20 +1,20 @@
-"""Purchases that the provider carries out long after it was asked, when a person has ordered another try already.
+"""Purchases that the provider carries out long after the call, when a person has already ordered another try.
 
-The first call is silent; every whole list for `LATE` seconds says, truly, that the number is not owned; a person orders
-another try; then the first call is carried out after all, just before the second one, which is told 'no longer
-available'. Nobody may take that for 'not bought'.
+The first call gets no answer. For `LATE` seconds every whole list shows, correctly, that the number is not owned. A
+person orders another try. Then the provider carries out the first call, just before the second one, which gets 'no
+longer available'. That must not be taken for 'not bought'.
 """
 
 import time
 from datetime import datetime
 
 LATE = 24  # seconds: longer than a call may last, the window, and the reads after it
-AHEAD = 1.8  # seconds before the first call is carried out at which the person presses 'Try again'
-SECOND_WAITS = 2.2  # seconds that the second call is kept waiting: shorter than a call may last
+AHEAD = 1.8  # seconds between 'Try again' and the execution of the first call
+SECOND_WAITS = 2.2  # seconds that the second call has to wait: less than a call may last
 
 
 class Late:
-    """Some numbers of the plan, with a fault each that is set before all others."""
+    """Some numbers of the plan, each with a fault that is set before all others."""
 
     def __init__(self, campaign, numbers):
         self.provider = campaign.provider
@@ -24,7 +24,7 @@ class Late:
         self.second_tries = set()
 
     def bought_at(self, phone_number):
-        """When the provider carries the first call out, in seconds of this machine's clock, or None."""
+        """When the provider carries out the first call, in seconds by this machine's clock, or None."""
         if phone_number in self.numbers:
             for row in list(self.provider.purchase_calls.values()):
                 if row["phone_number"] == phone_number and row["fault"] == "buys_late":
@@ -32,7 +32,7 @@ class Late:
         return None
 
     def is_too_early(self, phone_number):
-        """Whether a person should still wait with their decision, for the moment just before it is bought."""
+        """Whether a person should still wait, to decide just before the number is bought."""
         bought_at = self.bought_at(phone_number)
         return bought_at is not None and time.time() < bought_at - AHEAD
 

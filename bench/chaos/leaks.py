@@ -1,4 +1,4 @@
-"""Looks for API keys where none may be: in the database, in logs, on pages, in what the processes were started with."""
+"""Searches for API keys where none may be: in the database, in logs and on pages."""
 
 import re
 from urllib.parse import urljoin, urlsplit
@@ -12,7 +12,7 @@ NOT_FOLLOWED = ("/accounts/logout/", "/static/")
 
 
 class Search:
-    """Knows the secrets of the campaign, whole and without their prefix, and what has the form of one."""
+    """Knows the secrets of the campaign, with and without their prefix, and the pattern of a key."""
 
     def __init__(self, secrets):
         self.parts = [part for secret in secrets for part in (secret, secret.partition("_")[2])]
@@ -21,7 +21,7 @@ class Search:
         return holds_secret(text) or any(part in text for part in self.parts)
 
     def in_database(self):
-        """`table.column` of every value that holds a secret; the values are read as they are stored."""
+        """`table.column` of every stored value that contains a secret."""
         found = set()
         with connection.cursor() as cursor:
             for table in connection.introspection.table_names(cursor):
@@ -36,12 +36,12 @@ class Search:
         return sorted(found)
 
     def in_files(self, paths):
-        """Files that hold a secret in plain bytes."""
+        """Files that contain a secret in plain bytes."""
         return sorted(path.name for path in paths if self.finds_in(path.read_text(errors="replace")))
 
 
 def crawl(window, *, most):
-    """Open every page that this person can reach by links, and some that are not there; how many were opened."""
+    """Open every page that this person can reach by links, and some that do not exist; returns how many."""
     seen, waiting = set(), ["/", "/admin/", "/nowhere/", "/requests/999999999/", "/purchases/999999999/"]
     while waiting and len(seen) < most:
         path = waiting.pop(0)

@@ -1,4 +1,4 @@
-"""What else goes on during the storm: the queue, keys, people, prices, and the stop button."""
+"""Other disturbances during the storm: the queue, keys, people, prices, and 'Stop buying'."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ ALIVE = (State.APPROVED, State.PURCHASING, State.UNCONFIRMED, State.HELD, State.
 
 @dataclass(frozen=True)
 class Span:
-    """From a moment on until another one nobody (`who` is all), no team or no approver could buy or be bought for."""
+    """A period in which all (`who` is all), a team or the approvals of one approver could buy nothing."""
 
     who: str
     began_at: object
@@ -24,7 +24,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Price:
-    """What a number costs, once and a month, from a moment between these two on."""
+    """The cost of a number, once and per month, from some moment between these two on."""
 
     phone_number: str
     cost: str
@@ -33,7 +33,7 @@ class Price:
 
 
 class Mischief:
-    """Does one thing after the other, drawn by chance, until the storm is over."""
+    """Causes one random disturbance after another until the storm is over."""
 
     WEIGHTS = {
         "deliver_tasks_again": 10,
@@ -59,7 +59,7 @@ class Mischief:
     # --- The queue --------------------------------------------------------------------------------------------------
 
     def _deliver_tasks_again(self):
-        """Tasks for the same purchase two and fifty times, and one for a purchase that does not exist."""
+        """Queue tasks for the same purchase 2 and 50 times, and one for a purchase that does not exist."""
         known = list(Purchase.objects.filter(state__in=ALIVE).order_by("pk").values_list("pk", flat=True))
         for pk in self.chance.sample(known, min(len(known), 6)):
             for _ in range(self.chance.choice((2, 2, 2, 50))):
@@ -81,7 +81,7 @@ class Mischief:
     # --- Keys -------------------------------------------------------------------------------------------------------
 
     def _replace_a_key(self):
-        """A new key while the old one is at work; the old one is revoked before, after, or never."""
+        """Replace a key while it is in use; the old one is revoked before, after, or never."""
         team = self.chance.choice(self.desk.teams)
         old, when = self.desk.keys[team][-1], self.chance.choice(("before", "after", "never"))
         if when == "before":
@@ -92,7 +92,7 @@ class Mischief:
         self.campaign.count(f"keys replaced, the old one revoked {when}")
 
     def give_new_key(self, team, *, moved=False):
-        """Make a key at the provider and store it with `set_key`; `moved`: it is bound to another project."""
+        """Create a key at the provider and store it with `set_key`; with `moved`, it is bound to another project."""
         old = self.desk.keys[team][-1]
         project_id = self.chance.randrange(200, 300) if moved else old.project_id
         key = new_key(self.chance, team, len(self.desk.keys[team]) + 1, project_id)
@@ -105,7 +105,7 @@ class Mischief:
             self.campaign.problem(f"set_key {team} failed")
 
     def see_to_keys(self):
-        """What a team admin does about a key that is refused, or paused for minutes."""
+        """Act as a team admin whose key is refused, or paused for minutes."""
         for key in ApiKey.objects.filter(retired_at=None).select_related("team"):
             if key.refused_at or (key.paused_until and (key.paused_until - clock.now()).total_seconds() > 5):
                 self.campaign.count("keys replaced after a refusal or a long pause")
@@ -114,7 +114,7 @@ class Mischief:
     # --- People -----------------------------------------------------------------------------------------------------
 
     def _dismiss_an_approver(self):
-        """Take an account away for a while. What it approved and nobody claimed yet must not be sent."""
+        """Deactivate an account for a while. Purchases it approved that are not claimed yet must not be sent."""
         person = self.chance.choice(DISMISSED)
         User.objects.filter(username=person).update(is_active=False)
         began_at = clock.now()
@@ -147,7 +147,7 @@ class Mischief:
     # --- Prices -----------------------------------------------------------------------------------------------------
 
     def _change_prices(self):
-        """Some numbers on offer get dearer or cheaper."""
+        """Raise or lower the prices of some offers."""
         open_ones = Purchase.objects.filter(state__in=(State.PENDING, State.APPROVED)).order_by("pk")
         numbers = list(open_ones.values_list("phone_number", "monthly_cost"))
         for phone_number, monthly in self.chance.sample(numbers, min(len(numbers), 2)):

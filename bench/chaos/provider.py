@@ -6,7 +6,7 @@ import requests
 
 
 class Provider:
-    """Sets faults, adds keys, and tells what was really bought."""
+    """Sets faults, adds keys, and reports what was really bought."""
 
     def __init__(self, url):
         self.url = f"{url}/_control"
@@ -42,7 +42,7 @@ class Provider:
         return self._ask("GET", "kinds")
 
     def set_fault(self, **fault):
-        """Set a fault; its id."""
+        """Set a fault; returns its id."""
         return self._ask("POST", "faults", json=fault)["id"]
 
     def clear_fault(self, fault_id):
@@ -65,14 +65,14 @@ class Provider:
         )
 
     def requests(self, after=0):
-        """The latest requests of the API, one by one; an outcome of None is still open."""
+        """The latest API requests, one by one; an outcome of None is still open."""
         return self._ask("GET", "requests", params={"after": after})
 
     def last_request(self):
         return self.counters()["total"]
 
     def collect(self):
-        """Keep the purchase calls that came since; the sandbox forgets old ones."""
+        """Keep the new purchase calls; the sandbox forgets old ones."""
         for row in self.requests(self._collected):
             self._collected = row["number"]
             if row["endpoint"] == "purchase":
@@ -90,7 +90,7 @@ class Provider:
 
 
 def offers(api_url, secret, shelves):
-    """What is on offer on these `(country, type)` shelves, as the search shows it."""
+    """The offers of these `(country, type)` pairs, as the search shows them."""
     found = []
     with requests.Session() as session:
         session.trust_env = False

@@ -14,7 +14,7 @@ import psutil
 
 from dashboard.run import HOST, Processes, free_port, gunicorn, worker
 
-# Short times, so that a doubt is settled in seconds. What the provider does late is over before the window is.
+# Short times, so that a doubt is settled in seconds. Late actions of the provider end before the window does.
 TIMES = {
     "IDENTITYCALL_CONNECT_TIMEOUT": "1",
     "IDENTITYCALL_READ_TIMEOUT": "2",
@@ -23,14 +23,14 @@ TIMES = {
     "SETTLE_WINDOW": "8",
 }
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "XDG_RUNTIME_DIR")
-FENCE = 1 + 5  # seconds after the claim beyond which nothing may be sent (connect timeout + 5)
-BUYERS_AT_MOST = 2  # buying processes of one supervisor; there are as many supervisors as that needs
+FENCE = 1 + 5  # seconds after the claim after which nothing may be sent (connect timeout + 5)
+BUYERS_AT_MOST = 2  # buying processes per supervisor; as many supervisors run as that needs
 
 
 class Stage:
-    """Everything that runs. `kind` is sqlite or postgresql, `buyers` the number of processes that buy."""
+    """All running processes. `kind` is sqlite or postgresql, `buyers` the number of processes that buy."""
 
-    def __init__(self, *, kind, buyers, numbers, told):
+    def __init__(self, *, kind, buyers, numbers, interrupted):
         self.folder = Path(tempfile.mkdtemp(prefix="number-desk-chaos-"))
         self.logs = self.folder / "logs"
         self.keys = self.folder / "keys"
@@ -42,7 +42,7 @@ class Stage:
         self.web_url = f"http://{HOST}:{self.web_port}"
         self.provider_url = f"http://{HOST}:{self.provider_port}"
         self.environment = self._environment()
-        self.processes = Processes(self.environment, logs=self.logs, told=told)
+        self.processes = Processes(self.environment, logs=self.logs, told=interrupted)
         self.supervisors = {
             f"work-{place + 1}": min(BUYERS_AT_MOST, buyers - place * BUYERS_AT_MOST) + 1
             for place in range(-(-buyers // BUYERS_AT_MOST))
@@ -51,7 +51,7 @@ class Stage:
         self._lock = threading.Lock()
 
     def _environment(self):
-        """All that the processes get; a developer's `.env` and settings have no say."""
+        """The complete environment of the processes; a developer's `.env` and settings are ignored."""
         return {
             **{name: os.environ[name] for name in KEPT if name in os.environ},
             **TIMES,
@@ -85,7 +85,7 @@ class Stage:
         self.processes.finish("migrate", "manage.py", "migrate", "--verbosity", "0")
 
     def start_provider(self):
-        """The sandbox: practice numbers off, no limit of calls, `numbers` on offer in each country and type."""
+        """Start the sandbox: no practice numbers, no rate limit, `numbers` offers per country and type."""
         options = f"--port {self.provider_port} --rate-limit 0 --no-practice --numbers {self.numbers}"
         self.processes.start(
             "sandbox", "-m", "sandbox", "--state", str(self.folder / "sandbox"), *options.split()
@@ -104,7 +104,7 @@ class Stage:
         self.processes.start(name, *worker("--processes", str(self.supervisors[name])))
 
     def run_command(self, *arguments):
-        """A command of Number Desk, as a process of its own; True when it ended with 0."""
+        """Run a command of Number Desk as a separate process; True if it exits with 0."""
         name = f"{arguments[0]}-{time.monotonic_ns()}"
         child = self.processes.start(name, "manage.py", *arguments)
         try:
@@ -113,7 +113,7 @@ class Stage:
             self.processes.children.pop(name, None)
 
     def look_after(self):
-        """Start supervisors that ended again, and note the processes that they started."""
+        """Restart supervisors that have ended, and note the processes that they started."""
         for name in self.supervisors:
             child = self.processes.children.get(name)
             if child is None or child.poll() is not None:
@@ -125,7 +125,7 @@ class Stage:
                         self._workers.setdefault(process.pid, process)
 
     def stop(self):
-        """End everything that was started, by process id."""
+        """End all started processes, by process id."""
         supervisors = [name for name in self.supervisors if name in self.processes.children]
         others = [name for name in self.processes.children if name not in (*supervisors, "sandbox")]
         self.processes.stop(*supervisors, patience=10)
@@ -140,13 +140,13 @@ class Stage:
     # --- The processes of the workers ---------------------------------------------------------------------------
 
     def workers(self):
-        """Every process of a worker that is alive, also when its supervisor is not."""
+        """Every live process of a worker, even if its supervisor has ended."""
         with self._lock:
             self._workers = {pid: process for pid, process in self._workers.items() if is_alive(process)}
             return list(self._workers.values())
 
     def worker(self, pid):
-        """The worker process with this id, or None; never a process of anybody else."""
+        """The worker process with this id, or None; never an unrelated process."""
         with self._lock:
             known = self._workers.get(pid)
         if known is None:
@@ -156,7 +156,7 @@ class Stage:
         return known if known is not None and is_alive(known) else None
 
     def end_supervisor(self, name, signals):
-        """Send these signals to a supervisor; `look_after` starts it again."""
+        """Send these signals to a supervisor; `look_after` restarts it."""
         child = self.processes.children.get(name)
         for number in signals:
             if child is not None and child.poll() is None:
@@ -168,7 +168,7 @@ class Stage:
 
 
 def is_alive(process):
-    """Whether this very process is there and more than a zombie."""
+    """Whether this same process exists and is not a zombie."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
@@ -176,7 +176,7 @@ def is_alive(process):
 
 
 def freeze(process):
-    """Stop a process where it is; True once it stands still."""
+    """Stop a process; True once it has stopped."""
     try:
         process.suspend()
         until = time.monotonic() + 0.5
@@ -188,7 +188,7 @@ def freeze(process):
 
 
 def kill(process):
-    """SIGKILL; True when it was there to be killed."""
+    """Send SIGKILL; True if the process existed."""
     try:
         process.send_signal(signal.SIGKILL)
     except psutil.Error:

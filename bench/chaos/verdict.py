@@ -1,4 +1,4 @@
-"""What the provider's ledger says against what Number Desk says: the sins, and everything else that must be 0."""
+"""Compares the provider's ledger with Number Desk: every count that must be 0."""
 
 import itertools
 from collections import Counter, defaultdict
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from bench.chaos.cast import TWO_YESES
+from bench.chaos.cast import TWO_APPROVALS
 from bench.chaos.leaks import Search, crawl
 from bench.chaos.stage import FENCE
 from purchasing import audit
@@ -16,12 +16,12 @@ from purchasing.states import NEXT, Cause, Outcome, State
 
 MAY_BE_BOUGHT = (State.UNCONFIRMED, State.HELD, State.GIVEN_UP)
 SETTLED = (State.PURCHASED, State.FAILED, State.REJECTED, State.CANCELLED, State.EXPIRED, State.GIVEN_UP)
-LOOK_AGE = timedelta(seconds=look.LOOK_AGE + FENCE)  # how old a price may be when the call is made
+LOOK_AGE = timedelta(seconds=look.LOOK_AGE + FENCE)  # the greatest age of a price at the time of the call
 
 
 @dataclass
 class Verdict:
-    """What was found, by the name of the check: a list of sentences, which has to be empty."""
+    """The findings, by the name of the check: lists of sentences, which must be empty."""
 
     sins: dict = field(default_factory=dict)
     others: dict = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Books:
         return sorted(found, key=lambda attempt: attempt.claimed_at)
 
     def attempt_behind(self, phone_number, moment):
-        """The attempt that a call at this moment belongs to: the last one claimed before it."""
+        """The attempt of a call at this moment: the last one claimed before it."""
         earlier = [a for a in self.attempts_of_number(phone_number) if a.claimed_at <= moment]
         return earlier[-1] if earlier else None
 
@@ -71,7 +71,7 @@ def _grouped(rows, key):
 
 
 def judge(books):
-    """All checks."""
+    """Run all checks."""
     verdict = Verdict()
     verdict.sins = {
         "bought twice": list(bought_twice(books)),
@@ -100,7 +100,7 @@ def judge(books):
 
 
 def bought_twice(books):
-    """A number in the ledger more than once; or asked for again after it was sold: only the provider prevented it."""
+    """A number in the ledger more than once, or called for again after it was sold (only the provider refused)."""
     sold = {}
     for entry in books.ledger:
         if entry["phone_number"] in sold:
@@ -113,7 +113,7 @@ def bought_twice(books):
 
 
 def ordered(books, phone_number, call):
-    """Whether a person ordered this call as another try of a held purchase, warned that it may be charged again."""
+    """Whether a person, warned of a second charge, ordered this call as another try of a held purchase."""
     attempt = books.attempt_behind(phone_number, call)
     return attempt is not None and any(
         doubtful.outcome == Outcome.UNCONFIRMED and ordered_between(books, doubtful, attempt)
@@ -134,7 +134,7 @@ def ordered_between(books, doubtful, later):
 
 
 def bought_unapproved(books):
-    """No approval of exactly this, by somebody else, committed before the call and clicked over HTTP before it."""
+    """No approval of exactly this by another person, committed and clicked over HTTP before the call."""
     for entry in books.ledger:
         calls = [c for c in books.calls[entry["phone_number"]] if c <= datetime.fromisoformat(entry["time"])]
         called_at = calls[-1] if calls else datetime.fromisoformat(entry["time"])
@@ -156,10 +156,12 @@ def _unapproved(books, entry, attempt, called_at):
     approval = standing[-1]
     if requester in {a.approver_id for a in standing}:
         return "approved by the person who asked"
-    if len({a.approver_id for a in standing}) < _yeses_wanted(books, attempt):
+    if len({a.approver_id for a in standing}) < _approvals_needed(books, attempt):
         return "approved by one person where two have to"
-    told = [e for e in books.events[purchase.pk] if e.became == State.APPROVED and e.actor_id is not None]
-    before = [event for event in told if event.seq <= attempt.claimed_seq]
+    approvals = [
+        e for e in books.events[purchase.pk] if e.became == State.APPROVED and e.actor_id is not None
+    ]
+    before = [event for event in approvals if event.seq <= attempt.claimed_seq]
     if not before or before[-1].actor_id != approval.approver_id:
         return "the approval is not in the audit record before the claim"
     clicks = [
@@ -182,15 +184,17 @@ def standing_approvals(books, attempt):
     ]
 
 
-def _yeses_wanted(books, attempt):
-    """2 in the team that wants it so, but a held purchase is approved again by one person."""
+def _approvals_needed(books, attempt):
+    """How many approvals are needed: 2 in the team with that rule, but 1 when a held purchase is approved again."""
     approved = [
         event
         for event in books.events[attempt.purchase_id]
         if event.became == State.APPROVED and event.actor_id and event.seq <= attempt.claimed_seq
     ]
     was_held = bool(approved) and approved[-1].was == State.HELD
-    return 2 if books.purchases[attempt.purchase_id].request.team.name == TWO_YESES and not was_held else 1
+    return (
+        2 if books.purchases[attempt.purchase_id].request.team.name == TWO_APPROVALS and not was_held else 1
+    )
 
 
 def _otherwise_than_approved(books, entry, terms, approval, attempt, called_at):
@@ -211,48 +215,48 @@ def _otherwise_than_approved(books, entry, terms, approval, attempt, called_at):
             continue
         lowest = lowest_price(books.campaign, entry["phone_number"], name, seen_from, seen_until)
         if lowest > cost:
-            said = "as one that nobody has confirmed" if approval.unconfirmed_cost_ok else "as confirmed"
+            kind = "as one that nobody has confirmed" if approval.unconfirmed_cost_ok else "as confirmed"
             return (
-                f"{name} was approved as {cost} {said}, and never less than {lowest} "
+                f"{name} was approved as {cost} {kind}, and never less than {lowest} "
                 f"from {seen_from:%H:%M:%S.%f} until {seen_until:%H:%M:%S.%f}"
             )
     return None
 
 
 def _price_seen(books, attempt, terms, approval, called_at):
-    """In which time the list was read that the claim rests on: (from, until); (None, None) when none ever was.
+    """When the list that the claim relies on was read: (from, until); (None, None) if none was.
 
-    The look just before the claim showed the number, or else the last cost that a list had shown stands ('not seen in
-    the list just now' is no proof that it is sold). Of that it is known when the first list of its request was asked
-    for; its own was read between then and the claim, or the yes, that took its cost in.
+    If the look just before the claim did not show the number, the last listed cost applies ('not seen in the list just
+    now' does not prove that it is sold). For that cost only the time of the first list of its request is known; its own
+    list was read between then and the claim, or the approval, that used the cost.
     """
     events = [event for event in books.events[attempt.purchase_id] if event.seq <= attempt.claimed_seq]
     if events and events[-1].attempt_id == attempt.pk and "cost_confirmed_at" in events[-1].data:
         return called_at - LOOK_AGE, called_at
-    told = [event for event in events if "cost_confirmed_at" in event.data]
-    spans = [(datetime.fromisoformat(event.data["cost_confirmed_at"]), event.at) for event in told]
+    confirmations = [event for event in events if "cost_confirmed_at" in event.data]
+    spans = [(datetime.fromisoformat(event.data["cost_confirmed_at"]), event.at) for event in confirmations]
     at_last = books.purchases[attempt.purchase_id].cost_confirmed_at
     if at_last and at_last <= approval.created_at:
         spans.append((at_last, approval.created_at))
     if spans:
         return max(spans)
-    if terms["cost_confirmed"]:  # when is overwritten by a later look: at any time before the yes
+    if terms["cost_confirmed"]:  # a later look overwrites the time: any time before the approval
         return datetime.min.replace(tzinfo=UTC), approval.created_at
     return None, None
 
 
 def lowest_price(campaign, phone_number, name, begin, end):
-    """The lowest price that the provider asked for a number at any moment from `begin` to `end`."""
+    """The lowest price of a number at the provider at any moment from `begin` to `end`."""
     found = Decimal(campaign.offers[phone_number][name])
     for price in campaign.mischief.prices:
         if price.phone_number == phone_number and price.began_at <= end:
-            # Before its call had ended the list may have shown the one before.
+            # Until its call ended, the list may have shown the previous price.
             found = Decimal(price.cost) if price.ended_at <= begin else min(found, Decimal(price.cost))
     return found
 
 
 def bought_without_record(books):
-    """A ledger entry that is neither purchased here with its id, nor unconfirmed, held or given up in doubt."""
+    """A ledger entry that is neither purchased here under its id, nor unconfirmed, held or given up in doubt."""
     for entry in books.ledger:
         found = books.by_number[entry["phone_number"]]
         if any(p.state == State.PURCHASED and p.provider_id == entry["id"] for p in found):
@@ -289,7 +293,7 @@ def undecided(books):
 
 
 def stray_calls(books):
-    """Each call belongs to an attempt that was committed before it, is its only one, and came before the fence."""
+    """Each call belongs to an attempt committed before it, is the only call of it, and was sent before the fence."""
     for phone_number, calls in books.calls.items():
         of_attempt = Counter()
         for call in calls:
@@ -309,7 +313,7 @@ def stray_calls(books):
 
 
 def sent_after_doubt(books):
-    """Between a doubtful attempt and the next one a person has to order another try."""
+    """Between an attempt in doubt and the next one, a person must order another try."""
     for pk, attempts in books.attempts.items():
         for doubtful, later in itertools.pairwise(attempts):
             if doubtful.outcome == Outcome.UNCONFIRMED and not ordered_between(books, doubtful, later):
@@ -344,13 +348,13 @@ def _claimed_within(books, span):
 def approved_twice(books):
     for pk, approvals in books.approvals.items():
         standing = [approval for approval in approvals if approval.superseded_at is None]
-        wanted = 2 if books.purchases[pk].request.team.name == TWO_YESES else 1
+        wanted = 2 if books.purchases[pk].request.team.name == TWO_APPROVALS else 1
         if len(standing) > wanted or len({a.approver_id for a in standing}) < len(standing):
             yield f"{books.purchases[pk]}: by {', '.join(str(a.approver) for a in standing)}"
 
 
 def odd_histories(books):
-    """The record of each purchase is a walk along the state table that ends where the purchase stands."""
+    """The events of each purchase follow the state table and end in its current state."""
     for pk, purchase in books.purchases.items():
         steps = [(event.was, event.became) for event in books.events[pk] if event.became]
         at = ""
@@ -363,7 +367,7 @@ def odd_histories(books):
 
 
 def not_applied(books):
-    """A number whose name and recording are said to be applied has them at the provider."""
+    """A number whose name and recording are marked as applied has them at the provider."""
     for purchase in books.purchases.values():
         number = books.owned.get(purchase.provider_id)
         if purchase.applied_at and (
@@ -381,7 +385,7 @@ def broken_chain():
 
 
 def secrets_found(campaign):
-    """In the database, the logs, the pages: those seen on the way, and all that a superuser can open."""
+    """Secrets in the database, the logs, and the pages: those fetched so far, and all that a superuser can open."""
     search = Search(campaign.desk.secrets)
     yield from (f"database: {where}" for where in search.in_database())
     yield from (f"log: {name}" for name in search.in_files(campaign.stage.log_files()))
@@ -413,7 +417,7 @@ def table(books, verdict):
 
 
 def ending(verdict):
-    """What must be 0, and in the last lines, which a log keeps, what was not."""
+    """The counts that must be 0, and at the end, which logs keep, those that are not."""
     checks = {**verdict.sins, **verdict.others}
     lines = ["", "What must be 0", *(f"  {name:<62}{len(found):>6}" for name, found in checks.items())]
     lines.append("  audit chain: " + ("broken" if verdict.others.get("audit chain broken") else "whole"))
@@ -422,7 +426,7 @@ def ending(verdict):
 
 
 def section(title, counts):
-    """A title and its counts, with their sum."""
+    """A title with its counts and their sum."""
     rows = [
         f"  {name!s:<62}{count:>6}" for name, count in sorted(counts.items(), key=lambda item: str(item[0]))
     ]
@@ -446,7 +450,7 @@ def _outcomes(books):
 
 
 def late_purchases(books):
-    """What came of the second tries that a person ordered in the moment before the first one was carried out."""
+    """The outcomes of second tries that a person ordered just before the first one was carried out."""
     found = Counter()
     for pk, attempts in books.attempts.items():
         if books.purchases[pk].phone_number in books.campaign.late.second_tries:
@@ -456,7 +460,7 @@ def late_purchases(books):
 
 
 def longest_doubt(books):
-    """Seconds from a claim to the next state that is an end, a person's, or 'in line' again; the longest."""
+    """The longest time in seconds from a claim to a final state, a person's decision, or the queue."""
     longest = 0
     for events in books.events.values():
         claimed_at = None

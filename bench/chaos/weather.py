@@ -1,4 +1,4 @@
-"""What goes wrong at the provider: gusts of faults of all kinds, drawn from shuffled decks."""
+"""Faults at the provider: gusts of faults of all kinds, drawn from shuffled decks."""
 
 import itertools
 
@@ -103,12 +103,12 @@ LATER = [  # reading the number back, and switching what was asked for
     {"kind": "declined", "endpoint": "patch"},
     {"kind": "rate_limited", "endpoint": "patch", "seconds": 1},
 ]
-# Not drawn: a provider that buys and then says in so many words that it did not (status_after with an error-shaped
-# 400, 404 or 422, a 401, 403 or 429). Nobody at this end of the line could tell.
+# Not drawn: a provider that buys and then explicitly denies it (status_after with an error-shaped 400, 404 or 422, a
+# 401, 403 or 429). No client can detect that.
 
 
 class Deck:
-    """Cards in an order drawn by chance, shuffled again when all were drawn: every kind has its turn."""
+    """Cards in random order, reshuffled after the last one, so that every kind occurs."""
 
     def __init__(self, chance, cards):
         self._chance, self._cards, self._left = chance, cards, []
@@ -120,12 +120,12 @@ class Deck:
 
 
 def missing_kinds(kinds):
-    """The provider's kinds of fault that are in no deck; there should be none."""
+    """The provider's kinds of fault that no deck contains; there should be none."""
     return set(kinds) - {fault["kind"] for fault in (*PURCHASE, *LIST, *AVAILABLE, *LATER)}
 
 
 class Weather:
-    """Gusts and calms until it is told to end. Some answers hold an API key, as if the provider echoed it."""
+    """Gusts and calms until the end is signalled. Some answers contain an API key, as if the provider echoed it."""
 
     def __init__(self, campaign):
         self.campaign = campaign

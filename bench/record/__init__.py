@@ -1,1 +1,1 @@
-"""A record of any size for benchmarks, and what is measured with it: `python -m bench.audit`."""
+"""A record of any size for benchmarks, and its measurements: `python -m bench.audit`."""

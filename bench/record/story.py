@@ -1,6 +1,6 @@
-"""What happens in a made-up company, event by event: requests, approvals, purchases, doubts, log-ins.
+"""The events of an invented company: requests, approvals, purchases, doubts, log-ins.
 
-Nothing here knows a database. The same seed gives the same company.
+This module uses no database. The same seed gives the same company.
 """
 
 import itertools
@@ -32,7 +32,7 @@ WHY = [
 ]
 MONTHS = ["January", "February", "March", "April", "May", "June", "July", "September", "October", "November"]
 NOES = ["We have one that is hardly called.", "Too dear; ask again with fewer.", "{place} has numbers left."]
-# Calling code and area, how many digits follow, and how many in a hundred are of it. French ones only early on.
+# Calling code and area, how many digits follow, and the percentage of numbers. French ones occur only early on.
 NUMBERS = [
     ("US", ["+1212", "+1415", "+1617", "+1512", "+1305", "+1773"], 7, 45),
     ("DE", ["+4930", "+4940", "+4989", "+49221"], 7, 25),
@@ -43,7 +43,7 @@ NUMBERS = [
 
 @dataclass
 class Company:
-    """Teams with their people, by name: asks, approves, runs."""
+    """Teams with their people, by name: requesters, approvers, admins."""
 
     teams: list[str]
     requesters: dict[str, list[str]] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class Purchase:
 
 
 class Story:
-    """Endless events as dicts: `for event in Story(Company.of()).events()`; what they speak of is in the lists."""
+    """Endless events as dicts: `for event in Story(Company.of()).events()`; the lists hold what they refer to."""
 
     def __init__(self, company, *, seed=1, in_flight=60):
         self.company, self.random, self.in_flight = company, random.Random(seed), in_flight
@@ -92,7 +92,7 @@ class Story:
         self._attempt = itertools.count(1)
 
     def events(self):
-        """Steps of some dozens of stories that go on side by side, with a log-in now and then."""
+        """Steps of several dozen stories in parallel, with an occasional log-in."""
         running = []
         while True:
             if len(running) < self.in_flight:
@@ -140,14 +140,14 @@ class Story:
         }
 
     def _click(self):
-        """As `audit.actors.new_click` makes them, at the time of the story."""
+        """A click id as from `audit.actors.new_click`, at the time of the story."""
         milliseconds = int(self.now.timestamp() * 1000)
         return str(uuid.UUID(int=(milliseconds << 80) | self.random.getrandbits(76) | (0x7 << 76)))
 
     # --- One request ------------------------------------------------------------------------------------------------
 
     def _request(self):
-        """The steps of one request; each is a list of events that happen at once."""
+        """The steps of one request; each is a list of simultaneous events."""
         rnd = self.random
         team = rnd.choice(self.company.teams)
         count = rnd.choice([1, 1, 2, 3, 3, 5, 8, 12, 20])
@@ -271,7 +271,7 @@ class Story:
 
 
 def terms(purchase):
-    """What the record says of what was asked for or approved."""
+    """The data of an event about a request or an approval."""
     return {
         "phone_number": purchase.phone_number,
         "version": 1,
@@ -287,5 +287,5 @@ def terms(purchase):
 
 
 def hash_of(text):
-    """A number that is the same in every run."""
+    """A number that is the same on every run."""
     return sum(place * ord(character) for place, character in enumerate(text, start=1))

@@ -25,9 +25,8 @@ from purchasing.models import (
 from purchasing.models.search import SEGMENT
 
 Condition = tuple[str, list[Any]]  # SQL and its parameters
-Conditions = tuple[
-    list[str], list[Any]
-]  # several conditions on `e`, to be joined by AND, and their parameters
+# Several conditions on `e`, to be joined by AND, and their parameters.
+Conditions = tuple[list[str], list[Any]]
 
 EVENTS, ENTRIES, SEGMENTS, WORDS, DIGITS, STRETCHES = (
     model._meta.db_table
