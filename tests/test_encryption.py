@@ -1,4 +1,4 @@
-"""The team's key is ciphertext wherever it rests, and a lost encryption key is said, not sent."""
+"""A team's key is ciphertext wherever it is stored, and a lost encryption key is reported and never sent."""
 
 import pickle
 import traceback
@@ -67,7 +67,7 @@ def test_it_cannot_be_searched(team, lookup):
         ApiKey.objects.filter(**{f"secret__{lookup}": KEY}).exists()
 
 
-def test_it_can_be_told_whether_there_is_one(team):
+def test_its_presence_can_be_queried(team):
     assert ApiKey.objects.filter(secret__isnull=False).count() == 1
     assert EncryptedField().get_prep_value(None) is None
     assert EncryptedField().from_db_value(None, None, connection) is None
@@ -103,16 +103,16 @@ class TestLost:
     def test_reading_says_so_and_shows_nothing(self, lost):
         with pytest.raises(Undecryptable, match="API_KEY_ENCRYPTION_KEYS") as caught:
             ApiKey.objects.values_list("secret", flat=True).get()
-        told = "".join(traceback.format_exception(caught.value))
-        assert stored()[0] not in told
-        assert "InvalidToken" not in told
+        text = "".join(traceback.format_exception(caught.value))
+        assert stored()[0] not in text
+        assert "InvalidToken" not in text
 
     def test_no_client_is_made(self, lost):
         with pytest.raises(Undecryptable):
             turns.client_for(ApiKey.objects.get())
 
     def test_rows_that_point_to_the_key_can_still_be_read(self, lost, approved, ana):
-        """Pages show purchases and attempts, and with whose key; that needs no secret."""
+        """Pages show purchases and attempts with their keys, which needs no secret."""
         Purchase.objects.update(bought_with=ApiKey.objects.get())
         [purchase] = selectors.purchases_seen_by(ana)
         assert str(purchase.bought_with) == "…1234"

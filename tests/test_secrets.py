@@ -1,4 +1,4 @@
-"""An API key that somebody types, pastes or links is cut out before it is kept, shown or logged, and they are told."""
+"""An API key that somebody types, pastes or links is removed before it is stored, shown or logged, with a notice."""
 
 import json
 import logging
@@ -32,7 +32,7 @@ TOLD = "What you sent contained an API key. It was removed and is not stored."
 
 
 def stored():
-    """Everything that the database holds, sessions decoded, as one text."""
+    """The whole content of the database, with sessions decoded, as one text."""
     texts = []
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
@@ -45,7 +45,7 @@ def stored():
 
 
 def is_clean(text):
-    """Whether nothing of the key stands in the text, in any case and however it is broken up."""
+    """Whether the text contains no part of the key, in any case and however it is broken up."""
     plain = text.replace("\u00ad", "").replace("\ufeff", "").lower()
     return BODY[:16].lower() not in plain
 
@@ -83,7 +83,7 @@ class TestAPaste:
 
 
 class TestEveryForm:
-    """The key in every field, also in those that a form does not have, and in the names of fields."""
+    """The key in every field, in fields that a form does not have, and in the names of fields."""
 
     ADDRESSES = (
         "paste",

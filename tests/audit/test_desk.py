@@ -1,4 +1,4 @@
-"""The auditors' desk: filters in the address, pages both ways, a day to go to, one event, the story of a number."""
+"""The auditors' desk: filters in the address, paging both ways, going to a day, one event, the story of a number."""
 
 from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
@@ -29,13 +29,13 @@ def client(client, db):
 
 @pytest.fixture
 def pages(monkeypatch):
-    """Pages of three."""
+    """Pages of three events."""
     monkeypatch.setattr(desk, "PAGE", 3)
 
 
 @pytest.fixture
 def ten(team, ana):
-    """Ten events of ana, each with a reason of its own."""
+    """Ten events by ana, each with a different reason."""
     actor = factories.actor(ana)
     return [audit.record("test.done", actor=actor, team=team, note=f"Reason number{n:02}") for n in range(10)]
 
@@ -98,7 +98,8 @@ class TestPages:
             audit.record("test.done", actor=factories.actor(tom), team=team, note="poster")
         page, rounds = client.get("/audit/?q=flyer&person=tom"), 0
         assert "No match so far, down to event" in words(page)
-        assert f'hx-get="{escape(page.context["links"]["search_on"])}"' in page.content.decode()  # by itself
+        # The page continues the search by itself.
+        assert f'hx-get="{escape(page.context["links"]["search_on"])}"' in page.content.decode()
         while "search_on" in page.context["links"]:
             page, rounds = client.get(page.context["links"]["search_on"]), rounds + 1
         assert (seqs(page), rounds > 1) == ([first.seq], True)
@@ -125,18 +126,18 @@ class TestTheQueries:
         for module, name, value in ((filing, "LOT", 2), (search, "NEAR", 3)):
             monkeypatch.setattr(module, name, value)
         audit.record("test.done", actor=factories.SYSTEM)
-        client.get("/audit/")  # the first one of a session writes it
+        client.get("/audit/")  # the first request of a session writes it
         with CaptureQueriesContext(connection) as queries:
             assert client.get(f"/audit/?{query}").status_code == 200
-        told = [query["sql"] for query in queries]
-        assert len(told) <= 2 + 4, told
-        assert not [sql for sql in told if "COUNT(" in sql.upper() or "OFFSET" in sql.upper()]
+        statements = [query["sql"] for query in queries]
+        assert len(statements) <= 2 + 4, statements
+        assert not [sql for sql in statements if "COUNT(" in sql.upper() or "OFFSET" in sql.upper()]
 
 
 class TestADay:
     @pytest.fixture
     def days(self, team, monkeypatch):
-        """Three events a day, for three days."""
+        """Three events per day, for three days."""
         at = clock.now().replace(hour=10, minute=0) + timedelta(days=1)
         found = []
         for day in range(3):
@@ -166,9 +167,8 @@ class TestADay:
 
     def test_begins_at_midnight_here(self, client, team, settings, monkeypatch):
         settings.TIME_ZONE = "Asia/Kolkata"
-        midnight = clock.now().replace(
-            hour=18, minute=30, second=0, microsecond=0
-        )  # there: 5 hours and a half ahead
+        # Midnight in India, which is five and a half hours ahead of UTC.
+        midnight = clock.now().replace(hour=18, minute=30, second=0, microsecond=0)
         for seconds in (-1, 0, 86399, 86400):
             monkeypatch.setattr(clock, "now", lambda seconds=seconds: midnight + timedelta(seconds=seconds))
             audit.record("test.done", actor=factories.SYSTEM, team=team, note="midnight")
@@ -235,9 +235,9 @@ class TestWhatIsShown:
         fields = {"version": 1, "purchase": [scene.purchase.pk], "reason": "We have <b>one</b>."}
         client.post(f"/requests/{scene.request.pk}/reject/", fields)
         page = audit_client.get("/audit/?outcome=rejected")
-        said = words(page)
-        assert f"{person.username}, standing in for ana requester" in said
-        assert "Rejected rejected +1 212-555-0101" in said
+        text = words(page)
+        assert f"{person.username}, standing in for ana requester" in text
+        assert "Rejected rejected +1 212-555-0101" in text
         assert "We have &lt;b&gt;one&lt;/b&gt;." in page.content.decode()
 
     @pytest.mark.parametrize(
@@ -336,16 +336,16 @@ class TestOneEvent:
         asked = factories.request(team, sam, ["+12125550101", "+12125550102"])
         factories.approve(asked, ana)
         first, second = AuditEvent.objects.filter(action="purchase.approved").order_by("seq")
-        said = words(client.get(f"/audit/{first.seq}/"))
-        assert "Waiting for approval then Approved, in line" in said
+        text = words(client.get(f"/audit/{first.seq}/"))
+        assert "Waiting for approval then Approved, in line" in text
         assert (
-            "monthly cost 2.0000" in said
-            and "record calls yes" in said
-            and "requirement group id none" in said
+            "monthly cost 2.0000" in text
+            and "record calls yes" in text
+            and "requirement group id none" in text
         )
-        assert first.hash in said and first.at.isoformat(timespec="microseconds") in said
-        assert f"Done by the same click {second.seq} approved +1 212-555-0102" in said
-        assert "Sealed not yet" in said
+        assert first.hash in text and first.at.isoformat(timespec="microseconds") in text
+        assert f"Done by the same click {second.seq} approved +1 212-555-0102" in text
+        assert "Sealed not yet" in text
 
     def test_that_is_not_there_is_404(self, client, ten):
         for seq in (0, 10**6, 2**63, 10**40):
@@ -363,9 +363,9 @@ class TestTheStory:
         rows = [row.seq for row in page.context["rows"]]
         events = AuditEvent.objects.filter(request=scene.request).order_by("seq")
         assert rows == [event.seq for event in events] and len(rows) >= 5
-        said = words(page)
-        assert "sent this request" in said and "Orders sent to IdentityCall, and its answers" in said
-        assert "kept for good" in said and other.purchases.get().phone_number not in page.content.decode()
+        text = words(page)
+        assert "sent this request" in text and "Orders sent to IdentityCall, and its answers" in text
+        assert "kept for good" in text and other.purchases.get().phone_number not in page.content.decode()
 
     def test_leaves_out_the_other_numbers_of_the_request(self, client, team, sam):
         asked = factories.request(team, sam, ["+12125550101", "+12125550102"])

@@ -1,4 +1,4 @@
-"""The chain of audit events: what is kept, what never is, and that every tampering is named."""
+"""The chain of audit events: what is kept, what is never kept, and that every tampering is reported."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ def chain(db):
 
 
 def tamper(*statements):
-    """Run SQL as somebody would who first drops the triggers, and puts them back."""
+    """Run SQL with the triggers dropped, then restore them."""
     with transaction.atomic(), connection.cursor() as cursor:
         for statement in (*guard.OFF[connection.vendor], *statements, *guard.ON[connection.vendor]):
             cursor.execute(statement)
@@ -79,7 +79,7 @@ class TestChain:
         assert audit.verify() == audit.Verdict(EVENTS + 1)
 
 
-# What somebody does to the table by SQL, and the event that `verify` must name.
+# A change of the table by SQL, and the event that `verify` must name.
 TAMPERINGS = {
     "a note changed": (3, [f"UPDATE {TABLE} SET note = 'step X' WHERE seq = 3"]),
     "the data changed": (3, [f"UPDATE {TABLE} SET data = '{{}}' WHERE seq = 3"]),
@@ -126,17 +126,17 @@ class TestTampering:
     def test_is_named(self, chain, named, statements):
         tamper(*statements)
         bad_seq, problem = verdict()
-        if named == 6 and "seq = 5" in statements[0]:  # the head before the last event: either may be named
+        if named == 6 and "seq = 5" in statements[0]:  # the head before the last event: either can be named
             assert bad_seq in (5, 6)
         else:
             assert bad_seq == named
         assert problem
 
     def test_every_column_counts(self, chain, team, approved):
-        """Whatever column of whatever event is changed, the chain says so."""
+        """A change of any column of any event is found."""
         event = AuditEvent.objects.filter(purchase=approved).order_by("-seq").first()
         for field in AuditEvent._meta.concrete_fields:
-            if field.name in ("seq", "hash", "previous_hash", "words"):  # words are made from the others
+            if field.name in ("seq", "hash", "previous_hash", "words"):  # words are derived from the others
                 continue
             value = (
                 "NULL"
@@ -144,7 +144,7 @@ class TestTampering:
                 else {"at": "'2020-01-01 00:00:00+00:00'", "data": "'[]'"}.get(field.name, "'x'")
             )
             if field.null and getattr(event, field.attname) is None:
-                continue  # set for another kind of event; checked below where it is
+                continue  # set for another kind of event, which is checked below
             with transaction.atomic():
                 tamper(f"UPDATE {TABLE} SET {field.column} = {value} WHERE seq = {event.seq}")
                 assert verdict() == (event.seq, "its content was changed"), field.name
@@ -163,7 +163,7 @@ class TestTampering:
 
 @pytest.mark.django_db(transaction=True)
 def test_the_command_as_a_process(team):
-    """What an auditor runs: exit codes and streams as a shell sees them."""
+    """The commands of an auditor: exit codes and streams as a shell sees them."""
     environment = os.environ | {"DATABASE_URL": database_url()}
 
     def run():
@@ -185,7 +185,7 @@ def test_the_command_as_a_process(team):
 
 
 def database_url():
-    """The address of the test database, for a process of its own."""
+    """The URL of the test database, for a separate process."""
     database = connection.settings_dict
     if connection.vendor == "sqlite":
         return f"sqlite:///{database['NAME']}"

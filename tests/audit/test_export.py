@@ -1,4 +1,4 @@
-"""Exports hold exactly what is filtered, row by row, and say so in the record."""
+"""Exports contain exactly the filtered events, row by row, and are recorded."""
 
 import csv
 import io
@@ -41,7 +41,7 @@ def ida(db):
 
 @pytest.fixture
 def record(team, sam, ana):
-    """A request, decisions and reasons that a spreadsheet would run."""
+    """A request, decisions, and reasons that a spreadsheet would run as formulas."""
     asked = factories.request(team, sam, NUMBERS)
     factories.approve(asked, ana)
     for note in NASTY:
@@ -54,9 +54,9 @@ def record(team, sam, ana):
 
 
 def expected(events, *, with_ip=True):
-    """What has to stand in an export for these events: dicts, told from the events alone.
+    """The expected rows of an export of these events: dicts, made from the events alone.
 
-    Without addresses there are no hashes either: from one and all the rest an address could be computed.
+    Without addresses there are no hashes either: a hash and the rest of an event reveal the address.
     """
     return [
         {
@@ -88,7 +88,7 @@ def expected(events, *, with_ip=True):
 
 
 def as_texts(rows):
-    """The same as a spreadsheet holds it."""
+    """The same rows as a spreadsheet holds them."""
     return [
         [
             json.dumps(value) if isinstance(value, dict) else "" if value is None else str(value)
@@ -99,17 +99,17 @@ def as_texts(rows):
 
 
 def got(response):
-    """The bytes of an answer."""
+    """The bytes of a response."""
     return b"".join(response.streaming_content)
 
 
 def bare(cell):
-    """A cell of our CSV as it was."""
+    """The original text of a cell of our CSV."""
     return re.sub(r"([;\t\r\n][\s\"]*)'([=+\-@])", r"\1\2", cell.removeprefix("'"))
 
 
 def details(row):
-    """Compare details as what they mean: databases keep JSON each in their own way."""
+    """Compare details by value: each database formats JSON in its own way."""
     place = export.NAMES.index("data")
     return [*row[:place], json.loads(row[place]), *row[place + 1 :]]
 
@@ -140,17 +140,17 @@ class TestWhatIsExported:
 
         text = got(client.get(f"/audit/export.csv?{query}")).decode("utf-8-sig")
         _, titles, *cells = csv.reader(io.StringIO(text, newline=""))
-        told = [row for row in cells if row[export.NAMES.index("action")] != "audit.exported"]
+        rows_but_exports = [row for row in cells if row[export.NAMES.index("action")] != "audit.exported"]
         assert titles == [title for title, _, _ in export.COLUMNS]
-        assert [details([bare(cell) for cell in row]) for row in told] == [
+        assert [details([bare(cell) for cell in row]) for row in rows_but_exports] == [
             details(row) for row in as_texts(rows)
         ]
 
         book = openpyxl.load_workbook(io.BytesIO(got(client.get(f"/audit/export.xlsx?{query}"))))
         _, titles, *cells = [[cell.value or "" for cell in row] for row in book["Events"].iter_rows()]
-        told = [row for row in cells if row[export.NAMES.index("action")] != "audit.exported"]
+        rows_but_exports = [row for row in cells if row[export.NAMES.index("action")] != "audit.exported"]
         assert titles == [title for title, _, _ in export.COLUMNS]
-        assert [details(row) for row in told] == [details(row) for row in as_texts(rows)]
+        assert [details(row) for row in rows_but_exports] == [details(row) for row in as_texts(rows)]
         assert new == 1
 
     def test_is_what_stands_on_the_pages(self, client, record, ida, monkeypatch):

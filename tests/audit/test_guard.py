@@ -1,4 +1,4 @@
-"""Audit events are only ever added: the database itself refuses everything else, on both databases."""
+"""Audit events are only ever added: both databases refuse everything else."""
 
 import pytest
 from django.db import DatabaseError, connection, models, transaction
@@ -18,10 +18,10 @@ OTHERS = ", ".join(column for column in COLUMNS if column != "seq")
 
 @pytest.fixture(autouse=True)
 def events(team):
-    """Something that must stay as it is."""
+    """Rows that must not change."""
     before = list(AuditEvent.objects.order_by("seq").values())
     assert len(before) == 2
-    connection.check_constraints()  # what is still to be checked would stand in the way of TRUNCATE, by itself
+    connection.check_constraints()  # pending constraint checks would block TRUNCATE even without the triggers
     yield before
     assert list(AuditEvent.objects.filter(seq__lte=2).order_by("seq").values()) == before
 
@@ -147,7 +147,7 @@ def test_the_lists_of_the_guard_switch_off_what_they_switch_on(events):
     run(guard.OFF)
     assert not refused(f"UPDATE {TABLE} SET note = note")
     run(guard.ON)
-    run(guard.ON)  # harmless to repeat, as every later migration does
+    run(guard.ON)  # safe to repeat, as every later migration does
     assert refused(f"UPDATE {TABLE} SET note = note")
 
 

@@ -1,4 +1,4 @@
-"""Whoever changes the record afterwards is found: ten kinds of tampering, each named, by every way of checking."""
+"""Later changes of the record are found: ten kinds of tampering, each named, by every way of checking."""
 
 import io
 from datetime import timedelta
@@ -26,7 +26,7 @@ OTHERS = ", ".join(field.column for field in AuditEvent._meta.concrete_fields if
 
 @pytest.fixture
 def record(db):
-    """Events 1 to 6, seal 1 over 6 (told by 7), events 8 and 9, seal 2 over 9 (told by 10), event 11."""
+    """Events 1 to 6, seal 1 over 6 (recorded by 7), events 8 and 9, seal 2 over 9 (recorded by 10), event 11."""
     for n in range(1, 12):
         if n in (7, 10):
             assert audit.seal(actor=factories.SYSTEM).seq == n - 1
@@ -36,7 +36,7 @@ def record(db):
 
 
 def rebuild(first):
-    """Write another reason into an event, and whole new hashes into it and all that follow, the head as well."""
+    """Change the reason of an event, and rewrite its hash, all later hashes and the head."""
     statements, before = [], AuditEvent.objects.get(seq=first - 1).hash
     for event in AuditEvent.objects.filter(seq__gte=first).order_by("seq"):
         event.note = "something else" if event.seq == first else event.note
@@ -50,7 +50,7 @@ def rebuild(first):
 
 
 def forge(number, **changes):
-    """A seal that says something else, signed with a key of one's own."""
+    """A seal with other content, signed with another key."""
     seal, before = AuditSeal.objects.get(pk=number), AuditSeal.objects.filter(pk=number - 1).first()
     for name, value in changes.items():
         setattr(seal, name, value)
@@ -75,7 +75,7 @@ def drop_a_trigger():
 
 
 def disarm():
-    """Put a trigger of the same name, which refuses nothing, in the place of the one that does."""
+    """Replace a trigger with one of the same name that refuses nothing."""
     if connection.vendor == "postgresql":
         return run(
             "CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS "
@@ -87,7 +87,7 @@ def disarm():
 
 
 def cut_off(last):
-    """Remove the events after `last`, and the seals over them, and set the head back so that the chain fits."""
+    """Remove the events after `last` and their seals, and set the head back so that the chain is consistent."""
     hash_ = AuditEvent.objects.get(seq=last).hash
     tamper(
         f"DELETE FROM {SEALS} WHERE seq > {last}",
@@ -96,7 +96,7 @@ def cut_off(last):
     )
 
 
-# What was done, the event that has to be named (None: no event), and a part of what has to be said.
+# The tampering, the event that must be named (None: no event), and a part of the expected problem.
 TEN = {
     "a row changed": (sql(f"UPDATE {EVENTS} SET note = 'step X' WHERE seq = 3"), 3, "was changed"),
     "a row removed": (sql(f"DELETE FROM {EVENTS} WHERE seq = 3"), 3, "is missing"),
@@ -183,7 +183,7 @@ MORE = {
 
 
 def settle_mails():
-    """Somebody else knows of the last event: the mails were told of it."""
+    """Another record refers to the last event: the position of the mails."""
     run("UPDATE purchasing_mailcursor SET seq = 11")
 
 
@@ -192,45 +192,46 @@ def run(statement):
         cursor.execute(statement)
 
 
-@pytest.mark.parametrize(("done", "named", "said"), [*TEN.values(), *MORE.values()], ids=[*TEN, *MORE])
-def test_tampering_is_found_and_named(record, done, named, said):
+@pytest.mark.parametrize(("done", "named", "problem"), [*TEN.values(), *MORE.values()], ids=[*TEN, *MORE])
+def test_tampering_is_found_and_named(record, done, named, problem):
     done()
     found = audit.verify()
-    assert (found.bad_seq, said in found.problem, found.whole) == (named, True, False), found
+    assert (found.bad_seq, problem in found.problem, found.whole) == (named, True, False), found
 
 
-@pytest.mark.parametrize(("done", "named", "said"), TEN.values(), ids=TEN)
+@pytest.mark.parametrize(("done", "named", "problem"), TEN.values(), ids=TEN)
 class TestEveryWayOfChecking:
-    def test_the_command_exits_with_1_and_says_it(self, record, capsys, done, named, said):
+    def test_the_command_exits_with_1_and_says_it(self, record, capsys, done, named, problem):
         done()
         with pytest.raises(SystemExit) as ended:
             call_command("verify_audit")
         assert ended.value.code == 1
-        told = capsys.readouterr().err
-        assert said in told and ("at event" not in told if named is None else f"at event {named}:" in told)
+        output = capsys.readouterr().err
+        where = "at event" if named is None else f"at event {named}:"
+        assert problem in output and (where in output) == (named is not None)
         assert "broken" in AuditEvent.objects.latest("seq").data["result"]
 
-    def test_the_queue_says_it_as_well(self, record, done, named, said):
+    def test_the_queue_says_it_as_well(self, record, done, named, problem):
         ida = User.objects.create(username="ida", is_auditor=True)
         check = verification.begin(actor=factories.actor(ida))
         done()
         verification.go_on(check.pk)
         check.refresh_from_db()
-        if said == "cut off":  # while it was under way: what it set out for is not there any more
-            said = "event 11 is missing"
-        assert (check.bad_seq, said in check.problem) == (named, True)
+        if problem == "cut off":  # during the check: the event at its end is gone
+            problem = "event 11 is missing"
+        assert (check.bad_seq, problem in check.problem) == (named, True)
 
 
 @pytest.mark.parametrize("data", [{}, {"seal": "x"}, {"seal": None, "signature": 1}])
 def test_an_event_that_tells_of_no_seal_in_earnest_is_named(record, data):
-    """Rightly hashed, so by somebody who can write into the database."""
+    """Correctly hashed, so written by somebody with access to the database."""
     audit.record("audit.sealed", actor=factories.SYSTEM, **data)
     found = audit.verify()
     assert (found.bad_seq, found.problem) == (12, "it records a seal, but not its number")
 
 
 class TestWhatSomebodyKept:
-    """Without any seal a rewritten chain is whole in itself. An earlier export reveals it."""
+    """Without any seal a rewritten chain is consistent in itself. An earlier export reveals it."""
 
     @pytest.fixture
     def kept(self, record, tmp_path):
@@ -239,7 +240,7 @@ class TestWhatSomebodyKept:
         return path
 
     def rewrite(self):
-        """All of the chain from event 2 on, and no seal any more."""
+        """Rewrite the chain from event 2 on, and remove every seal."""
         rebuild(2)
         tamper(f"DELETE FROM {SEALS}")
 
@@ -255,9 +256,9 @@ class TestWhatSomebodyKept:
         assert ended.value.code == 1
         assert "Event 9 has changed since" in capsys.readouterr().err
 
-    @pytest.mark.parametrize("said", ["No event here", ""])
-    def test_or_is_no_export(self, kept, said):
-        kept.write_text(said)
+    @pytest.mark.parametrize("text", ["No event here", ""])
+    def test_or_is_no_export(self, kept, text):
+        kept.write_text(text)
         with pytest.raises(CommandError, match="names no event"):
             call_command("verify_audit", kept=str(kept))
         with pytest.raises(CommandError, match="cannot be read"):
@@ -280,8 +281,8 @@ class TestSeals:
         first, second = AuditSeal.objects.order_by("number")
         assert (first.seq, first.hash) == (6, AuditEvent.objects.get(seq=6).hash)
         assert (second.number, seals.problem_of(second, first), seals.problem_of(first, None)) == (2, "", "")
-        told = AuditEvent.objects.get(seq=10)
-        assert (told.action, told.data["seal"], told.data["signature"]) == (
+        recorded = AuditEvent.objects.get(seq=10)
+        assert (recorded.action, recorded.data["seal"], recorded.data["signature"]) == (
             "audit.sealed",
             2,
             second.signature,
@@ -312,7 +313,7 @@ class TestSeals:
         assert audit.seal(actor=factories.SYSTEM)
         real = clock.now
         monkeypatch.setattr(clock, "now", lambda: real() + timedelta(days=1))
-        assert audit.seal_if_due() is None  # all that happened since is that it was sealed
+        assert audit.seal_if_due() is None  # nothing has happened since but the seal itself
 
     def test_of_an_older_key_count_while_the_settings_know_it(self, record, settings):
         settings.AUDIT_SEAL_KEYS = ["a new one", *settings.AUDIT_SEAL_KEYS]
@@ -327,9 +328,9 @@ class TestSeals:
 
     def test_by_the_command(self, record, capsys):
         call_command("seal_audit")
-        said = capsys.readouterr().out
+        output = capsys.readouterr().out
         made = AuditSeal.objects.latest("number")
-        assert f"event {made.seq}, {made.hash}" in said and made.signature in said
+        assert f"event {made.seq}, {made.hash}" in output and made.signature in output
         call_command("seal_audit")
         assert "Nothing has happened since the last seal." in capsys.readouterr().out
 
@@ -365,9 +366,9 @@ class TestTheCommand:
 
     def test_tells_its_progress(self, record, monkeypatch):
         monkeypatch.setattr(proof, "BATCH", 4)
-        told = []
-        assert audit.verify(progress=lambda done, of: told.append((done, of))).whole
-        assert told == [(4, 11), (8, 11)]
+        progress = []
+        assert audit.verify(progress=lambda done, of: progress.append((done, of))).whole
+        assert progress == [(4, 11), (8, 11)]
 
 
 class TestTheQueue:
@@ -404,7 +405,7 @@ class TestTheQueue:
 
         def also_elsewhere(walk):
             monkeypatch.setattr(proof.Walk, "step", real)
-            verification.go_on(check.pk)  # another worker has the same task
+            verification.go_on(check.pk)  # another worker runs the same task
             return real(walk)
 
         monkeypatch.setattr(proof.Walk, "step", also_elsewhere)

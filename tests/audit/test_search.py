@@ -1,4 +1,4 @@
-"""Filters, search and pages give exactly what somebody would find who read every event; and no query reads them all."""
+"""Filters, search and pages give exactly what reading every event would give, and no query reads them all."""
 
 import random
 import re
@@ -33,7 +33,7 @@ BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 def small(monkeypatch):
-    """Segments, lots, pages and looks so small that a hundred events have many of them."""
+    """Segments, lots, pages and reads so small that a hundred events need many of them."""
     make_small(monkeypatch)
 
 
@@ -47,7 +47,7 @@ def make_small(monkeypatch):
 
 @pytest.fixture
 def record(small, monkeypatch):
-    """160 events of two teams, by several people, with times that now and then go back; some of no team."""
+    """160 events of two teams and some of no team, by several people, with times that sometimes go back."""
     rnd = random.Random(6)
     teams = [factories.team(), factories.team("Sales", key=None)]
     people = [factories.actor(factories.member(name, teams[0], "approver")) for name in ("ana", "tom", "sam")]
@@ -74,7 +74,7 @@ def record(small, monkeypatch):
 
 
 def matches(event, wanted, teams=None):
-    """Whether an event is wanted, told from the event alone."""
+    """Whether an event matches the filter, decided from the event alone."""
     number = event.phone_number
     return (
         all(any(w.startswith(word) for w in words_of(event)) for word in wanted.words)
@@ -91,12 +91,12 @@ def matches(event, wanted, teams=None):
 
 
 def by_reading_all(wanted, teams=None):
-    """The numbers of what is wanted, newest first."""
+    """The numbers of the matching events, newest first."""
     return [event.seq for event in AuditEvent.objects.order_by("-seq") if matches(event, wanted, teams)]
 
 
 def walked(read, start, most):
-    """The numbers of all pages one after the other, on one way."""
+    """The numbers of all pages, one after the other, in one direction."""
     found, bound = [], start
     while True:
         page = read(bound, most)
@@ -111,7 +111,7 @@ def walked(read, start, most):
 
 
 def every_way(wanted, teams=None, most=7):
-    """What is found page by page from the newest, from the oldest, and in one go: `(list, list, list)`."""
+    """The matches page by page from the newest, from the oldest, and all at once: `(list, list, list)`."""
     reader = Reader(wanted, teams=teams, limits=limits_of(wanted))
     down = walked(reader.older, LAST, most)
     up = walked(reader.newer, 0, most)
@@ -182,7 +182,7 @@ def check(teams, rnd=None, **fields):
     seen_by = [None, (ids[0],), tuple(ids), ()]
     for seen in seen_by if rnd is None else [rnd.choice(seen_by)]:
         if wanted.team and seen is not None and wanted.team not in seen:
-            continue  # the form refuses a team that somebody may not read
+            continue  # the form refuses a team that the person may not read
         most = 7 if rnd is None else rnd.choice([1, 7, 50])
         expected = by_reading_all(wanted, seen)
         assert every_way(wanted, seen, most) == (expected, expected, expected), (wanted, seen, most)
@@ -250,7 +250,7 @@ def test_every_word_of_the_longest_reason_is_found_and_who_gave_it(db):
 
 class TestFiling:
     def everything(self):
-        """All rows of the search tables, what the head says of them, and the words of events."""
+        """All rows of the search tables, the columns of the head about them, and the words of events."""
         with connection.cursor() as cursor:
             kept = {table: rows(cursor, table, columns) for table, columns in filing.TABLES.items()}
             kept["stretches"] = rows(cursor, filing.STRETCHES[0], filing.STRETCHES[1:])
@@ -283,7 +283,7 @@ class TestFiling:
         ]
 
     def test_finds_the_same_when_everything_was_filed(self, record):
-        """The events of before there was a search are all filed; nothing is left to be looked at one by one."""
+        """Events from before the search existed are all filed; none is left to be read one by one."""
         with connection.cursor() as cursor:
             for statement in guard.OFF[connection.vendor]:
                 cursor.execute(statement)
@@ -343,7 +343,7 @@ class TestTerms:
 
 
 class TestQueries:
-    """What is true at any size: no query counts, skips or reads the events from end to end."""
+    """True at any size: no query counts, skips or reads all events."""
 
     WANTED = {
         "everything": {},
@@ -382,7 +382,7 @@ class TestQueries:
                 reader.newer(10, 51)
                 list(reader.batches("e.seq", 50))
             if connection.vendor == "sqlite" and set(fields) > {"number"}:
-                # Not by the index of a team or a person, who may have done most of what there is.
+                # Not the index of a team or a person, which may have most of the events.
                 plans = [
                     plan_of(query["sql"]) for query in queries if "purchasing_auditdigits" in query["sql"]
                 ]
@@ -390,9 +390,9 @@ class TestQueries:
             for query in queries:
                 sql = query["sql"]
                 assert not re.search(r"(?i)\bcount\s*\(|\boffset\b", sql), name
-                if connection.vendor == "sqlite":  # its plan does not depend on how many events there are
+                if connection.vendor == "sqlite":  # its plan does not depend on the number of events
                     plan = plan_of(sql)
-                    # The page that was found, joined to what is told of it, is no table.
+                    # The page found, joined to `progress`, is not a table.
                     assert not re.search(
                         r"SCAN (e(?! LEFT-JOIN)|m|purchasing_audit(event|entry|word|digits))\b", plan
                     ), (

@@ -1,4 +1,4 @@
-"""Cells stay what they are: in CSV by the one rule, in XLSX because they are text."""
+"""Cells keep their text: in CSV by the rule of the module, in XLSX by their type."""
 
 import csv
 import io
@@ -54,7 +54,7 @@ class TestTheRule:
 
     @given(st.text(max_size=20))
     def test_can_be_taken_back(self, text):
-        """The first apostrophe off, where no text inside was touched."""
+        """Remove the first apostrophe, where nothing inside the text was changed."""
         safe = harmless(text)
         if len(safe) - len(text) <= 1 and not set(";\t\r\n") & set(text):
             assert (safe[1:] if safe.startswith("'") else safe) == text
@@ -98,7 +98,7 @@ class TestXlsx:
         assert read(made([[text]], width=1)) == {"Events": [["ab"]]}
 
     def test_keeps_what_looks_like_an_escape(self):
-        """As the standard wants it: `_x0041_` would be read as A."""
+        """As the standard requires: `_x0041_` would be read as A."""
         [entry] = [e for e in zipfile.ZipFile(io.BytesIO(made([["_x0041_ \r"]]))).namelist() if "sheet1" in e]
         text = zipfile.ZipFile(io.BytesIO(made([["_x0041_ \r"]]))).read(entry).decode()
         assert "_x005F_x0041_ _x000D_" in text

@@ -1,4 +1,4 @@
-"""The hostile campaign of bench/chaos in small, on the database that the tests run on. In full: `make chaos`."""
+"""A small campaign of bench/chaos, on the database of the tests. The full one is `make chaos`."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ def test_a_short_campaign_finds_nothing():
         output, _ = campaign.communicate(timeout=LIMIT + 60)
     finally:
         if campaign.poll() is None:
-            campaign.send_signal(signal.SIGTERM)  # it ends everything that it started
+            campaign.send_signal(signal.SIGTERM)  # it has ended everything that it started
             campaign.wait(timeout=30)
     assert campaign.returncode == 0, output
     assert "GOOD: none of this happened." in output

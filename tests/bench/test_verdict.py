@@ -1,4 +1,4 @@
-"""How the campaign compares what was paid with what was approved: prices rise, and lists lack the number."""
+"""How the campaign compares paid with approved costs when prices rise and lists lack the number."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -27,9 +27,9 @@ def judged(
     approved_at=CLAIMED - timedelta(minutes=1),
     anyway=False,
 ):
-    """The problem that is named, or None, of what was approved at 1.00 and costs 1.50 from `rose_at` (to `fell_at`)."""
-    said = {"cost_confirmed_at": (CLAIMED - timedelta(seconds=5)).isoformat()} if shown else {}
-    event = SimpleNamespace(seq=9, attempt_id=4, data=said)
+    """The problem found, or None, for a number approved at 1.00 that costs 1.50 from `rose_at` (to `fell_at`)."""
+    data = {"cost_confirmed_at": (CLAIMED - timedelta(seconds=5)).isoformat()} if shown else {}
+    event = SimpleNamespace(seq=9, attempt_id=4, data=data)
     changes = [(rose_at, "1.50"), (fell_at, "1.00")] if fell_at else [(rose_at, "1.50")]
     prices = [Price(NUMBER, cost, at, at + timedelta(seconds=0.2)) for at, cost in changes]
     mischief = SimpleNamespace(prices=prices)
@@ -68,7 +68,7 @@ def test_its_list_may_be_read_later_than_the_first_of_the_request_was_asked_for(
     assert judged(shown=False, confirmed_at=fell_at - timedelta(seconds=9), fell_at=fell_at) is None
 
 
-def test_but_not_later_than_the_yes_that_took_its_cost_in():
+def test_but_not_later_than_the_approval_that_used_its_cost():
     fell_at = ROSE + timedelta(seconds=30)
     dearer = {"confirmed_at": ROSE + timedelta(seconds=9), "approved_at": ROSE + timedelta(seconds=20)}
     assert "never less than 1.50" in judged(shown=False, fell_at=fell_at, **dearer)
@@ -78,13 +78,13 @@ def test_while_a_price_is_being_changed_the_list_may_show_the_one_before():
     assert judged(shown=False, confirmed_at=ROSE + timedelta(seconds=0.1)) is None
 
 
-def test_what_no_list_had_shown_wants_somebody_who_approved_it_so():
+def test_an_unlisted_cost_needs_an_approval_of_unconfirmed_costs():
     never = {"shown": False, "confirmed_at": None, "confirmed_then": False}
     assert "no list had shown its price" in judged(**never)
     assert judged(**never, anyway=True) is None
 
 
-def test_when_it_was_shown_is_overwritten_any_time_before_the_yes_counts():
+def test_when_its_time_is_overwritten_any_time_before_the_approval_counts():
     later = CALLED + timedelta(minutes=1)
     assert judged(shown=False, confirmed_at=later) is None
     dearer = {"upfront_cost": "1.20", "monthly_cost": "2.00"}
@@ -92,7 +92,7 @@ def test_when_it_was_shown_is_overwritten_any_time_before_the_yes_counts():
 
 
 def test_the_table_ends_with_what_is_bad():
-    """A log that is cut in the middle keeps its end."""
+    """A log that is cut in the middle still has its end."""
     found = verdict.Verdict(sins={"bought twice": ["+12125550101: twice"]}, others={"audit chain broken": []})
     assert verdict.ending(found)[-2:] == ["BAD:", "  bought twice: +12125550101: twice"]
     assert verdict.ending(verdict.Verdict())[-1] == "GOOD: none of this happened."

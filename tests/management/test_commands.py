@@ -1,4 +1,4 @@
-"""The commands of whoever runs it: what they make, what they refuse with a sentence, and that no secret is shown."""
+"""The commands of operators: what they create, what they refuse with a sentence, and that no secret is shown."""
 
 import os
 import subprocess
@@ -51,11 +51,11 @@ def run(capsys, *arguments, **options):
 
 class TestCreateTeam:
     def test_makes_a_team_with_its_key_and_shows_four_characters(self, key_file, capsys):
-        said = run(capsys, "create_team", "Support", "--api-key-file", key_file)
+        output = run(capsys, "create_team", "Support", "--api-key-file", key_file)
         team, key = Team.objects.get(), ApiKey.objects.get()
         assert (team.name, team.slug, key.team, key.secret) == ("Support", "support", team, KEY)
-        assert "…b19z" in said.out
-        assert KEY not in said.out + said.err
+        assert "…b19z" in output.out
+        assert KEY not in output.out + output.err
         events = AuditEvent.objects.order_by("seq")
         assert [(event.action, event.actor_name) for event in events] == [
             ("team.created", "command line"),
@@ -170,9 +170,9 @@ class TestCreateMember:
     def test_a_weak_password_is_taken_with_a_warning_and_never_shown(self, team, capsys, tmp_path):
         path = tmp_path / "weak"
         path.write_text("12345")
-        said = self.make(capsys, path, "eve", "--team", "Support", "--role", "approver")
-        assert "Warning" in said.err
-        assert "12345" not in said.out + said.err
+        output = self.make(capsys, path, "eve", "--team", "Support", "--role", "approver")
+        assert "Warning" in output.err
+        assert "12345" not in output.out + output.err
 
     def test_an_empty_password_is_refused(self, team, capsys, tmp_path):
         path = tmp_path / "empty"
@@ -187,8 +187,8 @@ class TestReconcile:
         buy(approved)
         provider.owned_numbers = [owned(NUMBER, 77)]
         Purchase.objects.update(due_at=clock.now())
-        said = run(capsys, "reconcile")
-        assert "1 purchased" in said.out
+        output = run(capsys, "reconcile")
+        assert "1 purchased" in output.out
         assert len(provider.purchases) == 1
 
     def test_applies_what_is_missing_after_a_purchase(self, approved, provider, capsys):
@@ -215,7 +215,7 @@ class TestSeedDemo:
 
     @pytest.fixture
     def renamed(self, db, capsys):
-        """The demo's people and teams; somebody has given one of the teams another name since."""
+        """The demo people and teams; one of the teams was renamed since."""
         run(capsys, "seed_demo", "--people-only")
         root = audit.Actor.person(User.objects.get(username="root"))
         teams.rename_team(Team.objects.get(name="Support"), "Help desk", actor=root)
