@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from requests import PreparedRequest, Request
@@ -31,6 +31,8 @@ _NOT_KNOWN = " Whether the number was bought is not known yet."
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _PATH = re.compile(r"[A-Za-z0-9._~/-]*")
 _PRINTABLE = re.compile(r"[!-~]{1,500}")
+
+T = TypeVar("T")
 
 
 class Client:
@@ -151,7 +153,7 @@ class Client:
             raise errors.Unreadable(_ending(answer), **answers.kept_of(answer, self._clean))
         return self._understood(resources.load, answer.body)
 
-    def _understood(self, reader: Callable[[Any], Any], value: Any) -> Any:
+    def _understood(self, reader: Callable[[Any], T], value: Any) -> T:
         try:
             return reader(value)
         except resources.Malformed as error:
@@ -197,7 +199,9 @@ class Client:
                 answer = answers.failure_of(error, exchange, handled=handled, clean=self._clean)
         return answer
 
-    def _prepared(self, method: str, path: str, body: bytes | None, parameters: Any) -> PreparedRequest:
+    def _prepared(
+        self, method: str, path: str, body: bytes | None, parameters: dict[str, str] | None
+    ) -> PreparedRequest:
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
         if body is not None:
             headers["Content-Type"] = "application/json"

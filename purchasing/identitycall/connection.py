@@ -11,10 +11,10 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
@@ -23,9 +23,13 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 BACKWARDS = 5  # seconds that a wall clock may be set back before it tells nothing
-_ABORT = struct.pack(
-    "ii", 1, 0
-)  # SO_LINGER: closing resets the connection and forgets what is not yet delivered
+# SO_LINGER: closing resets the connection and forgets what is not yet delivered.
+_ABORT = struct.pack("ii", 1, 0)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+# What getaddrinfo returns.
+_Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]]
 
 
 def _boottime() -> float:
@@ -123,7 +127,7 @@ class Exchange:
         """Say whether the deadline has not passed and the watchdog has not cut the call."""
         return not self._cut and self.left() > 0
 
-    def guarded(self, step: Callable, *args: Any, **options: Any) -> Any:
+    def guarded(self, step: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         """Take a step towards sending. What it raises before the mark is set says that nothing was sent."""
         try:
             return step(*args, **options)
@@ -199,9 +203,9 @@ def _abort(connected: socket.socket) -> None:
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
 
 
-def _addresses(host: str, port: int, seconds: float) -> list[tuple]:
+def _addresses(host: str, port: int, seconds: float) -> _Addresses:
     """Look the host up. The system's look-up knows no time limit, so it runs beside us."""
-    answers: queue.SimpleQueue = queue.SimpleQueue()
+    answers: queue.SimpleQueue[_Addresses | Exception] = queue.SimpleQueue()
 
     def ask() -> None:
         try:
@@ -250,6 +254,8 @@ class _LastLine:
 class _Head(http.client.HTTPResponse):
     """A response that tells its exchange when its head was cut: one without the empty line parses as well."""
 
+    fp: Any  # the file of the answer, watched while the head is read
+
     def __init__(self, *args: Any, exchange: Exchange, **options: Any) -> None:
         super().__init__(*args, **options)
         self._exchange = exchange
@@ -262,10 +268,11 @@ class _Head(http.client.HTTPResponse):
             self.fp = watched.file
 
 
-class _Guarded:
+class _Guarded(HTTPConnection):
     """A connection that is opened once, and sends one request in one piece. Nothing else opens or uses it."""
 
     auto_open = 0  # http.client would connect anew in the middle of a request
+    response_class: Any  # `_Head` with its exchange
 
     def __init__(self, *args: Any, exchange: Exchange, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -274,6 +281,7 @@ class _Guarded:
         self.response_class = partial(_Head, exchange=exchange)
 
     def _new_conn(self) -> socket.socket:
+        assert self.timeout is not None  # the client always sets one
         return self._exchange.dial(self._dns_host, self.port, self.timeout, self.socket_options)
 
     def connect(self) -> None:
@@ -288,13 +296,9 @@ class _Guarded:
         self._exchange.begin_sending()
         super().send(b"".join(self._pieces))
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:  # type: ignore[override]  # a body is always bytes
         """Keep a piece of the request. Head and body leave together, so that nothing comes between them."""
         self._pieces.append(data)
-
-
-class _PlainConnection(_Guarded, HTTPConnection):
-    pass
 
 
 class _TLSConnection(_Guarded, HTTPSConnection):
@@ -322,7 +326,7 @@ class Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = {
-            "http": partial(_pool, HTTPConnectionPool, _PlainConnection, self._exchange),
+            "http": partial(_pool, HTTPConnectionPool, _Guarded, self._exchange),
             "https": partial(_pool, HTTPSConnectionPool, _TLSConnection, self._exchange),
         }
 
@@ -337,6 +341,7 @@ class Adapter(HTTPAdapter):
         response = Response()
         response.status_code = raw.status
         response.headers = CaseInsensitiveDict(raw.headers)
-        response.raw, response.reason, response.url, response.request = raw, raw.reason, request.url, request
+        response.raw, response.reason, response.request = raw, raw.reason, request
+        response.url = request.url or ""
         response.connection = self
         return response

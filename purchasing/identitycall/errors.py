@@ -12,6 +12,8 @@ The unknown is the default. Texts are for staff. No error holds the API key, nor
 does.
 """
 
+from typing import Any
+
 WORDS_LENGTH = 500
 SAID_LENGTH = 2_000
 DETAIL_LENGTH = 300
@@ -50,7 +52,7 @@ class NotSent(Unavailable):
     claim.
     """
 
-    def __init__(self, text: str, *, fenced: bool = False, **kept) -> None:
+    def __init__(self, text: str, *, fenced: bool = False, **kept: Any) -> None:
         super().__init__(text, **kept)
         self.fenced = fenced
 
@@ -58,7 +60,9 @@ class NotSent(Unavailable):
 class RateLimited(Unavailable):
     """429: the key has asked too often. `retry_after`: seconds to wait, 0 to 900."""
 
-    def __init__(self, text: str, *, retry_after: float, **kept) -> None:
+    retry_after: float
+
+    def __init__(self, text: str, *, retry_after: float, **kept: Any) -> None:
         super().__init__(text, **kept)
         self.retry_after = retry_after
 

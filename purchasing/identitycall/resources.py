@@ -156,7 +156,9 @@ def parse_cost(value: Any) -> Decimal | None:
 
 
 def _plain(value: Decimal) -> Decimal | None:
-    places = -value.as_tuple().exponent
+    exponent = value.as_tuple().exponent
+    assert isinstance(exponent, int)  # a finite number
+    places = -exponent
     if places > 4:
         return None
     return value if places >= 0 else value.quantize(Decimal(1))
