@@ -4,14 +4,16 @@ state.
 Nothing here runs inside a database transaction: the network is used.
 """
 
-from datetime import timedelta
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Protocol
 
 from django.db import transaction
 
 from purchasing import clock
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import Offer, parse_cost
-from purchasing.models import OfferLook
+from purchasing.models import ApiKey, OfferLook
 from purchasing.provider.turns import WORKER_WAIT, client_for
 from purchasing.states import NumberType
 
@@ -19,20 +21,55 @@ OFFERS_SERVE = 60  # seconds for which one list serves
 AFTER_A_FAILURE = 15  # seconds in which a list that could not be read is not asked for again by the way
 
 
-def shelf(key, *, country_code, number_type):
+Place = tuple[str, str]  # a country code and a number type: one list of IdentityCall
+
+
+class Listed(Protocol):
+    """A number as it is looked for in the lists: a purchase, a pasted line, a line of a draft."""
+
+    @property
+    def phone_number(self) -> str: ...
+    @property
+    def country_code(self) -> str: ...
+    @property
+    def number_type(self) -> str: ...
+
+
+class OffersRead(NamedTuple):
+    """One list of offers, by phone number, and when IdentityCall was asked for it."""
+
+    offers: dict[str, Offer]
+    began_at: datetime
+
+
+class Sighting(NamedTuple):
+    """What the kept lists show of one number: its offer, if it is in one, and the time of the list."""
+
+    offer: Offer | None
+    seen_at: datetime | None
+
+
+def shelf(key: ApiKey, *, country_code: str, number_type: str) -> OfferLook | None:
     """What is kept of the searches for a country and a type with this key (an `OfferLook`), or None."""
     return OfferLook.objects.filter(key=key, country_code=country_code, number_type=number_type).first()
 
 
 def available(
-    key, *, country_code, number_type, max_age=OFFERS_SERVE, patience=WORKER_WAIT, behind=False, longest=None
-):
+    key: ApiKey,
+    *,
+    country_code: str,
+    number_type: str,
+    max_age: float = OFFERS_SERVE,
+    patience: float = WORKER_WAIT,
+    behind: bool = False,
+    longest: float | None = None,
+) -> OffersRead:
     """What is on offer for a country and a type, by phone number, and when that was asked: `(offers, began_at)`.
 
     The answer serves for `max_age` seconds for this key. Raises a `ProviderError`, after keeping that it failed, or
     `Busy`.
     """
-    place = {"key": key, "country_code": country_code, "number_type": number_type}
+    place: dict[str, Any] = {"key": key, "country_code": country_code, "number_type": number_type}
     look = OfferLook.objects.filter(**place).first()
     now = clock.now()
     if look is None or not is_fresh(look, now, max_age):
@@ -45,30 +82,30 @@ def available(
         # Of which type a number is tells the list that it stands in; what its entry says is the carrier's own word.
         kept = {offer.phone_number: _packed(offer) | {"number_type": number_type} for offer in found.offers}
         look = _keep_look(place, began_at=now, offers=kept, failed_at=None, problem="")
-    return offers_of(look), look.began_at
+    assert look.began_at is not None  # fresh, or read just now
+    return OffersRead(offers_of(look), look.began_at)
 
 
-def _keep_look(place, **fields):
+def _keep_look(place: dict[str, Any], **fields: object) -> OfferLook:
     with transaction.atomic():
         return OfferLook.objects.update_or_create(**place, defaults=fields)[0]
 
 
-def is_fresh(look, now, max_age=OFFERS_SERVE):
+def is_fresh(look: OfferLook, now: datetime, max_age: float = OFFERS_SERVE) -> bool:
     """Whether an answer that is kept may still serve at the time `now`, `max_age` seconds after it was asked for."""
     return look.began_at is not None and now - timedelta(seconds=max_age) < look.began_at <= now
 
 
-def offers_of(look):
+def offers_of(look: OfferLook) -> dict[str, Offer]:
     """The offers that are kept of a look, by phone number."""
     return {number: _unpacked(number, fields) for number, fields in look.offers.items()}
 
 
-def places_of(purchase):
+def places_of(number: Listed) -> list[Place]:
     """The lists in which the number of a purchase may stand: pairs of country and type, four of an unknown type."""
-    country_code = purchase.country_code or "US"
+    country_code = number.country_code or "US"
     return [
-        (country_code, kind)
-        for kind in ([purchase.number_type] if purchase.number_type else NumberType.values)
+        (country_code, kind) for kind in ([number.number_type] if number.number_type else NumberType.values)
     ]
 
 
@@ -79,7 +116,9 @@ class Sightings:
     has failed a moment ago.
     """
 
-    def __init__(self, key, places, *, since=None):
+    def __init__(
+        self, key: ApiKey | None, places: Collection[Place], *, since: datetime | None = None
+    ) -> None:
         looks = OfferLook.objects.filter(
             key=key,
             country_code__in={country for country, _ in places},
@@ -96,7 +135,7 @@ class Sightings:
             place for place, look in self.looks.items() if look.failed_at and look.failed_at > recent
         }
 
-    def of(self, number):
+    def of(self, number: Listed) -> Sighting:
         """The offer for what has a `phone_number`, a `country_code` and a `number_type`: `(offer or None, seen_at)`.
 
         `seen_at` is None where not all the lists in which it may stand are known, and it stands in none that is.
@@ -105,17 +144,22 @@ class Sightings:
         for place in places:
             look = self.looks[place]
             if number.phone_number in look.offers:
-                return _unpacked(number.phone_number, look.offers[number.phone_number]), look.began_at
+                return Sighting(
+                    _unpacked(number.phone_number, look.offers[number.phone_number]), look.began_at
+                )
         known = len(places) == len(places_of(number))
-        return None, min(self.looks[place].began_at for place in places) if known else None
+        times = [began_at for place in places if (began_at := self.looks[place].began_at)]
+        return Sighting(None, min(times) if known else None)
 
 
-def last_offer(key, purchase):
+def last_offer(key: ApiKey, purchase: Listed) -> Sighting:
     """What the last look kept shows for this purchase's number, without asking: `(offer or None, seen_at or None)`."""
     return Sightings(key, places_of(purchase)).of(purchase)
 
 
-def find_offer(key, purchase, *, max_age=OFFERS_SERVE, patience=WORKER_WAIT):
+def find_offer(
+    key: ApiKey, purchase: Listed, *, max_age: float = OFFERS_SERVE, patience: float = WORKER_WAIT
+) -> tuple[Offer | None, datetime]:
     """The provider's offer for this purchase's number and when it was seen: `(offer or None, began_at)`.
 
     A purchase whose type nobody knows is looked for under every type.
@@ -128,10 +172,11 @@ def find_offer(key, purchase, *, max_age=OFFERS_SERVE, patience=WORKER_WAIT):
         began_at = min(began_at, asked_at) if began_at else asked_at
         if purchase.phone_number in found:
             return found[purchase.phone_number], asked_at
+    assert began_at is not None  # there is always a list to look in
     return None, began_at
 
 
-def _packed(offer):
+def _packed(offer: Offer) -> dict[str, Any]:
     return {
         "country_code": offer.country_code,
         "number_type": offer.number_type,
@@ -142,7 +187,7 @@ def _packed(offer):
     }
 
 
-def _unpacked(phone_number, fields):
+def _unpacked(phone_number: str, fields: dict[str, Any]) -> Offer:
     return Offer(
         phone_number=phone_number,
         country_code=fields["country_code"],

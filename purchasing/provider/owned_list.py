@@ -3,12 +3,14 @@
 Nothing here runs inside a database transaction: the network is used.
 """
 
-from datetime import timedelta
+from collections.abc import Collection
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
 from purchasing import audit, clock
 from purchasing.identitycall import errors
+from purchasing.identitycall.resources import OwnedNumber
 from purchasing.models import ApiKey, OwnedRead, VirtualNumber
 from purchasing.provider.turns import client_for
 
@@ -19,7 +21,7 @@ class NotWhole(Exception):
     """The owned list was read, but it cannot prove that a number is missing from it."""
 
 
-def fresh_read(key, *, not_before_seq=0, max_age=LIST_SERVES):
+def fresh_read(key: ApiKey, *, not_before_seq: int = 0, max_age: float = LIST_SERVES) -> OwnedRead:
     """A read of the key's owned list that proves absence: a recent whole one, or a new one.
 
     Raises `NotWhole` when the new list proves nothing, and a `ProviderError` when it could not be read.
@@ -37,7 +39,7 @@ def fresh_read(key, *, not_before_seq=0, max_age=LIST_SERVES):
     return new
 
 
-def read(key):
+def read(key: ApiKey) -> OwnedRead:
     """Read the key's owned list now and keep what it showed. Raises a `ProviderError` after keeping that it failed."""
     client = client_for(key)
     began_after, began_at = audit.position(), clock.now()
@@ -58,7 +60,7 @@ def read(key):
 
 
 @transaction.atomic
-def _keep(key, began_after, began_at, numbers):
+def _keep(key: ApiKey, began_after: int, began_at: datetime, numbers: Collection[OwnedNumber]) -> OwnedRead:
     ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)  # one list of a key is taken in at a time
     shown = {(number.id, number.phone_number) for number in numbers}
     known = {
@@ -110,6 +112,6 @@ def _keep(key, began_after, began_at, numbers):
     )
 
 
-def listed(key, phone_number):
+def listed(key: ApiKey, phone_number: str) -> VirtualNumber | None:
     """The row of `phone_number` in the key's last whole owned list, or None."""
     return VirtualNumber.objects.filter(key=key, phone_number=phone_number, gone_at=None).first()

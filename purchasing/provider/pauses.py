@@ -7,19 +7,20 @@ the transaction of what caused the pause, with the row locked in the order of `w
 import enum
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from purchasing import audit, clock, jobs
 from purchasing.identitycall import errors
-from purchasing.models import ApiKey, Desk, Purchase
+from purchasing.models import ApiKey, Desk, Purchase, Team
 from purchasing.states import State
 
 LONGEST_PAUSE = 300  # seconds that the provider pauses at most before one look probes it again
 LOOK_AGAIN = 60  # seconds after which a purchase that waits for a person is looked at again
-BEHIND = (
-    5  # seconds that a purchase whose look failed waits longer than the others: one of them is the next probe
-)
+# Seconds that a purchase whose look failed waits longer than the others: one of them is the next probe.
+BEHIND = 5
 KEY_REFUSED = "IdentityCall refuses the team's API key. The team admin has to store a new one."
 DOUBTS = 3  # unconfirmed answers in a row that pause a key
 
@@ -30,22 +31,22 @@ class Wait:
 
     words: str
     until: datetime
-    event: dict | None = None
+    event: dict[str, Any] | None = None
 
 
-def tell(wait):
+def tell(wait: Wait | None) -> None:
     """Record the event of a pause that has just begun, as the last thing of its transaction."""
     if wait and wait.event:
         audit.record(actor=audit.WORKER, **wait.event)
 
 
-def current_key(team, *, lock=False):
+def current_key(team: Team, *, lock: bool = False) -> ApiKey | None:
     """The key that the team buys with, or None."""
     keys = ApiKey.objects.select_for_update(no_key=True) if lock else ApiKey.objects
     return keys.filter(team=team, retired_at__isnull=True).first()
 
 
-def obstacle(desk, team, key, now):
+def obstacle(desk: Desk, team: Team, key: ApiKey | None, now: datetime) -> Wait | None:
     """Why nothing may be bought for `team` with `key` now, as a `Wait`, or None."""
     later = now + timedelta(seconds=LOOK_AGAIN)
     if desk.stopped_at:
@@ -72,13 +73,13 @@ def obstacle(desk, team, key, now):
 
 
 @transaction.atomic
-def plan(purchases, at):
+def plan(purchases: QuerySet[Purchase], at: datetime) -> None:
     """Let the sweep look at these purchases at `at`. Locks them in the one order: by id."""
     ids = list(purchases.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
     Purchase.objects.filter(pk__in=ids).update(due_at=at)
 
 
-def put_off(purchase_id, words, until):
+def put_off(purchase_id: int, words: str, until: datetime) -> None:
     """Let an approved purchase wait, with the reason that its page shows."""
     now = clock.now()
     with transaction.atomic():
@@ -89,7 +90,7 @@ def put_off(purchase_id, words, until):
             jobs.enqueue_at(due_at, "buy", purchase_id)
 
 
-def provider_failed(words, *, call_unsent=False):
+def provider_failed(words: str, *, call_unsent: bool = False) -> Wait:
     """A look failed or a connection was refused: the provider pauses for all, longer each time. Locks the desk.
 
     `call_unsent` says that it was a purchase call: its pause goes on growing until one has reached the provider,
@@ -126,7 +127,7 @@ class May(enum.Enum):
     WAIT = "wait"
 
 
-def may_look():
+def may_look() -> May:
     """`LOOK` while the provider is not paused; when a pause is over, `PROBE` for one worker and `WAIT` for the others.
 
     A probe has to ask the provider itself: what is kept of earlier answers proves nothing.
@@ -145,7 +146,7 @@ def may_look():
     return May.PROBE
 
 
-def provider_answered():
+def provider_answered() -> None:
     """A whole answer has just come over the network: a pause ends, and what waited for it is due at once."""
     if not Desk.objects.filter(pk=Desk.ONLY, failures__gt=0).exists():
         return
@@ -161,7 +162,7 @@ def provider_answered():
             audit.record("provider.resumed", actor=audit.WORKER)
 
 
-def call_was_sent():
+def call_was_sent() -> Wait | None:
     """A purchase call reached the provider; returns what to record where the ones before it did not, or None.
 
     Locks the desk only where that is so: a caller that holds other rows already must not call it.
@@ -176,7 +177,7 @@ def call_was_sent():
 ASKED_TO_WAIT = "IdentityCall asked to wait: too many calls with this key in a minute."
 
 
-def pause_key(key_id, seconds, reason=ASKED_TO_WAIT):
+def pause_key(key_id: int, seconds: float, reason: str = ASKED_TO_WAIT) -> Wait:
     """Nothing is called with this key for `seconds`: a 429, or a list that cannot be used. Locks the key."""
     key = ApiKey.objects.select_for_update(no_key=True).get(pk=key_id)
     now = clock.now()
@@ -187,7 +188,7 @@ def pause_key(key_id, seconds, reason=ASKED_TO_WAIT):
     return Wait(reason, until)
 
 
-def refuse_key(key_id, words):
+def refuse_key(key_id: int, words: str) -> Wait:
     """IdentityCall refused the key (401, 403): nothing more is bought with it until a person sees to it."""
     key = ApiKey.objects.select_for_update(no_key=True).get(pk=key_id)
     event = None
@@ -199,23 +200,23 @@ def refuse_key(key_id, words):
     return Wait(KEY_REFUSED, clock.now() + timedelta(seconds=LOOK_AGAIN), event)
 
 
-def doubt_key(key_id, seq):
+def doubt_key(key_id: int, seq: int) -> None:
     """One more unconfirmed answer in a row with this key; `seq` is the event that says so."""
     key = ApiKey.objects.select_for_update(no_key=True).get(pk=key_id)
     ApiKey.objects.filter(pk=key_id).update(doubts_in_a_row=key.doubts_in_a_row + 1, doubted_seq=seq)
 
 
-def waits_for_a_read(key):
+def waits_for_a_read(key: ApiKey) -> bool:
     """Whether nothing is bought with `key` until its owned list has been read whole."""
     return key.doubts_in_a_row >= DOUBTS
 
 
-def keys_waiting_for_a_read():
+def keys_waiting_for_a_read() -> QuerySet[ApiKey, int]:
     """The ids of those keys; perhaps nothing that was bought with them is watched any more."""
     return ApiKey.objects.filter(retired_at=None, doubts_in_a_row__gte=DOUBTS).values_list("pk", flat=True)
 
 
-def trust_key(key_id, *, read_began_after=None):
+def trust_key(key_id: int, *, read_began_after: int | None = None) -> None:
     """A clear answer, or a whole owned list that began after the last doubt: the key's doubts are over.
 
     A clear answer alone does not end the pause of a key that waits for its list to be read.
@@ -231,7 +232,7 @@ def trust_key(key_id, *, read_began_after=None):
 NOT_UNDERSTOOD = "IdentityCall's list of owned numbers could not be used: {error}"
 
 
-def after_failed_read(key, error):
+def after_failed_read(key: ApiKey, error: errors.ProviderError) -> Wait:
     """Pause what a failed read of the owned list, or a failed search, has to pause; returns the `Wait`.
 
     Only what says that IdentityCall as a whole does not answer pauses it for all. An answer that came and cannot be
@@ -250,6 +251,6 @@ def after_failed_read(key, error):
     return wait
 
 
-def is_of_the_provider(error):
+def is_of_the_provider(error: errors.ProviderError) -> bool:
     """Whether the provider as a whole seems not to answer: no connection, no answer in time, a fault of its own."""
     return error.status is None or error.status >= 500
