@@ -19,7 +19,7 @@ class State(TextChoices):
     EXPIRED = "expired", "Expired"
 
 
-NEXT = {
+NEXT: dict[State, set[State]] = {
     State.PENDING: {State.APPROVED, State.REJECTED, State.CANCELLED, State.EXPIRED},
     State.APPROVED: {State.PURCHASING, State.PURCHASED, State.FAILED, State.CANCELLED, State.HELD},
     State.PURCHASING: {State.PURCHASED, State.FAILED, State.UNCONFIRMED, State.APPROVED},
