@@ -12,18 +12,18 @@ from django.db import transaction
 from purchasing import audit, clock, selectors
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
-from purchasing.identitycall.resources import clean_text
+from purchasing.identitycall.client import Client
+from purchasing.identitycall.resources import NumberDetail, clean_text
 from purchasing.models import ApiKey, Purchase
 from purchasing.provider import pauses, turns
 from purchasing.states import State
 
-AFTERCARE_WAIT = (
-    5  # seconds that it waits for its turn in the key's rate; evidence is read by the same process
-)
+# Seconds that it waits for its turn in the key's rate: evidence is read by the same process.
+AFTERCARE_WAIT = 5
 SLOW = 15 * 60  # seconds between tries once the first ones did not help
 
 
-def apply(purchase_id):
+def apply(purchase_id: int) -> None:
     """Bring the bought number to what was asked for; planned again until the provider shows that it is so."""
     purchase = (
         Purchase.objects.select_related("request__team", "bought_with")
@@ -48,14 +48,18 @@ def apply(purchase_id):
     _write_down(purchase, problem)
 
 
-def _key_for(purchase):
+def _key_for(purchase: Purchase) -> ApiKey:
     """The key that bought it, also when it was replaced: another one may see another project. Else the current one."""
-    own = ApiKey.objects.filter(pk=purchase.bought_with_id, refused_at=None, secret__isnull=False).first()
-    return own or pauses.current_key(purchase.request.team) or purchase.bought_with
+    usable = ApiKey.objects.filter(refused_at=None, secret__isnull=False)
+    own = usable.filter(pk=purchase.bought_with_id).first() if purchase.bought_with_id else None
+    key = own or pauses.current_key(purchase.request.team) or purchase.bought_with
+    assert key is not None  # every purchase was bought with one
+    return key
 
 
-def _bring(client, purchase):
+def _bring(client: Client, purchase: Purchase) -> str:
     """Read, change what differs, read again; what still differs in words, or ''."""
+    assert purchase.provider_id is not None  # stored with the state
     shown = client.number(purchase.provider_id)
     if shown.phone_number != purchase.phone_number:  # a person may have typed another number's id
         return f"IdentityCall shows {shown.phone_number} under the id {purchase.provider_id}; it is left as it is."
@@ -67,9 +71,9 @@ def _bring(client, purchase):
     return f"IdentityCall does not show it yet: {', '.join(sorted(still))}." if still else ""
 
 
-def _differences(detail, purchase):
+def _differences(detail: NumberDetail, purchase: Purchase) -> dict[str, bool | str]:
     """The fields of VN-UPD that have to change for this number to be as asked for."""
-    wanted = {}
+    wanted: dict[str, bool | str] = {}
     if detail.recording != purchase.record_calls:
         wanted["recording"] = purchase.record_calls
     # Compared as it was read, else spaces that the reading folds would differ for ever.
@@ -79,7 +83,7 @@ def _differences(detail, purchase):
 
 
 @transaction.atomic
-def _write_down(purchase, problem):
+def _write_down(purchase: Purchase, problem: str) -> None:
     now = clock.now()
     waiting = Purchase.objects.filter(pk=purchase.pk, state=State.PURCHASED, applied_at=None)
     if problem:

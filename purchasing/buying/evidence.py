@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Min
+from django.db.models import Min, QuerySet
 
 from purchasing import audit, clock, jobs, selectors, workflow
 from purchasing.buying import outcomes
@@ -27,7 +27,7 @@ GIVEN_UP_DAYS = 30
 # --- Reading ------------------------------------------------------------------------------------------------------
 
 
-def gather(key_id):
+def gather(key_id: int) -> None:
     """Read the owned list of a key once and conclude for every purchase that an attempt with it left in doubt."""
     watched, now = in_doubt(key_id), clock.now()
     key = ApiKey.objects.get(pk=key_id)
@@ -55,7 +55,7 @@ def gather(key_id):
         jobs.enqueue_at(next_at, "check", key_id)
 
 
-def in_doubt(key_id):
+def in_doubt(key_id: int) -> QuerySet[Purchase]:
     """The purchases that wait for evidence from this key: watched ones, and those that wait to be tried again."""
     return Purchase.objects.filter(
         state__in=sorted({*WATCHED, State.APPROVED}),
@@ -64,7 +64,7 @@ def in_doubt(key_id):
 
 
 @transaction.atomic
-def conclude(purchase_id, request_id, key, read):
+def conclude(purchase_id: int, request_id: int, key: ApiKey, read: OwnedRead | None) -> None:
     """Purchased when the whole list shows the number under an id that it did not show before the attempt.
 
     Else the next read is planned; an unconfirmed purchase is held when its window is over, whatever the reads gave.
@@ -76,7 +76,7 @@ def conclude(purchase_id, request_id, key, read):
     owned = owned_list.listed(key, purchase.phone_number) if read and read.whole else None
     doubts = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED, key=key).order_by("pk")
     attempt = outcomes.which_bought(doubts, owned) if owned else None
-    if attempt:
+    if owned and attempt:
         outcomes.record_purchased(
             purchase, attempt, owned.provider_id, "The list of owned numbers shows it.", actor=audit.WORKER
         )
@@ -101,16 +101,18 @@ def conclude(purchase_id, request_id, key, read):
     Purchase.objects.filter(pk=purchase.pk).update(checks=checks, due_at=now + timedelta(seconds=gap))
 
 
-def window_is_over(purchase, now):
+def window_is_over(purchase: Purchase, now: datetime) -> bool:
     """Whether an unconfirmed purchase has waited long enough for evidence to be put before a person.
 
     An end further ahead than any window was written by a clock that has since gone back.
     """
     longest = timedelta(seconds=settings.SETTLE_WINDOW + settings.IDENTITYCALL_DEADLINE + 60)
-    return purchase.window_ends_at <= now or purchase.window_ends_at > now + longest
+    ends_at = purchase.window_ends_at
+    assert ends_at is not None  # stored with the state
+    return ends_at <= now or ends_at > now + longest
 
 
-def hold(purchase):
+def hold(purchase: Purchase) -> None:
     """Put an unconfirmed purchase before a person; the reads go on."""
     workflow.move(
         purchase,
@@ -123,7 +125,7 @@ def hold(purchase):
     )
 
 
-def _was_never_bought(purchase, now):
+def _was_never_bought(purchase: Purchase, now: datetime) -> bool:
     """Whether every key with an attempt in doubt has read whole lists without the number for 30 days."""
     since = purchase.state_changed_at + timedelta(days=GIVEN_UP_DAYS)
     return now > since and all(
@@ -132,7 +134,7 @@ def _was_never_bought(purchase, now):
     )
 
 
-def clean_reads(attempt):
+def clean_reads(attempt: Attempt) -> QuerySet[OwnedRead]:
     """Whole reads of the attempt's own key that began after the attempt had ended and did not show its number.
 
     None counts while the list shows the number under an id from before the attempt: that proves no absence.
@@ -156,7 +158,7 @@ class Evidence:
     seen_with: list[str]
 
 
-def about(purchase):
+def about(purchase: Purchase) -> Evidence | None:
     """The evidence on a purchase in doubt, or None when no attempt of it is."""
     doubts = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED).select_related("key").order_by("-pk")
     attempt = doubts.first()

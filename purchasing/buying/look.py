@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 
 from purchasing import audit, clock, workflow
 from purchasing.buying import outcomes
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import Offer
-from purchasing.models import ApiKey, Desk, OwnedRead
+from purchasing.models import ApiKey, Desk, OwnedRead, Purchase, VirtualNumber
 from purchasing.provider import offers, owned_list, pauses
 from purchasing.states import Cause, Outcome, State
 
@@ -23,7 +24,7 @@ LOOK_AGE = 60  # seconds that a look may be old at the claim
 class NotNow(Exception):
     """Nothing is bought now: `wait` says why and until when."""
 
-    def __init__(self, words, until):
+    def __init__(self, words: str, until: datetime) -> None:
         super().__init__(words)
         self.words, self.until = words, until
 
@@ -37,11 +38,11 @@ class Look:
     seen_at: datetime
 
 
-def _in(seconds):
+def _in(seconds: float) -> datetime:
     return clock.now() + timedelta(seconds=seconds)
 
 
-def look_at(purchase, key):
+def look_at(purchase: Purchase, key: ApiKey) -> Look | None:
     """Look before the claim; None when the look itself settled the purchase."""
     may = pauses.may_look()
     if may is pauses.May.WAIT:
@@ -71,13 +72,13 @@ def look_at(purchase, key):
     return Look(read, offer, seen_at)
 
 
-def keys_in_doubt(purchase, *, but):
+def keys_in_doubt(purchase: Purchase, *, but: ApiKey) -> QuerySet[ApiKey]:
     """The replaced keys of earlier attempts in doubt: only their lists tell what became of those."""
     keys = ApiKey.objects.filter(attempts__purchase=purchase, attempts__outcome=Outcome.UNCONFIRMED)
     return keys.exclude(pk=but.pk).distinct().order_by("pk")
 
 
-def _read_for_doubt(key, since, max_age):
+def _read_for_doubt(key: ApiKey, since: int, max_age: float) -> None:
     """A whole owned list of this key, from after the last attempt, before another call is made with a new one."""
     try:
         owned_list.fresh_read(key, not_before_seq=since, max_age=max_age)
@@ -89,7 +90,7 @@ def _read_for_doubt(key, since, max_age):
         raise _put_behind(pauses.after_failed_read(key, error)) from None
 
 
-def _offer(purchase, key, max_age):
+def _offer(purchase: Purchase, key: ApiKey, max_age: float) -> tuple[Offer | None, datetime]:
     """The offer for this purchase's number, and when it was seen."""
     try:
         return offers.find_offer(key, purchase, max_age=max_age)
@@ -104,12 +105,12 @@ def _offer(purchase, key, max_age):
         raise _put_behind(pauses.after_failed_read(key, error)) from None
 
 
-def _put_behind(wait):
+def _put_behind(wait: pauses.Wait) -> NotNow:
     """Wait, and a little longer than all others: whatever failed here must not be the probe each time."""
     return NotNow(wait.words, wait.until + timedelta(seconds=pauses.BEHIND))
 
 
-def _already_owned(purchase, owned, key):
+def _already_owned(purchase: Purchase, owned: VirtualNumber, key: ApiKey) -> None:
     """The number is in the owned list: bought by an earlier attempt in doubt, or ours before any.
 
     Only the key of an attempt tells what became of it: another one may show a number that was never looked for.

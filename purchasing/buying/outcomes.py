@@ -6,22 +6,32 @@ The answer belongs to its attempt. What is not surely a no leaves the purchase u
 import json
 import logging
 import time
+from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 
 from purchasing import audit, clock, jobs, workflow
 from purchasing.buying import price_guard
-from purchasing.models import Attempt
+from purchasing.identitycall import errors
+from purchasing.models import ApiKey, Attempt, Purchase, VirtualNumber
 from purchasing.provider import pauses
 from purchasing.states import Outcome, State
 
 log = logging.getLogger(__name__)
 
 
-def settle(attempt, outcome, *, error=None, provider_id=None, said=""):
+def settle(
+    attempt: Attempt,
+    outcome: Outcome,
+    *,
+    error: errors.ProviderError | None = None,
+    provider_id: int | None = None,
+    said: str = "",
+) -> None:
     """Write down what the call came to and move the purchase; tried again until the database takes it.
 
     `said` is an excerpt of the answer that confirmed the purchase; an error brings its own.
@@ -29,7 +39,8 @@ def settle(attempt, outcome, *, error=None, provider_id=None, said=""):
     pause = 0.1  # seconds
     while True:
         try:
-            return _settle(attempt.pk, outcome, error, provider_id, said)
+            _settle(attempt.pk, outcome, error, provider_id, said)
+            return
         except (OperationalError, InterfaceError, InternalError) as problem:  # gone, locked, full, read-only
             log.error("The outcome of attempt %s is not stored yet: %s", attempt.pk, problem)
             connection.close()
@@ -38,10 +49,18 @@ def settle(attempt, outcome, *, error=None, provider_id=None, said=""):
 
 
 @transaction.atomic
-def _settle(attempt_id, outcome, error, provider_id, said):
+def _settle(
+    attempt_id: int,
+    outcome: Outcome,
+    error: errors.ProviderError | None,
+    provider_id: int | None,
+    said: str,
+) -> None:
     attempt = Attempt.objects.select_related("purchase__request").get(pk=attempt_id)
+    sent: pauses.Wait | None = None
+    wait: pauses.Wait | None
     if outcome == Outcome.NOT_SENT:
-        sent, wait = None, pauses.provider_failed(str(error), call_unsent=True)
+        wait = pauses.provider_failed(str(error), call_unsent=True)
     else:
         sent = pauses.call_was_sent()
         workflow.locked_team(attempt.purchase.request.team_id)
@@ -69,6 +88,7 @@ def _settle(attempt_id, outcome, error, provider_id, said):
     elif outcome == Outcome.DECLINED:
         workflow.move(purchase, State.FAILED, actor=audit.WORKER, attempt=attempt, note=note)
     else:
+        assert wait is not None  # not sent, rate limited and key refused all pause something
         workflow.move(
             purchase,
             State.APPROVED,
@@ -85,9 +105,10 @@ def _settle(attempt_id, outcome, error, provider_id, said):
     pauses.tell(wait)
 
 
-def _pause_key(attempt, outcome, error):
+def _pause_key(attempt: Attempt, outcome: Outcome, error: errors.ProviderError | None) -> pauses.Wait | None:
     """Pause, doubt or trust the key as the outcome wants it, before the purchase is locked; the `Wait`, if any."""
     if outcome == Outcome.RATE_LIMITED:
+        assert isinstance(error, errors.RateLimited)
         return pauses.pause_key(attempt.key_id, error.retry_after)
     if outcome == Outcome.KEY_REFUSED:
         return pauses.refuse_key(attempt.key_id, str(error))
@@ -98,7 +119,7 @@ def _pause_key(attempt, outcome, error):
     return None
 
 
-def _late(purchase, attempt, outcome, note, provider_id):
+def _late(purchase: Purchase, attempt: Attempt, outcome: Outcome, note: str, provider_id: int | None) -> None:
     """An answer to what was settled without it: 'purchased' is evidence, all else is written down and moves nothing."""
     if (
         outcome == Outcome.PURCHASED
@@ -118,12 +139,22 @@ def _late(purchase, attempt, outcome, note, provider_id):
     )
 
 
-def record_purchased(purchase, attempt, provider_id, note, *, actor=audit.WORKER, key=None):
+def record_purchased(
+    purchase: Purchase,
+    attempt: Attempt,
+    provider_id: int | None,
+    note: str,
+    *,
+    actor: audit.Actor = audit.WORKER,
+    key: ApiKey | None = None,
+) -> None:
     """Move to purchased, by answer, evidence or a person's word, and let the rest be applied.
 
     `key` is the one that sees the number, where that is not the attempt's.
     """
     now = clock.now()
+    # What this call was approved at: another try may have been approved at another cost since.
+    costs: dict[str, Any] = {**_costs_sent(attempt)}
     workflow.move(
         purchase,
         State.PURCHASED,
@@ -138,13 +169,12 @@ def record_purchased(purchase, attempt, provider_id, note, *, actor=audit.WORKER
         checks=0,
         due_at=now,
         data={"provider_id": provider_id},
-        # What this call was approved at: another try may have been approved at another cost since.
-        **_costs_sent(attempt),
+        **costs,
     )
     jobs.enqueue("apply", purchase.pk)
 
 
-def which_bought(doubts, owned):
+def which_bought(doubts: Iterable[Attempt], owned: VirtualNumber) -> Attempt | None:
     """The attempt that bought what its key's list shows as `owned`, out of attempts in doubt with that key, or None.
 
     An attempt that was claimed after the list first showed the number did not buy it. Where several could have,
@@ -154,13 +184,13 @@ def which_bought(doubts, owned):
     return max(possible, key=lambda attempt: sum(_costs_sent(attempt).values()), default=None)
 
 
-def _costs_sent(attempt):
+def _costs_sent(attempt: Attempt) -> dict[str, Decimal]:
     """The costs at which an attempt was sent, by name; without those that nobody knew."""
     sent = json.loads(attempt.payload)
     return {name: Decimal(sent[name]) for name in price_guard.COSTS if name in sent}
 
 
-def doubt(purchase, attempt, note):
+def doubt(purchase: Purchase, attempt: Attempt, note: str) -> None:
     """Move to unconfirmed: from here on only reads, until evidence or a person decides."""
     due_at = clock.now() + timedelta(seconds=settings.EVIDENCE_CHECK_DELAYS[0])
     workflow.move(

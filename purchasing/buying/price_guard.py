@@ -1,6 +1,13 @@
 """The price guard: what a purchase may cost by its approvals, against what the provider asks just before the claim."""
 
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
 from purchasing import words
+from purchasing.identitycall.resources import Offer
+from purchasing.models import Approval, Purchase
 from purchasing.states import Cause
 
 COSTS = ("upfront_cost", "monthly_cost")
@@ -9,12 +16,12 @@ COSTS = ("upfront_cost", "monthly_cost")
 class Hold(Exception):
     """A person has to decide before this is bought."""
 
-    def __init__(self, cause, words):
+    def __init__(self, cause: Cause, words: str) -> None:
         super().__init__(words)
         self.cause, self.words = cause, words
 
 
-def hold_if_dearer(purchase, approvals, offer):
+def hold_if_dearer(purchase: Purchase, approvals: Sequence[Approval], offer: Offer | None) -> None:
     """Nothing dearer than approved, and no cost that the provider's list never showed, unless approved as such.
 
     `offer` is what the list shows just before the claim, None where it lacks the number. What was approved without a
@@ -47,20 +54,20 @@ def hold_if_dearer(purchase, approvals, offer):
         )
 
 
-def _approved_costs(purchase, approvals):
+def _approved_costs(purchase: Purchase, approvals: Sequence[Approval]) -> dict[str, Decimal | None]:
     """What it may cost, by name: the least that was approved, else what a look has shown since, else None."""
-    found = {}
+    found: dict[str, Decimal | None] = {}
     for name in COSTS:
         known = [cost for approval in approvals if (cost := getattr(approval, name)) is not None]
         found[name] = min(known, default=getattr(purchase, name))
     return found
 
 
-def _is_known(approvals):
+def _is_known(approvals: Sequence[Approval]) -> bool:
     return all(None not in (approval.upfront_cost, approval.monthly_cost) for approval in approvals)
 
 
-def _prices(what, costs, offer):
+def _prices(what: str, costs: dict[str, Decimal | None], offer: Offer) -> str:
     return (
         f"{what}: {words.money(costs['upfront_cost'])} once and {words.money(costs['monthly_cost'])} a "
         f"month. IdentityCall now asks {words.money(offer.upfront_cost)} once and {words.money(offer.monthly_cost)} "
@@ -68,7 +75,16 @@ def _prices(what, costs, offer):
     )
 
 
-def shown_costs(purchase, look):
+class Seen(Protocol):
+    """A look, as far as its offer goes."""
+
+    @property
+    def offer(self) -> Offer | None: ...
+    @property
+    def seen_at(self) -> datetime: ...
+
+
+def shown_costs(purchase: Purchase, look: Seen) -> dict[str, datetime | Decimal]:
     """What the look makes certain of the costs: the list shows them now, or shows one that nobody knew.
 
     What nobody knew was approved as such; now that it is known it counts in the team's money.

@@ -9,26 +9,27 @@ import hashlib
 import json
 import os
 import socket
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
 from purchasing import audit, clock, jobs, permissions, problems, selectors, words, workflow
 from purchasing.buying import outcomes, price_guard
-from purchasing.buying.look import LOOK_AGE, NotNow, keys_in_doubt, look_at
+from purchasing.buying.look import LOOK_AGE, Look, NotNow, keys_in_doubt, look_at
 from purchasing.buying.price_guard import Hold
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
-from purchasing.identitycall.client import Fence
-from purchasing.models import Attempt, Desk, Purchase, User
+from purchasing.identitycall.client import Client, Fence
+from purchasing.models import ApiKey, Approval, Attempt, Desk, Purchase, PurchaseRequest, User
 from purchasing.provider import owned_list, pauses, turns
 from purchasing.states import Cause, Outcome, State
 
 FENCE_GRACE = 5  # seconds beyond the connect timeout after which a claim may no longer be sent
 
 
-def buy(purchase_id, *, worker=audit.WORKER):
+def buy(purchase_id: int, *, worker: audit.Actor = audit.WORKER) -> None:
     """Purchase one approved number that is due: look, claim, call once, settle. Anything else ends quietly."""
     purchase = _due(purchase_id)
     if purchase is None:
@@ -56,23 +57,24 @@ def buy(purchase_id, *, worker=audit.WORKER):
         _call(client, attempt, fence)
 
 
-def _due(purchase_id):
+def _due(purchase_id: int) -> Purchase | None:
     waiting = Purchase.objects.select_related("request__team").filter(pk=purchase_id, state=State.APPROVED)
     return waiting.filter(selectors.is_due(clock.now())).first()
 
 
-def _free_key(purchase):
+def _free_key(purchase: Purchase) -> ApiKey:
     """The team's key, when nothing stands in the way of buying with it."""
     team = purchase.request.team
     key = pauses.current_key(team)
     wait = pauses.obstacle(Desk.objects.get(pk=Desk.ONLY), team, key, clock.now())
     if wait:
         raise NotNow(wait.words, wait.until)
+    assert key is not None  # a missing key is an obstacle
     return key
 
 
 @transaction.atomic
-def hold_for_a_person(purchase, hold, worker):
+def hold_for_a_person(purchase: Purchase, hold: Hold, worker: audit.Actor) -> None:
     """Move what waits in line to held with the cause, unless it has moved meanwhile."""
     _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
     if purchase.state != State.APPROVED:
@@ -92,7 +94,7 @@ def hold_for_a_person(purchase, hold, worker):
 
 
 @transaction.atomic(durable=True)
-def claim(purchase, *, key, look, worker):
+def claim(purchase: Purchase, *, key: ApiKey, look: Look, worker: audit.Actor) -> Attempt:
     """Move to purchasing and write the attempt, on exactly what the look and the approval rest on.
 
     Everything is checked again under locks (desk, team, key, request, purchase): after a click on 'Stop buying', a
@@ -105,10 +107,11 @@ def claim(purchase, *, key, look, worker):
     wait = pauses.obstacle(desk, team, current, now)
     if wait:
         raise NotNow(wait.words, wait.until)
-    if current.pk != key.pk:
+    if current is None or current.pk != key.pk:
         raise NotNow("The team's key was replaced just now.", now)
     request, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
-    if purchase.state != State.APPROVED or not clock.has_come(purchase.due_at, now):
+    is_due = purchase.due_at is not None and clock.has_come(purchase.due_at, now)
+    if purchase.state != State.APPROVED or not is_due:
         raise problems.AlreadyMoved(workflow.what_happened(purchase))
     oldest = now - timedelta(seconds=LOOK_AGE)
     if not (oldest <= look.read.began_at <= now and oldest <= look.seen_at <= now):
@@ -122,6 +125,7 @@ def claim(purchase, *, key, look, worker):
     price_guard.hold_if_dearer(purchase, approvals, look.offer)
     body = payload(purchase)
     shown = price_guard.shown_costs(purchase, look)
+    costs: dict[str, Any] = {**shown}
     attempt = Attempt.objects.create(
         purchase=purchase,
         key=key,
@@ -141,8 +145,8 @@ def claim(purchase, *, key, look, worker):
         expected={"version": purchase.version, "due_at": purchase.due_at},
         deadline_at=attempt.deadline_at,
         due_at=attempt.deadline_at + timedelta(seconds=2),
-        data={"payload_hash": attempt.payload_hash, "key": key.last_four} | workflow.in_data(shown),
-        **shown,
+        data={"payload_hash": attempt.payload_hash, "key": key.last_four, **workflow.in_data(shown)},
+        **costs,
     )
     # Lists of this key that are stored from now on are later: whoever stores one locks the key, as this claim does.
     Attempt.objects.filter(pk=attempt.pk).update(claimed_seq=claimed.seq)
@@ -150,17 +154,17 @@ def claim(purchase, *, key, look, worker):
     return attempt
 
 
-def too_old(now):
+def too_old(now: datetime) -> datetime:
     """Approvals from before this time need a fresh look by a person."""
     return now - timedelta(days=settings.REQUEST_EXPIRY_DAYS)
 
 
-def waited_too_long():
+def waited_too_long() -> Hold:
     """The hold of a purchase that was approved too long ago."""
     return Hold(Cause.TOO_LONG, f"It was approved more than {settings.REQUEST_EXPIRY_DAYS:g} days ago.")
 
 
-def _counting_approvals(purchase, request):
+def _counting_approvals(purchase: Purchase, request: PurchaseRequest) -> list[Approval]:
     """The approvals that the claim rests on; whoever gave them, and for whom, must still be entitled to."""
     counting = purchase.approvals.filter(superseded_at__isnull=True, version=purchase.version)
     ids = {pk for pair in counting.values_list("approver", "on_behalf_of") for pk in pair if pk}
@@ -179,7 +183,7 @@ def _counting_approvals(purchase, request):
     return approvals
 
 
-def payload(purchase):
+def payload(purchase: Purchase) -> str:
     """The exact JSON text of the purchase call (VN-BUY): what was approved, and nothing that is unknown."""
     fields = {
         "phone_number": purchase.phone_number,
@@ -196,7 +200,7 @@ def payload(purchase):
 # --- Call ----------------------------------------------------------------------------------------------
 
 
-def _call(client, attempt, fence):
+def _call(client: Client, attempt: Attempt, fence: Fence) -> None:
     """One POST, then settle its outcome: the unknown is the default."""
     number = attempt.purchase.phone_number
     try:
