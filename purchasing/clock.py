@@ -1,4 +1,4 @@
-"""The one clock: the database's where it has one, so that workers on several machines agree."""
+"""The only clock: the database's where it has one, so that workers on several machines agree."""
 
 from datetime import datetime, timedelta
 
@@ -23,6 +23,6 @@ LONGEST_WAIT = timedelta(minutes=20)  # longer than any pause, and than any gap 
 def has_come(moment: datetime, at: datetime) -> bool:
     """Whether `moment`, a planned time, has come at the time `at`.
 
-    One further ahead than any wait was written by a clock that has since gone back: it counts as come.
+    A time further ahead than any wait was written by a clock that has since been set back: it counts as come.
     """
     return not at < moment <= at + LONGEST_WAIT

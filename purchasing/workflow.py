@@ -1,7 +1,7 @@
 """The life of a purchase: the only writer of a state. Each move is one transaction with its audit event.
 
-Locks are taken in one order everywhere: desk, team, key, request, purchases by id (new ones by phone number), head of
-the chain. They are `no_key` locks: an audit event of somebody else may point to a locked row meanwhile.
+Locks are taken in the same order everywhere: desk, team, key, request, purchases by id (new ones by phone number),
+head of the chain. They are `no_key` locks: another transaction's audit event may refer to a locked row.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,7 +16,7 @@ from purchasing.models import Approval, Attempt, AuditEvent, Purchase, PurchaseR
 from purchasing.problems import AlreadyMoved, ForbiddenMove, NotYours, Problem
 from purchasing.states import FINAL, NEXT, Cause, State
 
-# --- The one writer -----------------------------------------------------------------------------------------------
+# --- The only writer ----------------------------------------------------------------------------------------------
 
 
 @transaction.atomic
@@ -35,8 +35,8 @@ def move(
     """Change the state and record it: both, or neither.
 
     The UPDATE repeats the state that was read, and whatever else the actor relied on (`expected`, columns of the
-    purchase itself), so of two who act at once one succeeds and the other gets `AlreadyMoved`. `due_at` is when
-    the sweep looks again; None in a state where nothing is due. Returns the event.
+    purchase itself), so when two people act at once, one succeeds and the other gets `AlreadyMoved`. `due_at` is when
+    the sweep takes it up again; None in a state where nothing is due. Returns the event.
     """
     was = purchase.state
     if to not in NEXT.get(State(was), ()):
@@ -45,7 +45,7 @@ def move(
     # A call that was surely not carried out does not end the wait.
     if {was, to} != {State.APPROVED, State.PURCHASING}:
         changes = {"waiting_for": "", "waiting_since": None, "waiting_told_at": None, **changes}
-    if to == State.HELD:  # whatever comes next, it wants a yes of its own
+    if to == State.HELD:  # whatever comes next needs a new approval
         Approval.objects.filter(purchase=purchase, superseded_at=None).update(superseded_at=clock.now())
     if not unmoved.update(state=to, state_changed_at=clock.now(), due_at=due_at, **changes):
         raise AlreadyMoved(what_happened(purchase))
@@ -68,9 +68,9 @@ _HAPPENED = {
     State.APPROVED: "{who} approved {number} a moment ago.",
     State.PURCHASING: "{number} is being bought right now; it can no longer be changed.",
     State.UNCONFIRMED: "{number} was sent to IdentityCall and is being checked; it can no longer be changed.",
-    State.HELD: "{number} now waits for a decision.",
+    State.HELD: "{number} is now waiting for a decision.",
     State.GIVEN_UP: "{who} gave up {number}.",
-    State.PURCHASED: "{number} has been bought already.",
+    State.PURCHASED: "{number} has already been bought.",
     State.FAILED: "{number} could not be bought.",
     State.REJECTED: "{who} rejected {number}.",
     State.CANCELLED: "{who} cancelled {number}.",
@@ -88,14 +88,14 @@ def what_happened(purchase: Purchase) -> str:
 
 
 def locked_team(team_id: int) -> Team:
-    """Lock a team's row: who does takes it before any key, request or purchase."""
+    """Lock a team's row, before any key, request or purchase."""
     return Team.objects.select_for_update(no_key=True).get(pk=team_id)
 
 
 def locked(
     request_id: int, purchase_ids: Collection[int] | None = None
 ) -> tuple[PurchaseRequest, list[Purchase]]:
-    """Lock team, request and its purchases in the one order; returns `(request, purchases)`."""
+    """Lock the team, the request and its purchases in that order; returns `(request, purchases)`."""
     request = PurchaseRequest.objects.get(pk=request_id)
     locked_team(request.team_id)
     request = (
@@ -116,7 +116,7 @@ def locked(
 
 
 def terms(purchase: Purchase) -> dict[str, object]:
-    """What is asked for or approved, for the record."""
+    """What is requested or approved, for the record."""
     return {
         "phone_number": purchase.phone_number,
         "version": purchase.version,
@@ -132,7 +132,7 @@ def terms(purchase: Purchase) -> dict[str, object]:
 
 
 def text_of(cost: Decimal | None) -> str | None:
-    """A cost as the record keeps it, None where nobody knows it."""
+    """A cost as the record keeps it, None where it is unknown."""
     return None if cost is None else f"{cost:f}"
 
 
@@ -144,17 +144,17 @@ def in_data(fields: Mapping[str, datetime | Decimal | None]) -> dict[str, str | 
     }
 
 
-# --- Taking back --------------------------------------------------------------------------------------------------
+# --- Cancelling ---------------------------------------------------------------------------------------------------
 
 
 @transaction.atomic
 def cancel(
     request_id: int, purchase_ids: Collection[int], *, actor: audit.Actor, reason: str = ""
 ) -> list[Purchase]:
-    """Take numbers back while no worker has claimed them. All or none.
+    """Cancel numbers that no worker has claimed yet. All or none.
 
-    Whoever did not ask for them says why. One that an earlier call may have bought is not tried again, and waits for
-    a decision instead: nobody can cancel what may have happened.
+    Anybody but the requester has to give a reason. A number that an earlier call may have bought is not tried again but
+    waits for a decision: nobody can cancel what may have happened.
     """
     request, purchases = chosen(request_id, purchase_ids)
     if not permissions.may_cancel(actor.user, request):
@@ -190,7 +190,7 @@ def expire(purchase: Purchase, *, actor: audit.Actor) -> None:
 
 
 def chosen(request_id: int, purchase_ids: Collection[int]) -> tuple[PurchaseRequest, list[Purchase]]:
-    """Lock a request with its ticked purchases; raises `Problem` for none, or for ones of another request."""
+    """Lock a request with its ticked purchases. Raises `Problem` for none, or for purchases of another request."""
     request, purchases = locked(request_id, purchase_ids)
     if not purchases or len(purchases) != len(set(purchase_ids)):
         raise Problem("Choose at least one number of this request.")
