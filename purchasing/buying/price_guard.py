@@ -1,4 +1,4 @@
-"""The price guard: what a purchase may cost by its approvals, against what the provider asks just before the claim."""
+"""The price guard: compares the approved costs with what the provider asks just before the claim."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,10 +22,10 @@ class Hold(Exception):
 
 
 def hold_if_dearer(purchase: Purchase, approvals: Sequence[Approval], offer: Offer | None) -> None:
-    """Nothing dearer than approved, and no cost that the provider's list never showed, unless approved as such.
+    """Raise `Hold`, with both prices, for a cost above the approved one or one that the provider never confirmed.
 
-    `offer` is what the list shows just before the claim, None where it lacks the number. What was approved without a
-    cost may not get dearer once a look has shown one. Raises `Hold` with both prices.
+    An unconfirmed cost is allowed if it was approved as such. `offer` is what the list shows just before the claim,
+    None where it lacks the number. A cost that was unknown when approved may not rise once a look has shown it.
     """
     approved = _approved_costs(purchase, approvals)
     if offer is not None and any(
@@ -55,7 +55,7 @@ def hold_if_dearer(purchase: Purchase, approvals: Sequence[Approval], offer: Off
 
 
 def _approved_costs(purchase: Purchase, approvals: Sequence[Approval]) -> dict[str, Decimal | None]:
-    """What it may cost, by name: the least that was approved, else what a look has shown since, else None."""
+    """What it may cost, by name: the lowest approved cost, else what a look has shown since, else None."""
     found: dict[str, Decimal | None] = {}
     for name in COSTS:
         known = [cost for approval in approvals if (cost := getattr(approval, name)) is not None]
@@ -76,7 +76,7 @@ def _prices(what: str, costs: dict[str, Decimal | None], offer: Offer) -> str:
 
 
 class Seen(Protocol):
-    """A look, as far as its offer goes."""
+    """The offer of a look, and when it was seen."""
 
     @property
     def offer(self) -> Offer | None: ...
@@ -85,9 +85,9 @@ class Seen(Protocol):
 
 
 def shown_costs(purchase: Purchase, look: Seen) -> dict[str, datetime | Decimal]:
-    """What the look makes certain of the costs: the list shows them now, or shows one that nobody knew.
+    """The columns that a look fills in: when the list confirmed the costs, and any cost that was unknown until now.
 
-    What nobody knew was approved as such; now that it is known it counts in the team's money.
+    An unknown cost was approved as such; once known it counts towards the team's budget.
     """
     offer = look.offer
     if offer is None or None in (offer.upfront_cost, offer.monthly_cost):

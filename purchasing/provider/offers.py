@@ -1,7 +1,7 @@
-"""What IdentityCall lists as available, kept for a minute for each key, country and type. Reads over HTTP, never a
-state.
+"""What IdentityCall lists as available, kept for a minute for each key, country and type. Reads over HTTP; never
+changes a state.
 
-Nothing here runs inside a database transaction: the network is used.
+Nothing here runs inside a database transaction, since it uses the network.
 """
 
 from collections.abc import Collection
@@ -17,15 +17,15 @@ from purchasing.models import ApiKey, OfferLook
 from purchasing.provider.turns import WORKER_WAIT, client_for
 from purchasing.states import NumberType
 
-OFFERS_SERVE = 60  # seconds for which one list serves
-AFTER_A_FAILURE = 15  # seconds in which a list that could not be read is not asked for again by the way
+OFFERS_SERVE = 60  # seconds for which a list may be reused
+AFTER_A_FAILURE = 15  # seconds after a failed search in which pages do not repeat it on their own
 
 
 Place = tuple[str, str]  # a country code and a number type: one list of IdentityCall
 
 
 class Listed(Protocol):
-    """A number as it is looked for in the lists: a purchase, a pasted line, a line of a draft."""
+    """A number to find in the lists: a purchase, a pasted line or a line of a draft."""
 
     @property
     def phone_number(self) -> str: ...
@@ -50,7 +50,7 @@ class Sighting(NamedTuple):
 
 
 def shelf(key: ApiKey, *, country_code: str, number_type: str) -> OfferLook | None:
-    """What is kept of the searches for a country and a type with this key (an `OfferLook`), or None."""
+    """The stored search for a country and a type with this key (an `OfferLook`), or None."""
     return OfferLook.objects.filter(key=key, country_code=country_code, number_type=number_type).first()
 
 
@@ -64,9 +64,9 @@ def available(
     behind: bool = False,
     longest: float | None = None,
 ) -> OffersRead:
-    """What is on offer for a country and a type, by phone number, and when that was asked: `(offers, began_at)`.
+    """The offers for a country and a type, by phone number, and when they were requested.
 
-    The answer serves for `max_age` seconds for this key. Raises a `ProviderError`, after keeping that it failed, or
+    An answer is reused for `max_age` seconds with this key. Raises a `ProviderError`, after storing the failure, or
     `Busy`.
     """
     place: dict[str, Any] = {"key": key, "country_code": country_code, "number_type": number_type}
@@ -79,7 +79,7 @@ def available(
         except errors.ProviderError as error:
             _keep_look(place, failed_at=clock.now(), problem=str(error)[:500])
             raise
-        # Of which type a number is tells the list that it stands in; what its entry says is the carrier's own word.
+        # The list that a number is in decides its type: what the entry itself gives is the carrier's own word.
         kept = {offer.phone_number: _packed(offer) | {"number_type": number_type} for offer in found.offers}
         look = _keep_look(place, began_at=now, offers=kept, failed_at=None, problem="")
     assert look.began_at is not None  # fresh, or read just now
@@ -92,17 +92,17 @@ def _keep_look(place: dict[str, Any], **fields: object) -> OfferLook:
 
 
 def is_fresh(look: OfferLook, now: datetime, max_age: float = OFFERS_SERVE) -> bool:
-    """Whether an answer that is kept may still serve at the time `now`, `max_age` seconds after it was asked for."""
+    """Whether a stored answer may still be used at the time `now`: it was requested at most `max_age` seconds ago."""
     return look.began_at is not None and now - timedelta(seconds=max_age) < look.began_at <= now
 
 
 def offers_of(look: OfferLook) -> dict[str, Offer]:
-    """The offers that are kept of a look, by phone number."""
+    """The offers of a stored search, by phone number."""
     return {number: _unpacked(number, fields) for number, fields in look.offers.items()}
 
 
 def places_of(number: Listed) -> list[Place]:
-    """The lists in which the number of a purchase may stand: pairs of country and type, four of an unknown type."""
+    """The lists that may hold this number: pairs of country and type; all four types where the type is unknown."""
     country_code = number.country_code or "US"
     return [
         (country_code, kind) for kind in ([number.number_type] if number.number_type else NumberType.values)
@@ -110,10 +110,10 @@ def places_of(number: Listed) -> list[Place]:
 
 
 class Sightings:
-    """What the kept looks of a key show of many numbers, read once; nothing is asked.
+    """What the stored searches of a key show of many numbers. Read once, without calling IdentityCall.
 
-    Looks from before `since` do not count. `seen` are the places whose list is known, `failed` those whose last try
-    has failed a moment ago.
+    Searches from before `since` do not count. `seen` are the places whose list is known, `failed` those whose last
+    search failed a moment ago.
     """
 
     def __init__(
@@ -136,9 +136,9 @@ class Sightings:
         }
 
     def of(self, number: Listed) -> Sighting:
-        """The offer for what has a `phone_number`, a `country_code` and a `number_type`: `(offer or None, seen_at)`.
+        """The offer for a number, if there is one, and when it was seen.
 
-        `seen_at` is None where not all the lists in which it may stand are known, and it stands in none that is.
+        `seen_at` is None when no known list holds the number and not every list that may hold it is known.
         """
         places = [place for place in places_of(number) if place in self.seen]
         for place in places:
@@ -153,7 +153,7 @@ class Sightings:
 
 
 def last_offer(key: ApiKey, purchase: Listed) -> Sighting:
-    """What the last look kept shows for this purchase's number, without asking: `(offer or None, seen_at or None)`."""
+    """What the stored searches show for this purchase's number, without calling IdentityCall."""
     return Sightings(key, places_of(purchase)).of(purchase)
 
 
@@ -162,7 +162,7 @@ def find_offer(
 ) -> tuple[Offer | None, datetime]:
     """The provider's offer for this purchase's number and when it was seen: `(offer or None, began_at)`.
 
-    A purchase whose type nobody knows is looked for under every type.
+    A purchase of unknown type is searched for under every type.
     """
     began_at = None
     for country_code, number_type in places_of(purchase):

@@ -1,4 +1,4 @@
-"""Whose turn it is in a key's rate: every call of a key waits for its place, over all workers and machines."""
+"""The rate limit of a key: every call waits its turn, across all workers and machines."""
 
 import time
 from datetime import datetime, timedelta
@@ -10,16 +10,16 @@ from purchasing import clock
 from purchasing.identitycall.client import Client
 from purchasing.models import ApiKey
 
-WORKER_WAIT = 20  # seconds that the worker waits for its turn in a key's rate
+WORKER_WAIT = 20  # seconds that the worker waits for its turn at most
 
 
 class Busy(Exception):
-    """The key may make no call just now; the text says why and `until` when it may."""
+    """The key may not make a call now. The text says why, `until` when it may."""
 
     def __init__(
         self,
         until: datetime,
-        words: str = "This key makes as many calls as its plan allows; it goes on in a moment.",
+        words: str = "This key is making as many calls as its plan allows; it continues in a moment.",
     ) -> None:
         super().__init__(words)
         self.until = until
@@ -28,7 +28,7 @@ class Busy(Exception):
 def client_for(
     key: ApiKey, *, patience: float = WORKER_WAIT, behind: bool = False, longest: float | None = None
 ) -> Client:
-    """A client that waits its turn in the key's rate before each read; `behind` others, see `take_turn`.
+    """A client that waits its turn before each read; `behind` others, see `take_turn`.
 
     No call takes more than `longest` seconds.
     """
@@ -44,11 +44,11 @@ def client_for(
 
 
 def take_turn(key: ApiKey, *, patience: float, behind: bool = False) -> None:
-    """Take the next place in the key's rate and wait for it, at most `patience` seconds; else `Busy`.
+    """Take the key's next turn and wait for it, at most `patience` seconds; else raise `Busy`.
 
-    A sixth of the rate may be used at once, the rest is spread, so that no minute sees more calls than the plan
-    allows, over all workers and machines. Who goes `behind` purchases and evidence leaves half of that sixth to them
-    and waits for nothing. A key that is paused makes no call at all.
+    A sixth of the rate may be used at once; the rest is spread, so that no minute sees more calls than the plan
+    allows, across all workers and machines. Calls that go `behind` purchases and evidence leave half of that sixth
+    to them and never wait. A paused key makes no call at all.
     """
     # Durable: refuses to be called inside a transaction, as the network is used next.
     with transaction.atomic(durable=True):
@@ -58,7 +58,7 @@ def take_turn(key: ApiKey, *, patience: float, behind: bool = False) -> None:
             raise Busy(row.paused_until, row.pause_reason)
         burst = max(1, row.rate // 6)
         interval = timedelta(seconds=60 / max(1, row.rate - burst))
-        # A place further ahead than a minute was given by a clock that has since gone back.
+        # A turn more than two minutes ahead was given by a clock that has since been set back.
         next_at = (
             row.next_call_at if row.next_call_at and row.next_call_at < now + timedelta(minutes=2) else now
         )

@@ -280,7 +280,7 @@ HELD = {
     "in doubt, and seen before": (
         seen_before,
         [
-            "Needs a decision The list of owned numbers showed it already before the call that is in doubt. "
+            "Needs a decision The list of owned numbers already showed it before the call that is in doubt. "
             f"{DECIDES}",
         ],
     ),
