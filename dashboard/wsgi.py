@@ -10,4 +10,4 @@ application = get_wsgi_application()
 from purchasing import startup  # noqa: E402 (needs the applications that the line above loads)
 
 startup.refuse_wrong_database()
-startup.say_unreadable_keys()
+startup.log_unreadable_keys()

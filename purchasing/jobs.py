@@ -1,4 +1,4 @@
-"""Put a task into the queue by its name, so that lower floors need not import what runs there.
+"""Enqueues tasks by name, so that lower floors need not import what runs there.
 
 A plain INSERT: inside a transaction it is committed or rolled back with it. The queue only wakes the worker; the
 purchase row is the truth.
@@ -14,18 +14,18 @@ from django_tasks import TaskResultStatus
 from django_tasks_db.models import DBTaskResult, get_date_max
 
 CHANNEL = "number_desk_work"  # PostgreSQL: workers listen here
-SWEEP_EVERY = 15  # seconds; what is planned later than that is found by the sweep
+SWEEP_EVERY = 15  # seconds; the sweep finds what is planned later than that
 
 
 def enqueue(task, *arguments):
-    """Let the worker run `task` ('buy', a name in purchasing.tasks) with these JSON arguments."""
+    """Have the worker run `task`, a name in purchasing.tasks such as 'buy', with these JSON arguments."""
     _enqueue(import_string(f"purchasing.tasks.{task}"), arguments)
 
 
 def enqueue_at(moment, task, *arguments):
-    """The same at a planned time, where the sweep would be late for it; whether it was.
+    """Enqueue `task` for a planned time, if it is before the next sweep; returns whether it was.
 
-    One further ahead is left to the sweep.
+    Later times are left to the sweep.
     """
     wait = (moment - timezone.now()).total_seconds()
     if wait >= SWEEP_EVERY:
@@ -36,7 +36,7 @@ def enqueue_at(moment, task, *arguments):
 
 
 def queued(task=None, *arguments):
-    """The queue's rows that wait and will run before the next sweep but one: of all tasks, or of this very call."""
+    """The waiting rows of the queue that run before the next sweep but one: all, or those of this exact call."""
     horizon = timezone.now() + timedelta(seconds=2 * SWEEP_EVERY)
     rows = DBTaskResult.objects.filter(status=TaskResultStatus.READY, run_after__lte=horizon)
     rows = rows | DBTaskResult.objects.filter(status=TaskResultStatus.READY, run_after=get_date_max())
@@ -60,7 +60,7 @@ _draining = threading.Event()
 
 
 def begin_draining():
-    """Finish what is under way in this process, and claim nothing more."""
+    """Claim nothing more in this process; what is under way is finished."""
     _draining.set()
 
 

@@ -13,10 +13,10 @@ log = logging.getLogger(__name__)
 
 
 def refuse_wrong_database():
-    """Stop when a database that ever held the sandbox's demo people is used for real.
+    """Refuse to start on a database that ever held the sandbox's demo people, unless `SANDBOX` is on.
 
-    They have a password that everybody knows. Raises `ImproperlyConfigured`. A database that is not there yet is none
-    of this function's business: whoever uses it next will say so.
+    Their password is public. Raises `ImproperlyConfigured`. A database that does not answer is ignored here: whatever
+    uses it next reports that.
     """
     if settings.SANDBOX:
         return
@@ -31,7 +31,7 @@ def refuse_wrong_database():
         )
 
 
-def say_unreadable_keys():
+def log_unreadable_keys():
     """Log which teams' API keys cannot be decrypted with the keys in the settings. Their purchases wait."""
     try:
         for key in ApiKey.objects.filter(retired_at=None).select_related("team"):

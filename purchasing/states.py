@@ -4,10 +4,10 @@ from django.db.models import TextChoices
 
 
 class State(TextChoices):
-    """Where a purchase stands; the label is what staff read."""
+    """The state of a purchase; staff read the label."""
 
     PENDING = "pending", "Waiting for approval"
-    APPROVED = "approved", "Approved, in line"
+    APPROVED = "approved", "Approved, queued"
     PURCHASING = "purchasing", "Buying now"
     UNCONFIRMED = "unconfirmed", "Checking with the provider"
     HELD = "held", "Needs a decision"
@@ -19,19 +19,20 @@ class State(TextChoices):
     EXPIRED = "expired", "Expired"
 
 
-NEXT = {
+# A state that is not a key here is final.
+NEXT: dict[State, set[State]] = {
     State.PENDING: {State.APPROVED, State.REJECTED, State.CANCELLED, State.EXPIRED},
     State.APPROVED: {State.PURCHASING, State.PURCHASED, State.FAILED, State.CANCELLED, State.HELD},
     State.PURCHASING: {State.PURCHASED, State.FAILED, State.UNCONFIRMED, State.APPROVED},
     State.UNCONFIRMED: {State.PURCHASED, State.HELD},
     State.HELD: {State.PURCHASED, State.APPROVED, State.GIVEN_UP, State.FAILED},
     State.GIVEN_UP: {State.PURCHASED, State.FAILED},
-}  # a state that is no key is final
+}
 
 FINAL = frozenset(set(State) - set(NEXT))
-# One record per phone number in these, over all teams (with purchased, until it is released).
+# A phone number has at most one purchase in these states, or bought and not released, across all teams.
 OPEN = frozenset(NEXT)
-# An attempt may have bought it, or may yet: only reads until a person decides.
+# An attempt may have bought the number, or still may: only reads until a person decides.
 WATCHED = frozenset({State.UNCONFIRMED, State.HELD, State.GIVEN_UP})
 
 
@@ -46,7 +47,7 @@ class Cause(TextChoices):
 
 
 class Outcome(TextChoices):
-    """What one purchase call came to."""
+    """The outcome of one purchase call."""
 
     OPEN = "open", "Under way"
     PURCHASED = "purchased", "Bought"
@@ -58,7 +59,7 @@ class Outcome(TextChoices):
 
 
 class NumberType(TextChoices):
-    """IdentityCall's words for the types of number (VN-AVAIL)."""
+    """The types of number, in IdentityCall's words (VN-AVAIL)."""
 
     LOCAL = "local", "Local"
     MOBILE = "mobile", "Mobile"

@@ -16,13 +16,13 @@ def buy(purchase_id):
 
 @task(priority=40)
 def check(key_id):
-    """Read a key's owned list for the purchases it left in doubt."""
+    """Read a key's owned list for its purchases in doubt."""
     evidence.gather(key_id)
 
 
 @task(priority=30)
 def apply(purchase_id):
-    """Bring a bought number's name and recording to what was asked for."""
+    """Set a bought number's name and call recording as requested."""
     aftercare.apply(purchase_id)
 
 
@@ -40,13 +40,13 @@ def look_again(purchase_id):
 
 @task(priority=15)
 def look_up(paste_id):
-    """Ask IdentityCall for the lists in which pasted numbers may stand."""
+    """Ask IdentityCall for the lists that may hold the pasted numbers."""
     verdicts.look_up(paste_id)
 
 
 @task(priority=-50)
 def send_mails():
-    """Tell by mail what is new in the record, and send what is due."""
+    """Write mails about what is new in the record, and send those that are due."""
     notices.collect()
     sending.send()
     sending.forget_old()
@@ -54,5 +54,5 @@ def send_mails():
 
 @task(priority=-60)
 def check_record(check_id):
-    """Check the audit record for some seconds, and go on later."""
+    """Check the audit record for some seconds; the rest follows in a later task."""
     verification.go_on(check_id)

@@ -1,42 +1,56 @@
 """The life of a purchase: the only writer of a state. Each move is one transaction with its audit event.
 
-Locks are taken in one order everywhere: desk, team, key, request, purchases by id (new ones by phone number), head of
-the chain. They are `no_key` locks: an audit event of somebody else may point to a locked row meanwhile.
+Locks are taken in the same order everywhere: desk, team, key, request, purchases by id (new ones by phone number),
+head of the chain. They are `no_key` locks: another transaction's audit event may refer to a locked row.
 """
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
 from django.db import transaction
 
 from purchasing import audit, clock, permissions
-from purchasing.models import Approval, Purchase, PurchaseRequest, Team
+from purchasing.models import Approval, Attempt, AuditEvent, Purchase, PurchaseRequest, Team
 from purchasing.problems import AlreadyMoved, ForbiddenMove, NotYours, Problem
 from purchasing.states import FINAL, NEXT, Cause, State
 
-# --- The one writer -----------------------------------------------------------------------------------------------
+# --- The only writer ----------------------------------------------------------------------------------------------
 
 
 @transaction.atomic
-def move(purchase, to, *, actor, note="", expected=None, attempt=None, data=None, due_at=None, **changes):
+def move(
+    purchase: Purchase,
+    to: State,
+    *,
+    actor: audit.Actor,
+    note: str = "",
+    expected: Mapping[str, object] | None = None,
+    attempt: Attempt | None = None,
+    data: Mapping[str, object] | None = None,
+    due_at: datetime | None = None,
+    **changes: Any,
+) -> AuditEvent:
     """Change the state and record it: both, or neither.
 
     The UPDATE repeats the state that was read, and whatever else the actor relied on (`expected`, columns of the
-    purchase itself), so of two who act at once one succeeds and the other gets `AlreadyMoved`. `due_at` is when
-    the sweep looks again; None in a state where nothing is due. Returns the event.
+    purchase itself), so when two people act at once, one succeeds and the other gets `AlreadyMoved`. `due_at` is when
+    the sweep takes it up again; None in a state where nothing is due. Returns the event.
     """
     was = purchase.state
-    if to not in NEXT.get(was, ()):
+    if to not in NEXT.get(State(was), ()):
         raise ForbiddenMove(f"{purchase} is “{State(was).label}” and cannot become “{State(to).label}”.")
     unmoved = Purchase.objects.filter(pk=purchase.pk, state=was, **(expected or {}))
-    if {was, to} != {
-        State.APPROVED,
-        State.PURCHASING,
-    }:  # a call that was surely not carried out ends no waiting
+    # A call that was surely not carried out does not end the wait.
+    if {was, to} != {State.APPROVED, State.PURCHASING}:
         changes = {"waiting_for": "", "waiting_since": None, "waiting_told_at": None, **changes}
-    if to == State.HELD:  # whatever comes next, it wants a yes of its own
+    if to == State.HELD:  # whatever comes next needs a new approval
         Approval.objects.filter(purchase=purchase, superseded_at=None).update(superseded_at=clock.now())
     if not unmoved.update(state=to, state_changed_at=clock.now(), due_at=due_at, **changes):
         raise AlreadyMoved(what_happened(purchase))
     purchase.refresh_from_db()
-    return audit.record(
+    event: AuditEvent = audit.record(
         f"purchase.{to}",
         actor=actor,
         purchase=purchase,
@@ -46,6 +60,7 @@ def move(purchase, to, *, actor, note="", expected=None, attempt=None, data=None
         note=note,
         **(data or {}),
     )
+    return event
 
 
 _HAPPENED = {
@@ -53,9 +68,9 @@ _HAPPENED = {
     State.APPROVED: "{who} approved {number} a moment ago.",
     State.PURCHASING: "{number} is being bought right now; it can no longer be changed.",
     State.UNCONFIRMED: "{number} was sent to IdentityCall and is being checked; it can no longer be changed.",
-    State.HELD: "{number} now waits for a decision.",
+    State.HELD: "{number} is now waiting for a decision.",
     State.GIVEN_UP: "{who} gave up {number}.",
-    State.PURCHASED: "{number} has been bought already.",
+    State.PURCHASED: "{number} has already been bought.",
     State.FAILED: "{number} could not be bought.",
     State.REJECTED: "{who} rejected {number}.",
     State.CANCELLED: "{who} cancelled {number}.",
@@ -63,7 +78,7 @@ _HAPPENED = {
 }
 
 
-def what_happened(purchase):
+def what_happened(purchase: Purchase) -> str:
     """One sentence about what somebody else did to this purchase."""
     purchase.refresh_from_db()
     last = purchase.events.order_by("-seq").first()
@@ -72,13 +87,15 @@ def what_happened(purchase):
     )
 
 
-def locked_team(team_id):
-    """Lock a team's row: who does takes it before any key, request or purchase."""
+def locked_team(team_id: int) -> Team:
+    """Lock a team's row, before any key, request or purchase."""
     return Team.objects.select_for_update(no_key=True).get(pk=team_id)
 
 
-def locked(request_id, purchase_ids=None):
-    """Lock team, request and its purchases in the one order; returns `(request, purchases)`."""
+def locked(
+    request_id: int, purchase_ids: Collection[int] | None = None
+) -> tuple[PurchaseRequest, list[Purchase]]:
+    """Lock the team, the request and its purchases in that order; returns `(request, purchases)`."""
     request = PurchaseRequest.objects.get(pk=request_id)
     locked_team(request.team_id)
     request = (
@@ -86,10 +103,10 @@ def locked(request_id, purchase_ids=None):
         .select_related("team", "requester")
         .get(pk=request_id)
     )
-    purchases = Purchase.objects.select_for_update(no_key=True).filter(request=request).order_by("pk")
+    rows = Purchase.objects.select_for_update(no_key=True).filter(request=request).order_by("pk")
     if purchase_ids is not None:
-        purchases = purchases.filter(pk__in=purchase_ids)
-    purchases = list(purchases)
+        rows = rows.filter(pk__in=purchase_ids)
+    purchases = list(rows)
     for purchase in purchases:
         purchase.request = request
     return request, purchases
@@ -98,8 +115,8 @@ def locked(request_id, purchase_ids=None):
 # --- What the record keeps -----------------------------------------------------------------------------------------
 
 
-def terms(purchase):
-    """What is asked for or approved, for the record."""
+def terms(purchase: Purchase) -> dict[str, object]:
+    """What is requested or approved, for the record."""
     return {
         "phone_number": purchase.phone_number,
         "version": purchase.version,
@@ -114,33 +131,36 @@ def terms(purchase):
     }
 
 
-def text_of(cost):
-    """A cost as the record keeps it, None where nobody knows it."""
+def text_of(cost: Decimal | None) -> str | None:
+    """A cost as the record keeps it, None where it is unknown."""
     return None if cost is None else f"{cost:f}"
 
 
-def in_data(fields):
+def in_data(fields: Mapping[str, datetime | Decimal | None]) -> dict[str, str | None]:
     """Values of a purchase's columns as the record keeps them."""
     return {
-        name: value.isoformat() if hasattr(value, "isoformat") else text_of(value)
+        name: value.isoformat() if isinstance(value, datetime) else text_of(value)
         for name, value in fields.items()
     }
 
 
-# --- Taking back --------------------------------------------------------------------------------------------------
+# --- Cancelling ---------------------------------------------------------------------------------------------------
 
 
 @transaction.atomic
-def cancel(request_id, purchase_ids, *, actor, reason=""):
-    """Take numbers back while no worker has claimed them. All or none.
+def cancel(
+    request_id: int, purchase_ids: Collection[int], *, actor: audit.Actor, reason: str = ""
+) -> list[Purchase]:
+    """Cancel numbers that no worker has claimed yet. All or none.
 
-    Whoever did not ask for them says why. One that an earlier call may have bought is not tried again, and waits for
-    a decision instead: nobody can cancel what may have happened.
+    Anybody but the requester has to give a reason. A number that an earlier call may have bought is not tried again but
+    waits for a decision: nobody can cancel what may have happened.
     """
     request, purchases = chosen(request_id, purchase_ids)
     if not permissions.may_cancel(actor.user, request):
         raise NotYours("The person who asked, an approver or the team admin can cancel this.")
-    if actor.user.pk != request.requester_id and not reason.strip():
+    is_requester = actor.user is not None and actor.user.pk == request.requester_id
+    if not is_requester and not reason.strip():
         raise Problem("Say why: the person who asked reads it.")
     for purchase in purchases:
         if purchase.state not in (State.PENDING, State.APPROVED):
@@ -160,22 +180,23 @@ def cancel(request_id, purchase_ids, *, actor, reason=""):
     return purchases
 
 
-def expire(purchase, *, actor):
+def expire(purchase: Purchase, *, actor: audit.Actor) -> None:
     """End a pending purchase that nobody decided in time."""
     with transaction.atomic():
         _, [purchase] = locked(purchase.request_id, [purchase.pk])
-        if purchase.state == State.PENDING and purchase.expires_at <= clock.now():
+        is_late = purchase.expires_at is not None and purchase.expires_at <= clock.now()
+        if purchase.state == State.PENDING and is_late:
             move(purchase, State.EXPIRED, actor=actor, note="Nobody decided in time.")
 
 
-def chosen(request_id, purchase_ids):
-    """Lock a request with its ticked purchases; raises `Problem` for none, or for ones of another request."""
+def chosen(request_id: int, purchase_ids: Collection[int]) -> tuple[PurchaseRequest, list[Purchase]]:
+    """Lock a request with its ticked purchases. Raises `Problem` for none, or for purchases of another request."""
     request, purchases = locked(request_id, purchase_ids)
     if not purchases or len(purchases) != len(set(purchase_ids)):
         raise Problem("Choose at least one number of this request.")
     return request, purchases
 
 
-def is_over(state):
+def is_over(state: str) -> bool:
     """Whether nothing more happens to a purchase in this state."""
     return state in FINAL

@@ -34,7 +34,7 @@ def auditor(username="ida") -> User:
 
 
 def superuser(username="root") -> User:
-    """Who installed it."""
+    """The superuser who installed it."""
     return User.objects.create_superuser(username, password=PASSWORD)
 
 
@@ -44,7 +44,7 @@ def actor(user):
 
 
 def line(phone_number, **fields):
-    """One number as it is asked for: a US local number for 1.00 once and 2.00 a month."""
+    """One number as it is requested: a US local number for 1.00 once and 2.00 a month."""
     return submission.RequestedNumber(
         phone_number=phone_number,
         **{
@@ -59,7 +59,7 @@ def line(phone_number, **fields):
 
 
 def request(team, requester, phone_numbers, **fields):
-    """A request that waits for approval."""
+    """A request that is waiting for approval."""
     return submission.submit(
         team=team,
         requester=actor(requester),
@@ -88,5 +88,5 @@ def state_of(purchase) -> str:
 
 
 def actions(purchase) -> list[str]:
-    """What the record tells of a purchase, oldest first."""
+    """What the record holds about a purchase, oldest first."""
     return list(purchase.events.order_by("seq").values_list("action", flat=True))

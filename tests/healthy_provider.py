@@ -112,7 +112,7 @@ def _answer(instead, numbers):
 
 
 def during(provider, address, happening):
-    """Let something happen while the provider is asked at this address, before it answers as usual."""
+    """Let something happen while the provider is called at this address, before it answers as usual."""
     provider.http.remove("GET", address)
     answer = {OWNED: provider._owned, AVAILABLE: provider._available}[address]
 

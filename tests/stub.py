@@ -1,4 +1,4 @@
-"""A provider on a real socket that sells what it is asked for: for tests with threads, where `responses` is no help."""
+"""A provider on a real socket that sells what is requested: for tests with threads, where `responses` is no help."""
 
 import json
 import threading

@@ -50,7 +50,7 @@ ROUNDS = 3
 
 @dataclass
 class Result:
-    """What one thread came to: a value, or the sentence that it was answered with."""
+    """The outcome of one thread: a value, or the sentence of its `Problem`."""
 
     value: object = None
     problem: Exception | None = None
@@ -239,7 +239,7 @@ class TestBuying:
         assert sorted(seller.posts) == sorted(number for number, _ in seller.ledger) == numbers(6)
 
     def test_two_teams_with_one_account_buy_a_number_once(self, team, sam, ana, seller):
-        """The second team may ask only when the first one's purchase has come to nothing."""
+        """The second team may ask only when the first one's purchase has failed."""
         [purchase] = self.approved(team, sam, ana, 1)
         other = factories.team("Sales")
         factories.member("sam", other, "requester")
@@ -359,7 +359,7 @@ class TestBuying:
             assert Attempt.objects.get(purchase=purchase).outcome == Outcome.PURCHASED
 
     def test_two_sweeps_and_two_answers_at_once(self, team, sam, ana):
-        """A declined answer against the sweep: failed, or unconfirmed with the answer written down."""
+        """A declined answer against the sweep: failed, or unconfirmed with the answer stored."""
         from purchasing.identitycall.errors import Declined
 
         for place in range(ROUNDS):
@@ -506,7 +506,7 @@ def test_an_attempt_that_fell_due_twice_is_given_up_once(team, sam, ana):
 
 
 def test_one_id_that_people_of_two_teams_name_at_once_goes_to_one_number(team, sam, ana):
-    """No list can be read, so only what people say stands; of one id the first word counts."""
+    """No list can be read, so only people's word counts; for one id the first one does."""
     sales = factories.team("Sales", key="idc_" + "s" * 32)
     for place in range(ROUNDS):
         held = []

@@ -40,13 +40,13 @@ class TestDatabase:
 
         monkeypatch.setattr(connection, "cursor", gone)
         startup.refuse_wrong_database()
-        startup.say_unreadable_keys()
+        startup.log_unreadable_keys()
 
     def test_a_lost_encryption_key_is_named_by_team(self, team, settings, caplog):
-        startup.say_unreadable_keys()
+        startup.log_unreadable_keys()
         assert caplog.records == []
         settings.API_KEY_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
-        startup.say_unreadable_keys()
+        startup.log_unreadable_keys()
         assert ["Support" in record.getMessage() for record in caplog.records] == [True]
 
 

@@ -1,4 +1,4 @@
-"""Asking and deciding: what `workflow` lets people do before anything is bought, and what it refuses."""
+"""Requesting and deciding: what `workflow` lets people do before anything is bought, and what it refuses."""
 
 import uuid
 from datetime import timedelta

@@ -30,7 +30,7 @@ AUTHORITY = "Number Desk tests"  # whose certificates the servers show
 
 @dataclass
 class Request:
-    """A request as it came: the bytes, and what they say."""
+    """A request as it arrived: the bytes, and what they contain."""
 
     raw: bytes
     method: str = ""
@@ -65,7 +65,7 @@ class Peer:
             self.send(data[place : place + 1])
 
     def hold(self) -> None:
-        """Say nothing more, until the server stops."""
+        """Send nothing more, until the server stops."""
         self.server.closing.wait()
 
     def reset(self) -> None:

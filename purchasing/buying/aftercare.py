@@ -1,7 +1,7 @@
-"""After a purchase: the number is read back, its name and the recording choice are applied, and that is proved.
+"""After a purchase: reads the number back, applies its name and the recording choice, and checks that they took hold.
 
-IdentityCall switches recording ON at purchase (VN-BUY). A PATCH may be repeated without harm (VN-UPD), so it is, until
-the read-back agrees.
+IdentityCall switches recording ON at purchase (VN-BUY). A PATCH may be repeated without harm (VN-UPD), so it is
+repeated until the read-back agrees.
 """
 
 from datetime import timedelta
@@ -12,19 +12,19 @@ from django.db import transaction
 from purchasing import audit, clock, selectors
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
-from purchasing.identitycall.resources import clean_text
+from purchasing.identitycall.client import Client
+from purchasing.identitycall.resources import NumberDetail, clean_text
 from purchasing.models import ApiKey, Purchase
 from purchasing.provider import pauses, turns
 from purchasing.states import State
 
-AFTERCARE_WAIT = (
-    5  # seconds that it waits for its turn in the key's rate; evidence is read by the same process
-)
-SLOW = 15 * 60  # seconds between tries once the first ones did not help
+# Seconds that it waits for its turn: the same process also reads evidence.
+AFTERCARE_WAIT = 5
+SLOW = 15 * 60  # seconds between tries once the first ones have failed
 
 
-def apply(purchase_id):
-    """Bring the bought number to what was asked for; planned again until the provider shows that it is so."""
+def apply(purchase_id: int) -> None:
+    """Set the bought number's name and call recording as requested; repeated until the provider shows them so."""
     purchase = (
         Purchase.objects.select_related("request__team", "bought_with")
         .defer("bought_with__secret")
@@ -35,7 +35,7 @@ def apply(purchase_id):
         return
     key = _key_for(purchase)
     try:
-        problem = _bring(turns.client_for(key, patience=AFTERCARE_WAIT), purchase)
+        problem = _apply_settings(turns.client_for(key, patience=AFTERCARE_WAIT), purchase)
     except turns.Busy as busy:
         Purchase.objects.filter(pk=purchase.pk).update(due_at=busy.until)
         return
@@ -45,17 +45,21 @@ def apply(purchase_id):
         problem = str(error)
         if isinstance(error, errors.RateLimited | errors.KeyRefused):
             pauses.after_failed_read(key, error)
-    _write_down(purchase, problem)
+    _store_result(purchase, problem)
 
 
-def _key_for(purchase):
-    """The key that bought it, also when it was replaced: another one may see another project. Else the current one."""
-    own = ApiKey.objects.filter(pk=purchase.bought_with_id, refused_at=None, secret__isnull=False).first()
-    return own or pauses.current_key(purchase.request.team) or purchase.bought_with
+def _key_for(purchase: Purchase) -> ApiKey:
+    """The key that bought it, even if it was replaced, as another key may see another project; else the current key."""
+    usable = ApiKey.objects.filter(refused_at=None, secret__isnull=False)
+    own = usable.filter(pk=purchase.bought_with_id).first() if purchase.bought_with_id else None
+    key = own or pauses.current_key(purchase.request.team) or purchase.bought_with
+    assert key is not None  # every purchase was bought with one
+    return key
 
 
-def _bring(client, purchase):
-    """Read, change what differs, read again; what still differs in words, or ''."""
+def _apply_settings(client: Client, purchase: Purchase) -> str:
+    """Read, change what differs, read again. Returns what still differs, in words, or ''."""
+    assert purchase.provider_id is not None  # stored with the state
     shown = client.number(purchase.provider_id)
     if shown.phone_number != purchase.phone_number:  # a person may have typed another number's id
         return f"IdentityCall shows {shown.phone_number} under the id {purchase.provider_id}; it is left as it is."
@@ -67,19 +71,19 @@ def _bring(client, purchase):
     return f"IdentityCall does not show it yet: {', '.join(sorted(still))}." if still else ""
 
 
-def _differences(detail, purchase):
-    """The fields of VN-UPD that have to change for this number to be as asked for."""
-    wanted = {}
+def _differences(detail: NumberDetail, purchase: Purchase) -> dict[str, bool | str]:
+    """The fields of VN-UPD that have to change for this number to be as requested."""
+    wanted: dict[str, bool | str] = {}
     if detail.recording != purchase.record_calls:
         wanted["recording"] = purchase.record_calls
-    # Compared as it was read, else spaces that the reading folds would differ for ever.
+    # Compared in cleaned form: spaces that reading folds would differ for ever.
     if purchase.name and detail.name != clean_text(purchase.name):
         wanted["name"] = purchase.name
     return wanted
 
 
 @transaction.atomic
-def _write_down(purchase, problem):
+def _store_result(purchase: Purchase, problem: str) -> None:
     now = clock.now()
     waiting = Purchase.objects.filter(pk=purchase.pk, state=State.PURCHASED, applied_at=None)
     if problem:

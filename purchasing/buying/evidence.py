@@ -1,7 +1,7 @@
-"""What settles a purchase in doubt: reads of the owned list.
+"""Settles purchases in doubt by reading the owned list.
 
-Only GETs are made here. Only the key of the attempt concludes; a list that is not whole proves nothing; an offer that
-is still listed proves nothing.
+This module makes GET requests only. Only the list of the attempt's own key is evidence; a list that is not whole proves
+nothing, nor does an offer that is still listed.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Min
+from django.db.models import Min, QuerySet
 
 from purchasing import audit, clock, jobs, selectors, workflow
 from purchasing.buying import outcomes
@@ -20,14 +20,14 @@ from purchasing.provider import owned_list, pauses, turns
 from purchasing.states import WATCHED, Cause, Outcome, State
 
 SLOW = 15 * 60  # seconds between reads once a purchase is held or given up
-CLEAN_READS = 3  # reads without the number before a person may order another try
+CLEAN_READS = 3  # whole reads without the number before a person may order another try
 GIVEN_UP_DAYS = 30
 
 
 # --- Reading ------------------------------------------------------------------------------------------------------
 
 
-def gather(key_id):
+def gather(key_id: int) -> None:
     """Read the owned list of a key once and conclude for every purchase that an attempt with it left in doubt."""
     watched, now = in_doubt(key_id), clock.now()
     key = ApiKey.objects.get(pk=key_id)
@@ -44,7 +44,7 @@ def gather(key_id):
         pauses.plan(planned, busy.until)
         return
     except Undecryptable:
-        read = None  # said on the team's page; the window goes on
+        read = None  # the team's page shows it; the window goes on
     except errors.ProviderError as error:
         if isinstance(error, errors.RateLimited | errors.KeyRefused):
             pauses.after_failed_read(key, error)
@@ -55,8 +55,8 @@ def gather(key_id):
         jobs.enqueue_at(next_at, "check", key_id)
 
 
-def in_doubt(key_id):
-    """The purchases that wait for evidence from this key: watched ones, and those that wait to be tried again."""
+def in_doubt(key_id: int) -> QuerySet[Purchase]:
+    """The purchases that wait for evidence from this key: watched, or approved to be tried again."""
     return Purchase.objects.filter(
         state__in=sorted({*WATCHED, State.APPROVED}),
         pk__in=Attempt.objects.filter(key=key_id, outcome=Outcome.UNCONFIRMED).values("purchase"),
@@ -64,11 +64,11 @@ def in_doubt(key_id):
 
 
 @transaction.atomic
-def conclude(purchase_id, request_id, key, read):
-    """Purchased when the whole list shows the number under an id that it did not show before the attempt.
+def conclude(purchase_id: int, request_id: int, key: ApiKey, read: OwnedRead | None) -> None:
+    """Move to purchased if the whole list shows the number under an id that it did not show before the attempt.
 
-    Else the next read is planned; an unconfirmed purchase is held when its window is over, whatever the reads gave.
-    One that was approved to be tried again has its own plan.
+    Otherwise plan the next read. An unconfirmed purchase is held when its window is over, whatever the reads showed.
+    A purchase that was approved to be tried again has its own plan.
     """
     _, [purchase] = workflow.locked(request_id, [purchase_id])
     if purchase.state not in WATCHED and purchase.state != State.APPROVED:
@@ -76,7 +76,7 @@ def conclude(purchase_id, request_id, key, read):
     owned = owned_list.listed(key, purchase.phone_number) if read and read.whole else None
     doubts = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED, key=key).order_by("pk")
     attempt = outcomes.which_bought(doubts, owned) if owned else None
-    if attempt:
+    if owned and attempt:
         outcomes.record_purchased(
             purchase, attempt, owned.provider_id, "The list of owned numbers shows it.", actor=audit.WORKER
         )
@@ -101,17 +101,19 @@ def conclude(purchase_id, request_id, key, read):
     Purchase.objects.filter(pk=purchase.pk).update(checks=checks, due_at=now + timedelta(seconds=gap))
 
 
-def window_is_over(purchase, now):
-    """Whether an unconfirmed purchase has waited long enough for evidence to be put before a person.
+def window_is_over(purchase: Purchase, now: datetime) -> bool:
+    """Whether an unconfirmed purchase has waited for evidence long enough that a person has to decide.
 
-    An end further ahead than any window was written by a clock that has since gone back.
+    An end further ahead than any window was written by a clock that has since been set back.
     """
     longest = timedelta(seconds=settings.SETTLE_WINDOW + settings.IDENTITYCALL_DEADLINE + 60)
-    return purchase.window_ends_at <= now or purchase.window_ends_at > now + longest
+    ends_at = purchase.window_ends_at
+    assert ends_at is not None  # stored with the state
+    return ends_at <= now or ends_at > now + longest
 
 
-def hold(purchase):
-    """Put an unconfirmed purchase before a person; the reads go on."""
+def hold(purchase: Purchase) -> None:
+    """Hold an unconfirmed purchase for a person to decide; the reads go on."""
     workflow.move(
         purchase,
         State.HELD,
@@ -123,7 +125,7 @@ def hold(purchase):
     )
 
 
-def _was_never_bought(purchase, now):
+def _was_never_bought(purchase: Purchase, now: datetime) -> bool:
     """Whether every key with an attempt in doubt has read whole lists without the number for 30 days."""
     since = purchase.state_changed_at + timedelta(days=GIVEN_UP_DAYS)
     return now > since and all(
@@ -132,10 +134,10 @@ def _was_never_bought(purchase, now):
     )
 
 
-def clean_reads(attempt):
+def clean_reads(attempt: Attempt) -> QuerySet[OwnedRead]:
     """Whole reads of the attempt's own key that began after the attempt had ended and did not show its number.
 
-    None counts while the list shows the number under an id from before the attempt: that proves no absence.
+    None counts while the list shows the number under an id from before the attempt: the number is not absent.
     """
     if owned_list.listed(attempt.key, attempt.purchase.phone_number):
         return OwnedRead.objects.none()
@@ -144,7 +146,7 @@ def clean_reads(attempt):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the reads after a doubtful attempt have shown: for the page, and for opening 'try again'."""
+    """What the reads since an attempt in doubt have shown: for the page, and for allowing another try."""
 
     attempt: Attempt
     clean: int
@@ -152,12 +154,12 @@ class Evidence:
     last: OwnedRead | None
     next_at: datetime | None
     may_try_again: bool
-    owned_before: int | None  # the id under which the key's own list shows it, from before the attempt
+    owned_before: int | None  # the id under which the key's own list shows it since before the attempt
     seen_with: list[str]
 
 
-def about(purchase):
-    """The evidence on a purchase in doubt, or None when no attempt of it is."""
+def about(purchase: Purchase) -> Evidence | None:
+    """The evidence on a purchase in doubt, or None when none of its attempts is."""
     doubts = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED).select_related("key").order_by("-pk")
     attempt = doubts.first()
     if attempt is None:
@@ -166,7 +168,7 @@ def about(purchase):
     reads = OwnedRead.objects.filter(key=attempt.key_id, began_after__gte=attempt.ended_seq or 0)
     clean = clean_reads(attempt)
     after_window = purchase.window_ends_at and clean.filter(began_at__gt=purchase.window_ends_at).exists()
-    # What another key of any team shows proves nothing; it stands on the screen for the person who decides.
+    # What another key of any team shows proves nothing; the page shows it to the person who decides.
     others = ApiKey.objects.exclude(pk=attempt.key_id).filter(
         numbers__phone_number=purchase.phone_number, numbers__gone_at=None
     )

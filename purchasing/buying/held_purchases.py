@@ -1,6 +1,7 @@
-"""What people decide about a held or doubtful purchase, always with a reason that stays in the record."""
+"""What people decide about a purchase that is held or in doubt, always with a reason that stays in the record."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 
 from django.conf import settings
 from django.db import transaction
@@ -10,16 +11,19 @@ from purchasing.approving import approvals
 from purchasing.buying import evidence, outcomes
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
-from purchasing.models import ApiKey, Desk, OwnedRead, Purchase, VirtualNumber
+from purchasing.identitycall.resources import Offer
+from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase, VirtualNumber
 from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.provider import offers, owned_list, pauses, turns
 from purchasing.states import Outcome, State
 
 WHO_DECIDES = "A team admin or an approver, other than the person who asked, has to decide this."
 
+SeenCosts = tuple[Decimal | None, Decimal | None]  # the upfront and the monthly cost that a page showed
 
-def it_was_bought(purchase, *, provider_id, reason, actor):
-    """A person says that IdentityCall bought it, under this id; the owned list is read first and may refute that."""
+
+def it_was_bought(purchase: Purchase, *, provider_id: int, reason: str, actor: audit.Actor) -> Purchase:
+    """Record, on a person's word, that IdentityCall bought it under this id, unless the owned list refutes it."""
     _may_decide(purchase, actor, reason)
     attempt = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED).order_by("-pk").first()
     if attempt is None or purchase.state != State.HELD:
@@ -31,7 +35,7 @@ def it_was_bought(purchase, *, provider_id, reason, actor):
         raise Problem(f"IdentityCall's id {provider_id} already belongs to {other} here.")
     seen = _read_for(purchase, attempt, provider_id)
     with transaction.atomic():
-        # Of two people in two teams who name one id at once, the second waits here and finds it taken.
+        # When people in two teams name the same id at once, the second waits here and finds it taken.
         Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
         purchase = _held(purchase, in_doubt=True)
         if Purchase.objects.filter(provider_id=provider_id).exclude(pk=purchase.pk).exists():
@@ -40,8 +44,8 @@ def it_was_bought(purchase, *, provider_id, reason, actor):
     return purchase
 
 
-def _read_for(purchase, attempt, provider_id):
-    """What the owned list of the attempt's key says to this id, in words; raises when it refutes it."""
+def _read_for(purchase: Purchase, attempt: Attempt, provider_id: int) -> str:
+    """What the owned list of the attempt's key shows for this id, in words. Raises `Problem` when it refutes it."""
     try:
         read = owned_list.read(attempt.key)
     except (errors.ProviderError, turns.Busy, Undecryptable) as problem:
@@ -60,25 +64,47 @@ def _read_for(purchase, attempt, provider_id):
 
 
 @transaction.atomic
-def try_again(purchase, *, reason, actor, seen=None, unconfirmed_cost_ok=False):
-    """It was not bought: order another attempt. Open only after enough clean reads; an approval of its own.
+def try_again(
+    purchase: Purchase,
+    *,
+    reason: str,
+    actor: audit.Actor,
+    seen: SeenCosts | None = None,
+    unconfirmed_cost_ok: bool = False,
+) -> Purchase:
+    """Order another attempt, as it was not bought. Needs enough clean reads; counts as a new approval.
 
-    `seen` and `unconfirmed_cost_ok` as with `approve_again`.
+    `seen` and `unconfirmed_cost_ok` as in `approve_again`.
     """
     return _again(purchase, reason, actor, seen, unconfirmed_cost_ok, in_doubt=True)
 
 
 @transaction.atomic
-def approve_again(purchase, *, reason, actor, seen=None, unconfirmed_cost_ok=False):
+def approve_again(
+    purchase: Purchase,
+    *,
+    reason: str,
+    actor: audit.Actor,
+    seen: SeenCosts | None = None,
+    unconfirmed_cost_ok: bool = False,
+) -> Purchase:
     """Approve a purchase held for its price, its approver or its age, as its page showed it.
 
     `seen` are the upfront and monthly cost that the page showed from IdentityCall's list, None where it showed
-    none. When the list has changed since, nothing is approved.
+    none. If the list has changed since, nothing is approved.
     """
     return _again(purchase, reason, actor, seen, unconfirmed_cost_ok, in_doubt=False)
 
 
-def _again(purchase, reason, actor, seen, unconfirmed_cost_ok, *, in_doubt):
+def _again(
+    purchase: Purchase,
+    reason: str,
+    actor: audit.Actor,
+    seen: SeenCosts | None,
+    unconfirmed_cost_ok: bool,
+    *,
+    in_doubt: bool,
+) -> Purchase:
     if not reason.strip():
         raise Problem("Say why: the reason stays in the record.")
     if not permissions.may_approve(actor.user, purchase.request):
@@ -86,6 +112,7 @@ def _again(purchase, reason, actor, seen, unconfirmed_cost_ok, *, in_doubt):
     purchase = _held(purchase, in_doubt=in_doubt)
     if in_doubt:
         found = evidence.about(purchase)
+        assert found is not None  # an attempt is in doubt, as checked under the lock
         if found.owned_before is not None:
             raise Problem(
                 f"IdentityCall's list shows this number under the id {found.owned_before}, and did before the order: "
@@ -111,8 +138,8 @@ def _again(purchase, reason, actor, seen, unconfirmed_cost_ok, *, in_doubt):
     return purchase
 
 
-def offer_now(purchase):
-    """What another approval would be given to: the provider's last offer and when it was seen, None where unknown."""
+def offer_now(purchase: Purchase) -> tuple[Offer | None, datetime | None]:
+    """What another approval would approve: the provider's last offer and when it was seen, None where unknown."""
     key = pauses.current_key(purchase.request.team)
     offer, seen_at = offers.last_offer(key, purchase) if key else (None, None)
     known = offer and offer.upfront_cost is not None and offer.monthly_cost is not None
@@ -120,8 +147,8 @@ def offer_now(purchase):
 
 
 @transaction.atomic
-def give_up(purchase, *, reason, actor):
-    """Stop here: given up and still watched when it may have been bought, else failed."""
+def give_up(purchase: Purchase, *, reason: str, actor: audit.Actor) -> Purchase:
+    """End a held purchase: given up and still watched if it may have been bought, else failed."""
     _may_decide(purchase, actor, reason)
     _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
     if purchase.state != State.HELD:
@@ -138,10 +165,10 @@ def give_up(purchase, *, reason, actor):
 
 
 @transaction.atomic
-def stop_watching(purchase, *, reason, actor):
-    """End what was given up and cannot be watched any more: no key of a call in doubt can be read with.
+def stop_watching(purchase: Purchase, *, reason: str, actor: audit.Actor) -> Purchase:
+    """End a purchase that was given up and that no read can settle any more (`may_stop_watching`).
 
-    Without it the number would be locked, and its cost committed, for ever.
+    Otherwise the number would stay locked, and its cost committed, for ever.
     """
     _may_decide(purchase, actor, reason)
     _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
@@ -153,40 +180,41 @@ def stop_watching(purchase, *, reason, actor):
     return purchase
 
 
-def may_stop_watching(purchase):
-    """Whether no read can settle a given up purchase any more: each key of its doubts tells nothing, or told all.
+def may_stop_watching(purchase: Purchase) -> bool:
+    """Whether no read can settle a given up purchase any more, for any key of its attempts in doubt.
 
-    A key tells nothing when it is refused or gone, or when no whole list came of it for 30 days; it has told all when
-    its list lacked the number after 30 days.
+    A key can settle nothing when it is refused or gone, when it gave no whole list for 30 days, or when its list still
+    lacked the number after 30 days.
     """
     return purchase.state == State.GIVEN_UP and not any(
-        _may_still_tell(doubt, purchase)
+        _may_still_settle(doubt, purchase)
         for doubt in purchase.attempts.filter(
             outcome=Outcome.UNCONFIRMED, key__refused_at=None, key__secret__isnull=False
         )
     )
 
 
-def _may_still_tell(doubt, purchase):
+def _may_still_settle(doubt: Attempt, purchase: Purchase) -> bool:
     now, days = clock.now(), timedelta(days=evidence.GIVEN_UP_DAYS)
     if now <= purchase.state_changed_at + days:
         return True
-    has_told = evidence.clean_reads(doubt).filter(began_at__gt=purchase.state_changed_at + days)
+    clean_since = evidence.clean_reads(doubt).filter(began_at__gt=purchase.state_changed_at + days)
     whole = OwnedRead.objects.filter(key=doubt.key_id, whole=True, began_at__gt=now - days)
-    return whole.exists() and not has_told.exists()
+    return whole.exists() and not clean_since.exists()
 
 
-def release(purchase, *, reason, actor):
-    """A number that was bought is no longer rented: the owned list is read first and must lack it, whole.
+def release(purchase: Purchase, *, reason: str, actor: audit.Actor) -> Purchase:
+    """Record that a bought number is no longer rented. The owned list is read first: whole, and without the number.
 
-    From then on it costs nothing any more, and may be asked for again.
+    From then on the number costs nothing and may be requested again.
     """
     if not permissions.may_manage(actor.user, purchase.request.team):
-        raise NotYours("The team admin says that a number is no longer rented.")
+        raise NotYours("Only the team admin can record that a number is no longer rented.")
     if not reason.strip():
         raise Problem("Say why: the reason stays in the record.")
     if purchase.state != State.PURCHASED or purchase.released_at:
         raise AlreadyMoved("This number is not rented, as far as is known here.")
+    assert purchase.purchased_at is not None  # stored with the state
     if purchase.purchased_at > clock.now() - timedelta(seconds=settings.SETTLE_WINDOW):
         raise Problem("It was bought a moment ago; IdentityCall's list may not show it yet. Try again later.")
     key = _key_that_sees(purchase)
@@ -205,14 +233,15 @@ def release(purchase, *, reason, actor):
         if not Purchase.objects.filter(pk=purchase.pk, state=State.PURCHASED, released_at=None).update(
             released_at=clock.now(), due_at=None
         ):
-            raise AlreadyMoved("Somebody else has done this meanwhile.")
+            raise AlreadyMoved("Somebody else has already done this.")
         audit.record("purchase.released", actor=actor, purchase=purchase, note=reason.strip())
     return purchase
 
 
-def _key_that_sees(purchase):
+def _key_that_sees(purchase: Purchase) -> ApiKey:
     """A key whose list proves that a bought number is gone: its own, or one that has shown a number of that key."""
-    key = ApiKey.objects.filter(pk=purchase.bought_with_id, refused_at=None, secret__isnull=False).first()
+    usable = ApiKey.objects.filter(refused_at=None, secret__isnull=False)
+    key = usable.filter(pk=purchase.bought_with_id).first() if purchase.bought_with_id else None
     if key:
         return key
     key = pauses.current_key(purchase.request.team)
@@ -227,14 +256,14 @@ def _key_that_sees(purchase):
     return key
 
 
-def _may_decide(purchase, actor, reason):
+def _may_decide(purchase: Purchase, actor: audit.Actor, reason: str) -> None:
     if not permissions.may_decide_doubt(actor.user, purchase.request):
         raise NotYours(WHO_DECIDES)
     if not reason.strip():
         raise Problem("Say why: the reason stays in the record.")
 
 
-def _held(purchase, *, in_doubt):
+def _held(purchase: Purchase, *, in_doubt: bool) -> Purchase:
     _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
     if purchase.state != State.HELD:
         raise AlreadyMoved(workflow.what_happened(purchase))

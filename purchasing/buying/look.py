@@ -1,4 +1,4 @@
-"""The look before a claim: the offer, and the list of owned numbers, as IdentityCall shows them just now.
+"""The look before a claim: the offer and the list of owned numbers, as IdentityCall shows them now.
 
 No transaction is open while the network is used.
 """
@@ -8,22 +8,23 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 
 from purchasing import audit, clock, workflow
 from purchasing.buying import outcomes
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import Offer
-from purchasing.models import ApiKey, Desk, OwnedRead
+from purchasing.models import ApiKey, Desk, OwnedRead, Purchase, VirtualNumber
 from purchasing.provider import offers, owned_list, pauses
 from purchasing.states import Cause, Outcome, State
 
-LOOK_AGE = 60  # seconds that a look may be old at the claim
+LOOK_AGE = 60  # seconds: the greatest age of a look at the claim
 
 
 class NotNow(Exception):
     """Nothing is bought now: `wait` says why and until when."""
 
-    def __init__(self, words, until):
+    def __init__(self, words: str, until: datetime) -> None:
         super().__init__(words)
         self.words, self.until = words, until
 
@@ -37,82 +38,88 @@ class Look:
     seen_at: datetime
 
 
-def _in(seconds):
+def _seconds_from_now(seconds: float) -> datetime:
     return clock.now() + timedelta(seconds=seconds)
 
 
-def look_at(purchase, key):
-    """Look before the claim; None when the look itself settled the purchase."""
-    may = pauses.may_look()
-    if may is pauses.May.WAIT:
+def look_at(purchase: Purchase, key: ApiKey) -> Look | None:
+    """Look before the claim. Returns None when the look itself settled the purchase; raises `NotNow`."""
+    mode = pauses.look_mode()
+    if mode is pauses.LookMode.WAIT:
         desk = Desk.objects.get(pk=Desk.ONLY)
-        raise NotNow(desk.pause_reason, desk.probing_until or _in(15))
-    max_age = 0 if may is pauses.May.PROBE else LOOK_AGE - 15
+        raise NotNow(desk.pause_reason, desk.probing_until or _seconds_from_now(15))
+    max_age = 0 if mode is pauses.LookMode.PROBE else LOOK_AGE - 15
     offer, seen_at = _offer(purchase, key, max_age)
     last = purchase.attempts.order_by("-pk").first()
     since = last.ended_seq if last and last.ended_seq else 0
     try:
         read = owned_list.fresh_read(key, not_before_seq=since, max_age=max_age)
     except owned_list.NotWhole as problem:
-        raise NotNow(f"Before buying, the list of owned numbers is read again. {problem}", _in(5)) from None
+        raise NotNow(
+            f"Before buying, the list of owned numbers is read again. {problem}", _seconds_from_now(5)
+        ) from None
     except errors.ProviderError as error:
         raise _put_behind(pauses.after_failed_read(key, error)) from None
-    if may is pauses.May.PROBE:
+    if mode is pauses.LookMode.PROBE:
         pauses.provider_answered()
     pauses.trust_key(key.pk, read_began_after=read.began_after)
     replaced = keys_in_doubt(purchase, but=key)
     for old in replaced.filter(refused_at=None, secret__isnull=False):
         _read_for_doubt(old, since, max_age)
-    for one in (*replaced, key):
-        owned = owned_list.listed(one, purchase.phone_number)
+    for lister in (*replaced, key):
+        owned = owned_list.listed(lister, purchase.phone_number)
         if owned:
-            _already_owned(purchase, owned, one)
+            _already_owned(purchase, owned, lister)
             return None
     return Look(read, offer, seen_at)
 
 
-def keys_in_doubt(purchase, *, but):
-    """The replaced keys of earlier attempts in doubt: only their lists tell what became of those."""
+def keys_in_doubt(purchase: Purchase, *, but: ApiKey) -> QuerySet[ApiKey]:
+    """The replaced keys of earlier attempts in doubt: only their lists show what became of those attempts."""
     keys = ApiKey.objects.filter(attempts__purchase=purchase, attempts__outcome=Outcome.UNCONFIRMED)
     return keys.exclude(pk=but.pk).distinct().order_by("pk")
 
 
-def _read_for_doubt(key, since, max_age):
-    """A whole owned list of this key, from after the last attempt, before another call is made with a new one."""
+def _read_for_doubt(key: ApiKey, since: int, max_age: float) -> None:
+    """Read this key's whole owned list from after the last attempt, before another call is made with a new key."""
     try:
         owned_list.fresh_read(key, not_before_seq=since, max_age=max_age)
     except owned_list.NotWhole as problem:
         raise NotNow(
-            f"Before buying, the list of the replaced key is read again. {problem}", _in(5)
+            f"Before buying, the list of the replaced key is read again. {problem}", _seconds_from_now(5)
         ) from None
     except errors.ProviderError as error:
         raise _put_behind(pauses.after_failed_read(key, error)) from None
 
 
-def _offer(purchase, key, max_age):
+def _offer(purchase: Purchase, key: ApiKey, max_age: float) -> tuple[Offer | None, datetime]:
     """The offer for this purchase's number, and when it was seen."""
     try:
         return offers.find_offer(key, purchase, max_age=max_age)
     except errors.Unreadable as error:
         if pauses.is_of_the_provider(error):
             raise _put_behind(pauses.after_failed_read(key, error)) from None
-        # One list of numbers on sale: whoever wants a number of another country or type goes on.
-        raise NotNow(f"The number could not be looked up: {error}", _in(pauses.LOOK_AGAIN)) from None
+        # Only this list of offers is affected: purchases of another country or type go on.
+        raise NotNow(
+            f"The number could not be looked up: {error}", _seconds_from_now(pauses.LOOK_AGAIN)
+        ) from None
     except errors.Declined as error:
-        raise NotNow(f"IdentityCall could not look this number up: {error}", _in(pauses.LOOK_AGAIN)) from None
+        raise NotNow(
+            f"IdentityCall could not look this number up: {error}", _seconds_from_now(pauses.LOOK_AGAIN)
+        ) from None
     except errors.ProviderError as error:
         raise _put_behind(pauses.after_failed_read(key, error)) from None
 
 
-def _put_behind(wait):
-    """Wait, and a little longer than all others: whatever failed here must not be the probe each time."""
+def _put_behind(wait: pauses.Wait) -> NotNow:
+    """Wait a little longer than all others, so that what failed here is not the probe each time."""
     return NotNow(wait.words, wait.until + timedelta(seconds=pauses.BEHIND))
 
 
-def _already_owned(purchase, owned, key):
-    """The number is in the owned list: bought by an earlier attempt in doubt, or ours before any.
+def _already_owned(purchase: Purchase, owned: VirtualNumber, key: ApiKey) -> None:
+    """Settle a purchase whose number is already owned: an earlier attempt in doubt bought it, or it was ours before.
 
-    Only the key of an attempt tells what became of it: another one may show a number that was never looked for.
+    Only the list of an attempt's own key shows what became of it: another key may see numbers of other origin.
     """
     with transaction.atomic():
         _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
@@ -130,7 +137,7 @@ def _already_owned(purchase, owned, key):
             )
         elif doubts:
             words = (
-                "The list of owned numbers showed it already before the call that is in doubt."
+                "The list of owned numbers already showed it before the call that is in doubt."
                 if own
                 else f"The list of another key (…{key.last_four}) shows it. The key of the call that is in doubt was "
                 "replaced since, so nobody can tell from this whether that call bought it."
@@ -142,7 +149,7 @@ def _already_owned(purchase, owned, key):
                 note=words,
                 held_cause=Cause.DOUBT,
                 held_words=words,
-                due_at=_in(settings.EVIDENCE_CHECK_DELAYS[0]),
+                due_at=_seconds_from_now(settings.EVIDENCE_CHECK_DELAYS[0]),
             )
         else:
             workflow.move(

@@ -1,35 +1,46 @@
-"""What a purchase call or a failed read comes to: the outcome is written down, the purchase moves, pauses begin.
+"""Settles purchase calls: stores the outcome, moves the purchase, begins pauses.
 
-The answer belongs to its attempt. What is not surely a no leaves the purchase unconfirmed.
+An answer belongs to its attempt. Any answer that is not certainly a no leaves the purchase unconfirmed.
 """
 
 import json
 import logging
 import time
+from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 
 from purchasing import audit, clock, jobs, workflow
 from purchasing.buying import price_guard
-from purchasing.models import Attempt
+from purchasing.identitycall import errors
+from purchasing.models import ApiKey, Attempt, Purchase, VirtualNumber
 from purchasing.provider import pauses
 from purchasing.states import Outcome, State
 
 log = logging.getLogger(__name__)
 
 
-def settle(attempt, outcome, *, error=None, provider_id=None, said=""):
-    """Write down what the call came to and move the purchase; tried again until the database takes it.
+def settle(
+    attempt: Attempt,
+    outcome: Outcome,
+    *,
+    error: errors.ProviderError | None = None,
+    provider_id: int | None = None,
+    answer_text: str = "",
+) -> None:
+    """Store the outcome of the call and move the purchase; repeated until the database accepts it.
 
-    `said` is an excerpt of the answer that confirmed the purchase; an error brings its own.
+    `answer_text` is an excerpt of the answer that confirmed the purchase; an error brings its own.
     """
     pause = 0.1  # seconds
     while True:
         try:
-            return _settle(attempt.pk, outcome, error, provider_id, said)
+            _settle(attempt.pk, outcome, error, provider_id, answer_text)
+            return
         except (OperationalError, InterfaceError, InternalError) as problem:  # gone, locked, full, read-only
             log.error("The outcome of attempt %s is not stored yet: %s", attempt.pk, problem)
             connection.close()
@@ -38,10 +49,18 @@ def settle(attempt, outcome, *, error=None, provider_id=None, said=""):
 
 
 @transaction.atomic
-def _settle(attempt_id, outcome, error, provider_id, said):
+def _settle(
+    attempt_id: int,
+    outcome: Outcome,
+    error: errors.ProviderError | None,
+    provider_id: int | None,
+    answer_text: str,
+) -> None:
     attempt = Attempt.objects.select_related("purchase__request").get(pk=attempt_id)
+    sent: pauses.Wait | None = None
+    wait: pauses.Wait | None
     if outcome == Outcome.NOT_SENT:
-        sent, wait = None, pauses.provider_failed(str(error), call_unsent=True)
+        wait = pauses.provider_failed(str(error), call_unsent=True)
     else:
         sent = pauses.call_was_sent()
         workflow.locked_team(attempt.purchase.request.team_id)
@@ -54,14 +73,14 @@ def _settle(attempt_id, outcome, error, provider_id, said):
     note = audit.clean(str(error) if error else "")[:1000]
     Attempt.objects.filter(pk=attempt_id).update(
         http_status=error.status if error else 201,
-        answer=audit.clean(error.said if error else said),
+        answer=audit.clean(error.answer_text if error else answer_text),
         words=note,
         **({} if given_up and outcome != Outcome.PURCHASED else {"outcome": outcome}),
         **({} if given_up else {"ended_at": clock.now(), "ended_seq": audit.position() + 1}),
     )
     attempt.refresh_from_db()
     if late:
-        _late(purchase, attempt, outcome, note, provider_id)
+        _record_late_answer(purchase, attempt, outcome, note, provider_id)
     elif outcome == Outcome.PURCHASED:
         record_purchased(purchase, attempt, provider_id, "IdentityCall confirmed the purchase.")
     elif outcome == Outcome.UNCONFIRMED or (outcome == Outcome.DECLINED and purchase.is_in_doubt):
@@ -69,6 +88,7 @@ def _settle(attempt_id, outcome, error, provider_id, said):
     elif outcome == Outcome.DECLINED:
         workflow.move(purchase, State.FAILED, actor=audit.WORKER, attempt=attempt, note=note)
     else:
+        assert wait is not None  # not sent, rate limited and key refused all pause something
         workflow.move(
             purchase,
             State.APPROVED,
@@ -81,13 +101,14 @@ def _settle(attempt_id, outcome, error, provider_id, said):
         )
     if error and 300 <= (error.status or 0) < 400:
         audit.record("provider.redirected", actor=audit.WORKER, purchase=purchase, attempt=attempt, note=note)
-    pauses.tell(sent)
-    pauses.tell(wait)
+    pauses.record_event(sent)
+    pauses.record_event(wait)
 
 
-def _pause_key(attempt, outcome, error):
-    """Pause, doubt or trust the key as the outcome wants it, before the purchase is locked; the `Wait`, if any."""
+def _pause_key(attempt: Attempt, outcome: Outcome, error: errors.ProviderError | None) -> pauses.Wait | None:
+    """Pause, doubt or trust the key, depending on the outcome, before the purchase is locked. Returns any `Wait`."""
     if outcome == Outcome.RATE_LIMITED:
+        assert isinstance(error, errors.RateLimited)
         return pauses.pause_key(attempt.key_id, error.retry_after)
     if outcome == Outcome.KEY_REFUSED:
         return pauses.refuse_key(attempt.key_id, str(error))
@@ -98,8 +119,10 @@ def _pause_key(attempt, outcome, error):
     return None
 
 
-def _late(purchase, attempt, outcome, note, provider_id):
-    """An answer to what was settled without it: 'purchased' is evidence, all else is written down and moves nothing."""
+def _record_late_answer(
+    purchase: Purchase, attempt: Attempt, outcome: Outcome, note: str, provider_id: int | None
+) -> None:
+    """Take an answer that came after the purchase moved on: 'purchased' is evidence, all else is only recorded."""
     if (
         outcome == Outcome.PURCHASED
         and not workflow.is_over(purchase.state)
@@ -118,12 +141,22 @@ def _late(purchase, attempt, outcome, note, provider_id):
     )
 
 
-def record_purchased(purchase, attempt, provider_id, note, *, actor=audit.WORKER, key=None):
-    """Move to purchased, by answer, evidence or a person's word, and let the rest be applied.
+def record_purchased(
+    purchase: Purchase,
+    attempt: Attempt,
+    provider_id: int | None,
+    note: str,
+    *,
+    actor: audit.Actor = audit.WORKER,
+    key: ApiKey | None = None,
+) -> None:
+    """Move to purchased, on an answer, evidence or a person's word, and enqueue the task that applies its settings.
 
-    `key` is the one that sees the number, where that is not the attempt's.
+    `key` is the key that sees the number, where that is not the attempt's.
     """
     now = clock.now()
+    # The costs approved for this call: another try may have been approved at another cost since.
+    costs: dict[str, Any] = {**_costs_sent(attempt)}
     workflow.move(
         purchase,
         State.PURCHASED,
@@ -138,30 +171,29 @@ def record_purchased(purchase, attempt, provider_id, note, *, actor=audit.WORKER
         checks=0,
         due_at=now,
         data={"provider_id": provider_id},
-        # What this call was approved at: another try may have been approved at another cost since.
-        **_costs_sent(attempt),
+        **costs,
     )
     jobs.enqueue("apply", purchase.pk)
 
 
-def which_bought(doubts, owned):
-    """The attempt that bought what its key's list shows as `owned`, out of attempts in doubt with that key, or None.
+def which_bought(doubts: Iterable[Attempt], owned: VirtualNumber) -> Attempt | None:
+    """Which of these attempts in doubt bought what their key's list shows as `owned`, or None.
 
-    An attempt that was claimed after the list first showed the number did not buy it. Where several could have,
-    nobody can tell which one did: the dearer counts, so that no budget is charged too little; of equals the first.
+    An attempt that was claimed after the list first showed the number did not buy it. If several could have, nobody
+    can know which one did: the more expensive counts, so that no budget is charged too little; of equals, the first.
     """
     possible = [doubt for doubt in doubts if doubt.claimed_seq <= owned.first_seen_seq]
     return max(possible, key=lambda attempt: sum(_costs_sent(attempt).values()), default=None)
 
 
-def _costs_sent(attempt):
-    """The costs at which an attempt was sent, by name; without those that nobody knew."""
+def _costs_sent(attempt: Attempt) -> dict[str, Decimal]:
+    """The costs sent with an attempt, by name; unknown costs are left out."""
     sent = json.loads(attempt.payload)
     return {name: Decimal(sent[name]) for name in price_guard.COSTS if name in sent}
 
 
-def doubt(purchase, attempt, note):
-    """Move to unconfirmed: from here on only reads, until evidence or a person decides."""
+def doubt(purchase: Purchase, attempt: Attempt, note: str) -> None:
+    """Move to unconfirmed: from now on only reads, until evidence or a person decides."""
     due_at = clock.now() + timedelta(seconds=settings.EVIDENCE_CHECK_DELAYS[0])
     workflow.move(
         purchase,

@@ -1,6 +1,13 @@
-"""The price guard: what a purchase may cost by its approvals, against what the provider asks just before the claim."""
+"""The price guard: compares the approved costs with what the provider asks just before the claim."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
 
 from purchasing import words
+from purchasing.identitycall.resources import Offer
+from purchasing.models import Approval, Purchase
 from purchasing.states import Cause
 
 COSTS = ("upfront_cost", "monthly_cost")
@@ -9,16 +16,16 @@ COSTS = ("upfront_cost", "monthly_cost")
 class Hold(Exception):
     """A person has to decide before this is bought."""
 
-    def __init__(self, cause, words):
+    def __init__(self, cause: Cause, words: str) -> None:
         super().__init__(words)
         self.cause, self.words = cause, words
 
 
-def hold_if_dearer(purchase, approvals, offer):
-    """Nothing dearer than approved, and no cost that the provider's list never showed, unless approved as such.
+def hold_if_dearer(purchase: Purchase, approvals: Sequence[Approval], offer: Offer | None) -> None:
+    """Raise `Hold`, with both prices, for a cost above the approved one or one that the provider never confirmed.
 
-    `offer` is what the list shows just before the claim, None where it lacks the number. What was approved without a
-    cost may not get dearer once a look has shown one. Raises `Hold` with both prices.
+    An unconfirmed cost is allowed if it was approved as such. `offer` is what the list shows just before the claim,
+    None where it lacks the number. A cost that was unknown when approved may not rise once a look has shown it.
     """
     approved = _approved_costs(purchase, approvals)
     if offer is not None and any(
@@ -47,20 +54,20 @@ def hold_if_dearer(purchase, approvals, offer):
         )
 
 
-def _approved_costs(purchase, approvals):
-    """What it may cost, by name: the least that was approved, else what a look has shown since, else None."""
-    found = {}
+def _approved_costs(purchase: Purchase, approvals: Sequence[Approval]) -> dict[str, Decimal | None]:
+    """What it may cost, by name: the lowest approved cost, else what a look has shown since, else None."""
+    found: dict[str, Decimal | None] = {}
     for name in COSTS:
         known = [cost for approval in approvals if (cost := getattr(approval, name)) is not None]
         found[name] = min(known, default=getattr(purchase, name))
     return found
 
 
-def _is_known(approvals):
+def _is_known(approvals: Sequence[Approval]) -> bool:
     return all(None not in (approval.upfront_cost, approval.monthly_cost) for approval in approvals)
 
 
-def _prices(what, costs, offer):
+def _prices(what: str, costs: dict[str, Decimal | None], offer: Offer) -> str:
     return (
         f"{what}: {words.money(costs['upfront_cost'])} once and {words.money(costs['monthly_cost'])} a "
         f"month. IdentityCall now asks {words.money(offer.upfront_cost)} once and {words.money(offer.monthly_cost)} "
@@ -68,10 +75,19 @@ def _prices(what, costs, offer):
     )
 
 
-def shown_costs(purchase, look):
-    """What the look makes certain of the costs: the list shows them now, or shows one that nobody knew.
+class Seen(Protocol):
+    """The offer of a look, and when it was seen."""
 
-    What nobody knew was approved as such; now that it is known it counts in the team's money.
+    @property
+    def offer(self) -> Offer | None: ...
+    @property
+    def seen_at(self) -> datetime: ...
+
+
+def shown_costs(purchase: Purchase, look: Seen) -> dict[str, datetime | Decimal]:
+    """The columns that a look fills in: when the list confirmed the costs, and any cost that was unknown until now.
+
+    An unknown cost was approved as such; once known it counts towards the team's budget.
     """
     offer = look.offer
     if offer is None or None in (offer.upfront_cost, offer.monthly_cost):

@@ -1,7 +1,7 @@
 """Buying: look, claim, call once, settle. The only module that spends money.
 
 The purchase call carries no idempotency key (VN-BUY), so a claim is durable before the first byte, one attempt makes
-one POST, and an answer that is not surely a no leaves the purchase unconfirmed until evidence or a person decides.
+one POST, and an answer that is not certainly a no leaves the purchase unconfirmed until evidence or a person decides.
 No transaction is open while the network is used.
 """
 
@@ -9,27 +9,28 @@ import hashlib
 import json
 import os
 import socket
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
 from purchasing import audit, clock, jobs, permissions, problems, selectors, words, workflow
 from purchasing.buying import outcomes, price_guard
-from purchasing.buying.look import LOOK_AGE, NotNow, keys_in_doubt, look_at
+from purchasing.buying.look import LOOK_AGE, Look, NotNow, keys_in_doubt, look_at
 from purchasing.buying.price_guard import Hold
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
-from purchasing.identitycall.client import Fence
-from purchasing.models import Attempt, Desk, Purchase, User
+from purchasing.identitycall.client import Client, Fence
+from purchasing.models import ApiKey, Approval, Attempt, Desk, Purchase, PurchaseRequest, User
 from purchasing.provider import owned_list, pauses, turns
 from purchasing.states import Cause, Outcome, State
 
 FENCE_GRACE = 5  # seconds beyond the connect timeout after which a claim may no longer be sent
 
 
-def buy(purchase_id, *, worker=audit.WORKER):
-    """Purchase one approved number that is due: look, claim, call once, settle. Anything else ends quietly."""
+def buy(purchase_id: int, *, worker: audit.Actor = audit.WORKER) -> None:
+    """Purchase one approved number that is due: look, claim, call once, settle. If it is not due, do nothing."""
     purchase = _due(purchase_id)
     if purchase is None:
         return
@@ -56,24 +57,25 @@ def buy(purchase_id, *, worker=audit.WORKER):
         _call(client, attempt, fence)
 
 
-def _due(purchase_id):
+def _due(purchase_id: int) -> Purchase | None:
     waiting = Purchase.objects.select_related("request__team").filter(pk=purchase_id, state=State.APPROVED)
     return waiting.filter(selectors.is_due(clock.now())).first()
 
 
-def _free_key(purchase):
-    """The team's key, when nothing stands in the way of buying with it."""
+def _free_key(purchase: Purchase) -> ApiKey:
+    """The team's key. Raises `NotNow` when anything prevents buying with it."""
     team = purchase.request.team
     key = pauses.current_key(team)
     wait = pauses.obstacle(Desk.objects.get(pk=Desk.ONLY), team, key, clock.now())
     if wait:
         raise NotNow(wait.words, wait.until)
+    assert key is not None  # a missing key is an obstacle
     return key
 
 
 @transaction.atomic
-def hold_for_a_person(purchase, hold, worker):
-    """Move what waits in line to held with the cause, unless it has moved meanwhile."""
+def hold_for_a_person(purchase: Purchase, hold: Hold, worker: audit.Actor) -> None:
+    """Move a queued purchase to held with the cause, unless it has moved since."""
     _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
     if purchase.state != State.APPROVED:
         return
@@ -92,11 +94,11 @@ def hold_for_a_person(purchase, hold, worker):
 
 
 @transaction.atomic(durable=True)
-def claim(purchase, *, key, look, worker):
-    """Move to purchasing and write the attempt, on exactly what the look and the approval rest on.
+def claim(purchase: Purchase, *, key: ApiKey, look: Look, worker: audit.Actor) -> Attempt:
+    """Move to purchasing and store the attempt, on exactly what was looked at and approved.
 
-    Everything is checked again under locks (desk, team, key, request, purchase): after a click on 'Stop buying', a
-    cancel, a lost role or a new key nothing is claimed. Raises `NotNow`, `Hold` or `Problem`.
+    Everything is checked again under locks (desk, team, key, request, purchase): after 'Stop buying', a cancellation,
+    a lost role or a new key, nothing is claimed. Raises `NotNow`, `Hold` or `Problem`.
     """
     desk = Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
     team = workflow.locked_team(purchase.request.team_id)
@@ -105,16 +107,18 @@ def claim(purchase, *, key, look, worker):
     wait = pauses.obstacle(desk, team, current, now)
     if wait:
         raise NotNow(wait.words, wait.until)
-    if current.pk != key.pk:
+    if current is None or current.pk != key.pk:
         raise NotNow("The team's key was replaced just now.", now)
     request, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
-    if purchase.state != State.APPROVED or not clock.has_come(purchase.due_at, now):
+    is_due = purchase.due_at is not None and clock.has_come(purchase.due_at, now)
+    if purchase.state != State.APPROVED or not is_due:
         raise problems.AlreadyMoved(workflow.what_happened(purchase))
     oldest = now - timedelta(seconds=LOOK_AGE)
     if not (oldest <= look.read.began_at <= now and oldest <= look.seen_at <= now):
         raise NotNow("Looking at IdentityCall once more before buying.", now)
     keys = (key, *keys_in_doubt(purchase, but=key))
-    if any(owned_list.listed(one, purchase.phone_number) for one in keys):  # read by somebody since the look
+    # Another worker may have read a list since the look.
+    if any(owned_list.listed(lister, purchase.phone_number) for lister in keys):
         raise NotNow("The list of owned numbers shows it now. Looking once more.", now)
     approvals = _counting_approvals(purchase, request)
     if min(approval.created_at for approval in approvals) < too_old(now):
@@ -122,6 +126,7 @@ def claim(purchase, *, key, look, worker):
     price_guard.hold_if_dearer(purchase, approvals, look.offer)
     body = payload(purchase)
     shown = price_guard.shown_costs(purchase, look)
+    costs: dict[str, Any] = {**shown}
     attempt = Attempt.objects.create(
         purchase=purchase,
         key=key,
@@ -141,27 +146,27 @@ def claim(purchase, *, key, look, worker):
         expected={"version": purchase.version, "due_at": purchase.due_at},
         deadline_at=attempt.deadline_at,
         due_at=attempt.deadline_at + timedelta(seconds=2),
-        data={"payload_hash": attempt.payload_hash, "key": key.last_four} | workflow.in_data(shown),
-        **shown,
+        data={"payload_hash": attempt.payload_hash, "key": key.last_four, **workflow.in_data(shown)},
+        **costs,
     )
-    # Lists of this key that are stored from now on are later: whoever stores one locks the key, as this claim does.
+    # Lists of this key stored from now on are later than the claim: storing one locks the key, as this claim does.
     Attempt.objects.filter(pk=attempt.pk).update(claimed_seq=claimed.seq)
     attempt.claimed_seq = claimed.seq
     return attempt
 
 
-def too_old(now):
-    """Approvals from before this time need a fresh look by a person."""
+def too_old(now: datetime) -> datetime:
+    """The time before which an approval is too old: a person has to decide again."""
     return now - timedelta(days=settings.REQUEST_EXPIRY_DAYS)
 
 
-def waited_too_long():
+def waited_too_long() -> Hold:
     """The hold of a purchase that was approved too long ago."""
     return Hold(Cause.TOO_LONG, f"It was approved more than {settings.REQUEST_EXPIRY_DAYS:g} days ago.")
 
 
-def _counting_approvals(purchase, request):
-    """The approvals that the claim rests on; whoever gave them, and for whom, must still be entitled to."""
+def _counting_approvals(purchase: Purchase, request: PurchaseRequest) -> list[Approval]:
+    """The approvals that the claim rests on; approvers, and those they stood in for, must still be entitled."""
     counting = purchase.approvals.filter(superseded_at__isnull=True, version=purchase.version)
     ids = {pk for pair in counting.values_list("approver", "on_behalf_of") for pk in pair if pk}
     # Locked, so that nobody loses a role or an account between this check and the claim's commit.
@@ -169,7 +174,7 @@ def _counting_approvals(purchase, request):
     list(User.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk"))
     approvals = list(counting.select_related("approver", "on_behalf_of"))
     if not approvals:
-        raise Hold(Cause.APPROVER, "No approval of it counts any more.")
+        raise Hold(Cause.APPROVER, "None of its approvals counts any more.")
     for approval in approvals:
         if not permissions.still_counts(approval, request):
             raise Hold(
@@ -179,8 +184,8 @@ def _counting_approvals(purchase, request):
     return approvals
 
 
-def payload(purchase):
-    """The exact JSON text of the purchase call (VN-BUY): what was approved, and nothing that is unknown."""
+def payload(purchase: Purchase) -> str:
+    """The exact JSON text of the purchase call (VN-BUY): what was approved, without unknown values."""
     fields = {
         "phone_number": purchase.phone_number,
         "country_code": purchase.country_code,
@@ -196,8 +201,8 @@ def payload(purchase):
 # --- Call ----------------------------------------------------------------------------------------------
 
 
-def _call(client, attempt, fence):
-    """One POST, then settle its outcome: the unknown is the default."""
+def _call(client: Client, attempt: Attempt, fence: Fence) -> None:
+    """Make one POST and settle its outcome; an error that proves nothing counts as unconfirmed."""
     number = attempt.purchase.phone_number
     try:
         bought = client.purchase_number(attempt.payload.encode(), phone_number=number, fence=fence)
@@ -212,4 +217,4 @@ def _call(client, attempt, fence):
     except errors.ProviderError as error:
         outcomes.settle(attempt, Outcome.UNCONFIRMED, error=error)
     else:
-        outcomes.settle(attempt, Outcome.PURCHASED, provider_id=bought.id, said=bought.said)
+        outcomes.settle(attempt, Outcome.PURCHASED, provider_id=bought.id, answer_text=bought.answer_text)

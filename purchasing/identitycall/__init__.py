@@ -1,5 +1,5 @@
-"""IdentityCall over HTTP: `Client` asks, `errors` says what came of it, `resources` holds what was answered.
+"""IdentityCall over HTTP: `Client` makes the calls, `errors` says how they fail, `resources` holds the answers.
 
-It knows the provider alone: no settings, no database, no policy. Codes such as VN-BUY, and the numbered contradictions,
+It knows only the provider: no settings, no database, no policy. Codes such as VN-BUY, and the numbered contradictions,
 are explained in docs/provider.md.
 """

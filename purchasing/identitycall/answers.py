@@ -1,4 +1,4 @@
-"""What an answer of the provider is worth: whether it is whole, what it refuses, what may be kept of it."""
+"""Judges an answer of the provider: is it complete, what does it refuse, what may be stored of it?"""
 
 import re
 import sys
@@ -16,8 +16,8 @@ from purchasing.identitycall.connection import Exchange
 from purchasing.redaction import REMOVED, redact
 
 PART = 8_192
-EXCERPT = 65_536  # bytes of a body that are looked at for the record
-RETRY_AFTER = 60.0  # seconds, where the provider says nothing usable
+EXCERPT = 65_536  # bytes of a body that are read for the record
+RETRY_AFTER = 60.0  # seconds, when the provider gives no usable time
 LONGEST_RETRY_AFTER = 900.0
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _SECONDS = re.compile(r"[0-9]{1,1000}(\.[0-9]{1,1000})?")
@@ -28,7 +28,7 @@ Cleaner = Callable[[str], str]
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer whose head arrived whole. `whole`: so did its body, in time, within the cap, not encoded."""
+    """An answer whose head arrived complete. `whole`: so did its body, in time, within the cap, not encoded."""
 
     status: int
     headers: Any
@@ -47,16 +47,14 @@ class Failure:
 
 
 def cleaner(key: str) -> Cleaner:
-    """Return what cleans a text for the record of a key: no keys, not this one either, nor control
-    characters.
-    """
+    """Return a function that cleans text for the record: it removes this key, other keys and control characters."""
     secrets = sorted({key, key.partition("_")[2]} - {""}, key=len, reverse=True)
     known = re.compile(
         "|".join(re.escape(secret) for secret in secrets if len(secret) >= 8) or "(?!)", re.IGNORECASE
     )
 
     def clean(text: str) -> str:
-        plain = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
+        plain = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
         plain = resources.clean_text(plain, len(plain))
         return _without_beginning(redact(known.sub(REMOVED, plain)), key)
 
@@ -64,7 +62,7 @@ def cleaner(key: str) -> Cleaner:
 
 
 def _without_beginning(text: str, key: str) -> str:
-    """Cut a key off of which only the beginning arrived."""
+    """Cut off the beginning of a key at the end of the text, where the rest did not arrive."""
     for length in range(min(len(key), len(text)), 7, -1):
         if text.endswith(key[:length]):
             return text[:-length] + REMOVED
@@ -72,11 +70,11 @@ def _without_beginning(text: str, key: str) -> str:
 
 
 def read_answer(response: Response, exchange: Exchange, *, cap: int) -> Answer | Failure:
-    """Read the body part by part, looking at the clock and at `cap` (in bytes) each time. Never raises for
-    the provider.
+    """Read the body part by part, checking the clock and `cap` (in bytes) each time. Never raises for what the
+    provider does.
 
-    The body is whole when its length was reached or its last chunk arrived; one without a length ends with
-    the connection, so that only a whole JSON text in it proves anything. One that is encoded is not read.
+    The body is whole when its length was reached or its last chunk arrived. A body without a length ends with
+    the connection, so only a complete JSON text in it proves anything. An encoded body is not read.
     """
     if exchange.cut_head:
         return Failure(never_sent=False, fenced=False, late=not exchange.in_time(), detail="the head was cut")
@@ -102,7 +100,7 @@ def _read_into(body: bytearray, raw: Any, exchange: Exchange, *, length: int | N
 
 
 def _framing(headers: Any) -> tuple[bool, int | None]:
-    """Return whether the head says clearly where the body ends, and the length if it gives one."""
+    """Return whether the head states clearly where the body ends, and the length if it gives one."""
     encodings, lengths = headers.getlist("transfer-encoding"), headers.getlist("content-length")
     if encodings:
         return not lengths and [encoding.strip().lower() for encoding in encodings] == ["chunked"], None
@@ -122,8 +120,8 @@ def _is_encoded(headers: Any) -> bool:
 def failure_of(
     error: Exception, exchange: Exchange, *, handled: BaseException | None, clean: Cleaner
 ) -> Failure:
-    """Say what an exception of the transport means. `handled`: what the caller of the client was handling
-    already.
+    """Return what an exception of the transport means. `handled`: an exception that the client's caller was
+    already handling.
     """
     chain = _chain(error, until=_chain(handled))
     never_sent = not exchange.sent and any(getattr(link, "never_sent", None) is True for link in chain)
@@ -141,7 +139,7 @@ def _text(error: BaseException) -> str:
 
 
 def _chain(error: BaseException | None, until: tuple[BaseException, ...] = ()) -> tuple[BaseException, ...]:
-    """Return the error and all that led to it, each once."""
+    """Return the error and every exception that led to it, each once."""
     links: list[BaseException] = []
     waiting = [error]
     while waiting:
@@ -159,9 +157,7 @@ def handled_now() -> BaseException | None:
 
 
 def refusal(answer: Answer, clean: Cleaner) -> errors.Unavailable | None:
-    """Return the error of an answer that says, whatever its body, that nothing was carried out: 429, 401,
-    403.
-    """
+    """Return the error for a status that means, whatever the body, that nothing was carried out: 429, 401, 403."""
     if answer.status not in (401, 403, 429):
         return None
     kept = kept_of(answer, clean)
@@ -175,7 +171,7 @@ def refusal(answer: Answer, clean: Cleaner) -> errors.Unavailable | None:
 
 
 def declined(answer: Answer, clean: Cleaner) -> errors.Declined | None:
-    """Return the error of a whole, error-shaped 400, 404 or 422 in the provider's words (ERR); else None."""
+    """Return the error for a complete, error-shaped 400, 404 or 422, in the provider's words (ERR); else None."""
     if answer.status not in (400, 404, 422):
         return None
     kept = kept_of(answer, clean)
@@ -183,15 +179,13 @@ def declined(answer: Answer, clean: Cleaner) -> errors.Declined | None:
 
 
 def kept_of(answer: Answer, clean: Cleaner) -> dict[str, Any]:
-    """Return what an error keeps of an answer: status, words, excerpt."""
-    excerpt = clean(answer.body[:EXCERPT].decode(errors="replace"))[: errors.SAID_LENGTH]
-    return {"status": answer.status, "words": _words(answer, clean), "said": excerpt}
+    """Return what an error keeps of an answer: status, words and excerpt."""
+    excerpt = clean(answer.body[:EXCERPT].decode(errors="replace"))[: errors.ANSWER_LENGTH]
+    return {"status": answer.status, "words": _words(answer, clean), "answer_text": excerpt}
 
 
 def _words(answer: Answer, clean: Cleaner) -> str:
-    """Return the provider's words of an error-shaped body: a text `error`, or a list of texts `errors`; else
-    ''.
-    """
+    """Return the provider's words from an error-shaped body: a text `error` or a list of texts `errors`; else ''."""
     if not answer.whole or len(answer.body) > EXCERPT:
         return ""
     try:
@@ -208,9 +202,7 @@ def _words(answer: Answer, clean: Cleaner) -> str:
 
 
 def retry_after(headers: Any) -> float:
-    """Return the seconds to wait, 0 to 900: the header in seconds or as a date; 60 without a usable one
-    (REF-A).
-    """
+    """Return the seconds to wait, 0 to 900: from the header in seconds or as a date; else 60 (REF-A)."""
     text = str(headers.get("retry-after", "")).strip()
     if _SECONDS.fullmatch(text):
         return min(float(text), LONGEST_RETRY_AFTER)

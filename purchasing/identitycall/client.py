@@ -1,8 +1,8 @@
-"""The only place that speaks HTTP: calls to IdentityCall for one API key.
+"""The only module that speaks HTTP: calls to IdentityCall with one API key.
 
 A purchase carries no idempotency key (VN-BUY), so each call is one request on one fresh connection, tried
-once. What comes of it is a value, or one of the errors of `errors`, each of which answers whether the number
-was bought. Nothing that the network or the provider does leads to any other exception.
+once. A call returns a value or raises one of `errors`, each of which says whether the number was bought.
+Nothing that the network or the provider does raises any other exception.
 """
 
 import ipaddress
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from requests import PreparedRequest, Request
@@ -32,13 +32,15 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _PATH = re.compile(r"[A-Za-z0-9._~/-]*")
 _PRINTABLE = re.compile(r"[!-~]{1,500}")
 
+T = TypeVar("T")
+
 
 class Client:
     """IdentityCall as one API key sees it.
 
     `connect_timeout` (for each address of the host), `read_timeout` (between two parts of an answer) and
-    `deadline` (for a whole call) are seconds. `before_read` is called before each call other than a purchase:
-    what it raises is passed on. `verify` is True, or a path to the certificates of the authorities to trust.
+    `deadline` (for a whole call) are seconds. `before_read` runs before each call other than a purchase; what it
+    raises is passed on. `verify` is True, or the path of the certificates of the authorities to trust.
     """
 
     def __init__(
@@ -70,11 +72,11 @@ class Client:
         return f"<Client of {self._base_url}>"
 
     def purchase_number(self, body: bytes, *, phone_number: str, fence: Fence) -> OwnedNumber:
-        """Buy a number: one POST of exactly these bytes (VN-BUY). Returns only for a full 201 that shows the
+        """Buy a number: one POST of exactly these bytes (VN-BUY). Returns only for a complete 201 that shows the
         number.
 
-        Raises NotSent, RateLimited or KeyRefused (surely not bought), Declined (not by this call), else
-        Unconfirmed.
+        Raises NotSent, RateLimited or KeyRefused (certainly not bought), Declined (not bought by this call),
+        else Unconfirmed.
         """
         answer = self._call("POST", f"{NUMBERS}/purchase", body=body, fence=fence, cap=PURCHASE_CAP)
         self._raise_known(answer)
@@ -83,12 +85,12 @@ class Client:
         bought = _bought(answer, phone_number)
         if bought is None:
             raise errors.Unconfirmed(_ending(answer) + _NOT_KNOWN, **answers.kept_of(answer, self._clean))
-        return replace(bought, said=answers.kept_of(answer, self._clean)["said"])
+        return replace(bought, answer_text=answers.kept_of(answer, self._clean)["answer_text"])
 
     def owned_numbers(self) -> OwnedList:
         """Read all numbers of the key (VN-LIST), page by page where the provider pages (contradiction 5).
 
-        Returns the whole list or raises: Unreadable for one that is not whole and well-formed, which proves
+        Returns the whole list or raises: Unreadable for a list that is not whole and well-formed, as it proves
         nothing.
         """
         first = self._read(NUMBERS)
@@ -121,9 +123,9 @@ class Client:
         return self._understood(resources.read_projects, self._read("/projects"))
 
     def write_permission(self) -> bool | None:
-        """Say whether the key may write, None where that is not certain. Raises nothing for the provider.
+        """Return whether the key may write, None where that is not certain. Raises nothing for the provider.
 
-        Asks for an operator without a name, which cannot be made (OP-NEW): 403 means no, 400 or 422 yes.
+        Requests an operator without a name, which cannot be created (OP-NEW): 403 means no, 400 or 422 yes.
         """
         self._pace()
         answer = self._call("POST", "/operators", body=b"{}", cap=PURCHASE_CAP)
@@ -132,7 +134,7 @@ class Client:
     def _detail(self, number_id: int, value: Any) -> NumberDetail:
         detail = self._understood(lambda answer: resources.read_detail(resources.data_of(answer)), value)
         if detail.id != number_id:
-            raise errors.Unreadable("IdentityCall's answer speaks of another number.", status=200)
+            raise errors.Unreadable("IdentityCall's answer is about a different number.", status=200)
         return detail
 
     def _pace(self) -> None:
@@ -140,7 +142,7 @@ class Client:
             self._before_read()
 
     def _read(self, path: str, *, change: bytes | None = None, **parameters: str) -> Any:
-        """Return the JSON value of a whole 200. Raises what is certain of another answer, else Unreadable."""
+        """Return the JSON value of a complete 200. For any other answer raises what is certain, else Unreadable."""
         self._pace()
         method = "GET" if change is None else "PATCH"
         answer = self._call(method, path, body=change, parameters=parameters, cap=READ_CAP)
@@ -151,7 +153,7 @@ class Client:
             raise errors.Unreadable(_ending(answer), **answers.kept_of(answer, self._clean))
         return self._understood(resources.load, answer.body)
 
-    def _understood(self, reader: Callable[[Any], Any], value: Any) -> Any:
+    def _understood(self, reader: Callable[[Any], T], value: Any) -> T:
         try:
             return reader(value)
         except resources.Malformed as error:
@@ -197,7 +199,9 @@ class Client:
                 answer = answers.failure_of(error, exchange, handled=handled, clean=self._clean)
         return answer
 
-    def _prepared(self, method: str, path: str, body: bytes | None, parameters: Any) -> PreparedRequest:
+    def _prepared(
+        self, method: str, path: str, body: bytes | None, parameters: dict[str, str] | None
+    ) -> PreparedRequest:
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -210,9 +214,7 @@ class Client:
 
 
 def checked_base_url(url: str) -> str:
-    """Return the base URL without a slash at its end. Raises ValueError for one to which a key must not be
-    sent.
-    """
+    """Return the base URL without a slash at its end. Raises ValueError where a key must not be sent to it."""
     if not isinstance(url, str) or not _PRINTABLE.fullmatch(url):
         _refuse("must be printable ASCII characters without spaces")
     try:
@@ -259,7 +261,7 @@ def _bought(answer: Answer, phone_number: str) -> OwnedNumber | None:
 
 
 def _ending(answer: Answer | Failure) -> str:
-    """Say in a sentence for staff how a call ended."""
+    """Return a sentence for staff about how a call ended."""
     if isinstance(answer, Failure):
         if answer.fenced:
             return "Nothing was sent: too much time had passed since the purchase was started."

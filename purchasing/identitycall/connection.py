@@ -1,7 +1,7 @@
-"""One call on one connection: what proves that nothing was sent, and what ends it in time.
+"""One call on one connection: proves when nothing was sent, and ends the call in time.
 
 No exception class of requests proves that a request was not sent. The proof is a mark that our own connection
-sets directly before the first byte of the request goes to the socket: an exception raised without the mark
+sets directly before the first byte of the request goes to the socket: an exception raised before the mark is set
 carries `never_sent = True`.
 """
 
@@ -11,10 +11,10 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
@@ -22,23 +22,27 @@ from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-BACKWARDS = 5  # seconds that a wall clock may be set back before it tells nothing
-_ABORT = struct.pack(
-    "ii", 1, 0
-)  # SO_LINGER: closing resets the connection and forgets what is not yet delivered
+BACKWARDS = 5  # seconds that a wall clock may be set back before it proves nothing
+# SO_LINGER: closing resets the connection and forgets what is not yet delivered.
+_ABORT = struct.pack("ii", 1, 0)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+# What getaddrinfo returns.
+_Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]]
 
 
 def _boottime() -> float:
-    """Seconds that also pass while the machine sleeps, where the system can tell."""
+    """Seconds that also pass while the machine sleeps, where the system has such a clock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class Fence:
-    """Says whether too much time has passed to send. Made before the claim; a frozen worker wakes up behind
-    it.
+    """Decides whether too much time has passed to send. Made before the claim, so that a worker that froze sends
+    nothing when it wakes up.
 
-    `limit_seconds` counts by the clock that goes on while the machine sleeps and by the wall clock. Clocks
-    that cannot tell, because one went backwards, close it as well.
+    `limit_seconds` counts by the clock that goes on while the machine sleeps and by the wall clock. A clock that
+    went backwards closes the fence as well.
     """
 
     def __init__(
@@ -53,21 +57,21 @@ class Fence:
         self._boottime_then, self._wall_then = boottime(), wall()
 
     def left(self) -> float:
-        """Return the seconds in which sending is still allowed, below 0 where it no longer is."""
+        """Return the seconds in which sending is still allowed; below 0 when it no longer is."""
         awake, wall = self._boottime() - self._boottime_then, self._wall() - self._wall_then
         if not (awake >= 0 and wall >= -BACKWARDS):
             return float("-inf")
         return self._limit - max(awake, wall)
 
     def closed(self) -> bool:
-        """Say whether more than the limit has passed by either clock, or a clock cannot tell."""
+        """Return whether more than the limit has passed by either clock, or a clock went backwards."""
         return not self.left() >= 0
 
 
 class Stopped(Exception):
     """The call ended on our side. `never_sent`: no byte of the request had been handed to the socket.
 
-    No OSError, so that no layer between takes it for a broken pipe and goes on.
+    Not an OSError, so that no layer in between takes it for a broken pipe and goes on.
     """
 
     def __init__(self, *, never_sent: bool) -> None:
@@ -76,11 +80,11 @@ class Stopped(Exception):
 
 
 class Exchange:
-    """The time, the mark and the one connection of one call.
+    """The time limit, the mark and the single connection of one call.
 
-    A watchdog shuts the socket down after `deadline` seconds, whatever the call waits for: handshake,
-    sending, head, body. It holds a duplicate of the socket, so it can neither hit another one nor meet one
-    that TLS has taken over.
+    A watchdog shuts the socket down after `deadline` seconds, whatever the call is waiting for: handshake,
+    sending, head or body. It holds a duplicate of the socket, so it can neither close a different socket nor be
+    disturbed when TLS takes the original over.
     """
 
     def __init__(self, deadline: float, *, fence: Fence | None = None) -> None:
@@ -113,18 +117,18 @@ class Exchange:
         return self._ends_at - time.monotonic()
 
     def keep(self) -> bool:
-        """Stop the watchdog and say whether all that was read so far was read in time, so may be trusted."""
+        """Stop the watchdog; return whether everything read so far arrived in time, and so may be trusted."""
         with self._lock:
             self._kept = self._kept or not (self._cut or self.left() <= 0)
             self._done = self._done or self._kept
             return self._kept
 
     def in_time(self) -> bool:
-        """Say whether the deadline has not passed and the watchdog has not cut the call."""
+        """Return whether the deadline has not passed and the watchdog has not cut the call."""
         return not self._cut and self.left() > 0
 
-    def guarded(self, step: Callable, *args: Any, **options: Any) -> Any:
-        """Take a step towards sending. What it raises before the mark is set says that nothing was sent."""
+    def guarded(self, step: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """Take a step towards sending. What it raises before the mark is set proves that nothing was sent."""
         try:
             return step(*args, **options)
         except Exception as error:
@@ -133,7 +137,7 @@ class Exchange:
             raise Stopped(never_sent=True) from error
 
     def dial(self, host: str, port: int, timeout: float, options: Any) -> socket.socket:
-        """Open the one connection of this call, within what is left until sending is no longer allowed.
+        """Open the single connection of this call, within the time in which sending is still allowed.
 
         `timeout` is for each address of the host, in seconds. A second connection is refused.
         """
@@ -168,7 +172,7 @@ class Exchange:
             self._handle = connected.dup()
 
     def _check_sending(self) -> None:
-        """Raise `Stopped` where nothing may be sent any more: behind the fence, after the deadline."""
+        """Raise `Stopped` when nothing may be sent any more: the fence is closed or the deadline has passed."""
         if not self.in_time():
             raise Stopped(never_sent=not self.sent)
         if self._fence is not None and self._fence.closed():
@@ -194,14 +198,14 @@ class Exchange:
 
 
 def _abort(connected: socket.socket) -> None:
-    """Have the kernel drop what it has not delivered: a request must not arrive after we have given it up."""
+    """Make the kernel drop what it has not delivered: a request must not arrive after we have given it up."""
     with suppress(OSError):
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
 
 
-def _addresses(host: str, port: int, seconds: float) -> list[tuple]:
-    """Look the host up. The system's look-up knows no time limit, so it runs beside us."""
-    answers: queue.SimpleQueue = queue.SimpleQueue()
+def _addresses(host: str, port: int, seconds: float) -> _Addresses:
+    """Look the host up. The system's look-up has no time limit, so it runs in a thread of its own."""
+    answers: queue.SimpleQueue[_Addresses | Exception] = queue.SimpleQueue()
 
     def ask() -> None:
         try:
@@ -248,7 +252,9 @@ class _LastLine:
 
 
 class _Head(http.client.HTTPResponse):
-    """A response that tells its exchange when its head was cut: one without the empty line parses as well."""
+    """A response that notes on its exchange when its head was cut: a head without the final empty line parses too."""
+
+    fp: Any  # the file of the answer, watched while the head is read
 
     def __init__(self, *args: Any, exchange: Exchange, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -262,10 +268,11 @@ class _Head(http.client.HTTPResponse):
             self.fp = watched.file
 
 
-class _Guarded:
-    """A connection that is opened once, and sends one request in one piece. Nothing else opens or uses it."""
+class _Guarded(HTTPConnection):
+    """A connection that is opened once and sends one request in one piece."""
 
     auto_open = 0  # http.client would connect anew in the middle of a request
+    response_class: Any  # `_Head` with its exchange
 
     def __init__(self, *args: Any, exchange: Exchange, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -274,27 +281,24 @@ class _Guarded:
         self.response_class = partial(_Head, exchange=exchange)
 
     def _new_conn(self) -> socket.socket:
+        assert self.timeout is not None  # the client always sets one
         return self._exchange.dial(self._dns_host, self.port, self.timeout, self.socket_options)
 
     def connect(self) -> None:
-        """Connect: name, TCP and TLS. Whatever goes wrong here, no byte of the request was sent."""
+        """Connect: name, TCP and TLS. If this fails, no byte of the request was sent."""
         self._exchange.guarded(super().connect)
 
     def request(self, *args: Any, **options: Any) -> None:
-        """Put the request together, then connect where that is not done yet, and send all of it."""
+        """Put the request together, connect if that has not happened yet, and send everything."""
         self._exchange.guarded(super().request, *args, **options)
         if self.sock is None:
             self.connect()
         self._exchange.begin_sending()
         super().send(b"".join(self._pieces))
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:  # type: ignore[override]  # a body is always bytes
         """Keep a piece of the request. Head and body leave together, so that nothing comes between them."""
         self._pieces.append(data)
-
-
-class _PlainConnection(_Guarded, HTTPConnection):
-    pass
 
 
 class _TLSConnection(_Guarded, HTTPSConnection):
@@ -311,8 +315,7 @@ class Adapter(HTTPAdapter):
     """Carries one request of one exchange: no retry, no redirect, no proxy, no cookie, nothing from the
     environment.
 
-    It is used without a `Session`, which would read .netrc and proxies, and follow or at least parse a
-    redirect.
+    Used without a `Session`, which would read .netrc and proxies, and follow or at least parse a redirect.
     """
 
     def __init__(self, exchange: Exchange) -> None:
@@ -322,7 +325,7 @@ class Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = {
-            "http": partial(_pool, HTTPConnectionPool, _PlainConnection, self._exchange),
+            "http": partial(_pool, HTTPConnectionPool, _Guarded, self._exchange),
             "https": partial(_pool, HTTPSConnectionPool, _TLSConnection, self._exchange),
         }
 
@@ -333,10 +336,11 @@ class Adapter(HTTPAdapter):
         self._exchange.guarded(super().cert_verify, *args, **options)
 
     def build_response(self, request: PreparedRequest, raw: Any) -> Response:
-        """Build the response without its cookies, which are parsed from whatever the provider sent."""
+        """Build the response without cookies: parsing them would run on whatever the provider sent."""
         response = Response()
         response.status_code = raw.status
         response.headers = CaseInsensitiveDict(raw.headers)
-        response.raw, response.reason, response.url, response.request = raw, raw.reason, request.url, request
+        response.raw, response.reason, response.request = raw, raw.reason, request
+        response.url = request.url or ""
         response.connection = self
         return response

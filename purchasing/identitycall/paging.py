@@ -1,7 +1,7 @@
-"""Whole lists out of pages. The number pages promise the whole list in one answer, the overview pages
-(contradiction 5).
+"""Whole lists from pages. The provider's page on numbers promises the whole list in one answer, its overview
+promises pages (contradiction 5).
 
-Where an answer carries `meta` (PAG), it must agree with what came: a list that is not provably whole is
+Where an answer carries `meta` (PAG), it must agree with what arrived: a list that is not provably whole is
 `Malformed`.
 """
 
@@ -14,10 +14,10 @@ MOST_PAGES = 200
 
 
 def page_count(answer: Any) -> int:
-    """Return how many pages the answer says there are; 1 where it says nothing."""
+    """Return how many pages the answer announces; 1 where it announces none."""
     pages = _figure(answer, "total_pages")
     if pages is not None and pages > MOST_PAGES:
-        raise Malformed("more pages than can be")
+        raise Malformed("more pages than are possible")
     return 1 if pages is None else pages
 
 
@@ -26,26 +26,24 @@ def read_single(answer: Any) -> OwnedList:
     entries = entries_of(answer)
     total = _figure(answer, "total_count")
     if total is not None and total != len(entries):
-        raise Malformed("the list does not hold as many numbers as it says")
+        raise Malformed("the list does not hold as many numbers as it announces")
     if _figure(answer, "current_page") not in (None, 0, 1):
-        raise Malformed("another page than the first")
+        raise Malformed("a different page than the first")
     return read_owned_list(entries)
 
 
 def read_pages(answers: list[Any]) -> OwnedList:
-    """Read a list from all its pages, in order. They must agree, and hold together as many numbers as each
-    says.
-    """
+    """Read a list from all its pages, in order. They must agree with each other and with the announced total."""
     totals = {(_figure(answer, "total_pages"), _figure(answer, "total_count")) for answer in answers}
     pages, total = totals.pop()
     if totals or total is None or pages != len(answers):
-        raise Malformed("the pages do not agree on what the whole list is")
+        raise Malformed("the pages do not agree on the size of the list")
     for place, answer in enumerate(answers, start=1):
         if _figure(answer, "current_page") not in (None, place) or len(entries_of(answer)) > PER_PAGE:
-            raise Malformed("another page than the one that was asked for")
+            raise Malformed("a different page than requested")
     whole = read_owned_list(entry for answer in answers for entry in entries_of(answer))
     if len(whole.numbers) != total:
-        raise Malformed("the pages do not hold as many numbers as they say")
+        raise Malformed("the pages do not hold as many numbers as they announce")
     return whole
 
 
@@ -54,8 +52,8 @@ def _figure(answer: Any, name: str) -> int | None:
     if meta is None:
         return None
     if not isinstance(meta, dict):
-        raise Malformed("the meta of the answer is no object")
+        raise Malformed("the meta of the answer is not an object")
     figure = meta.get(name)
     if figure is None or (type(figure) is int and figure >= 0):
         return figure
-    raise Malformed("a figure of the meta is no number")
+    raise Malformed("a figure of the meta is not a number")

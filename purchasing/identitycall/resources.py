@@ -1,7 +1,7 @@
-"""What IdentityCall's answers hold, as values of our own.
+"""IdentityCall's answers as values of our own.
 
-The provider's data is not trusted. What is only shown or compared is read with tolerance: a field of an odd
-type counts as missing, an unknown cost is None and never 0 (VN-AVAIL passes entries through from a carrier).
+The provider's data is not trusted. What is only shown or compared is read tolerantly: a field of an unexpected
+type counts as missing, and an unknown cost is None, never 0 (VN-AVAIL passes entries through from a carrier).
 What proves something is read strictly: one malformed entry makes the whole answer worthless (`Malformed`).
 """
 
@@ -25,12 +25,12 @@ _LARGEST_COST = Decimal(10) ** 10
 
 
 class Malformed(ValueError):
-    """An answer is not what its page promises. The text holds nothing that the provider sent."""
+    """An answer is not what its documentation promises. The text holds nothing that the provider sent."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A number that the provider lists as available (VN-AVAIL). What is not known is None, '' or ()."""
+    """A number that the provider lists as available (VN-AVAIL). Unknown values are None, '' or ()."""
 
     phone_number: str
     country_code: str = ""
@@ -53,7 +53,7 @@ class OfferList:
 class OwnedNumber:
     """A number of the account or of the key's project (VN-LIST; also the answer to a purchase, VN-BUY).
 
-    `said`: an excerpt of the answer to a purchase, without keys; '' for a number of a list.
+    `answer_text`: an excerpt of the answer to a purchase, without keys; '' for a number of a list.
     """
 
     id: int
@@ -61,19 +61,19 @@ class OwnedNumber:
     name: str = ""
     country_code: str = ""
     active: bool | None = None
-    said: str = field(default="", compare=False, repr=False)
+    answer_text: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class OwnedList:
-    """A list of numbers that was whole and well-formed when it was read."""
+    """A list of numbers that was whole and well-formed."""
 
     numbers: tuple[OwnedNumber, ...]
 
 
 @dataclass(frozen=True)
 class NumberDetail:
-    """One number with what can be switched on it (VN-GET). None: the provider did not say."""
+    """One number with its settings (VN-GET). None: the provider did not give the value."""
 
     id: int
     phone_number: str
@@ -92,9 +92,7 @@ class Project:
 
 
 def load(body: bytes) -> Any:
-    """Return the JSON value of a body, fractions as Decimal. Raises Malformed; keys that come twice are
-    malformed too.
-    """
+    """Return the JSON value of a body, fractions as Decimal. Raises Malformed, also for a key that comes twice."""
     try:
         return json.loads(
             body.decode(), parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_without_doubles
@@ -116,7 +114,7 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def clean_text(value: Any, length: int = TEXT_LENGTH) -> str:
-    """Return text without keys, control, format and surrogate characters, cut to `length`; '' for any other
+    """Return text without API keys, control, format and surrogate characters, cut to `length`; '' for any other
     type.
     """
     if not isinstance(value, str):
@@ -133,19 +131,17 @@ def _printable(character: str) -> str:
 
 
 def is_e164(value: Any) -> bool:
-    """Say whether the value is text of E.164 form: a plus sign and 2 to 15 ASCII digits, the first not 0."""
+    """Return whether the value is text in E.164 form: a plus sign and 2 to 15 ASCII digits, the first not 0."""
     return isinstance(value, str) and _E164.fullmatch(value) is not None
 
 
 def is_id(value: Any) -> bool:
-    """Say whether the value is a positive integer that a database can hold; True is no integer."""
+    """Return whether the value is a positive integer that a database can hold; True is not an integer."""
     return type(value) is int and 0 < value <= _LARGEST_ID
 
 
 def parse_cost(value: Any) -> Decimal | None:
-    """Return a cost that is surely meant: 0 or more, at most 10 digits before the point and 4 behind; else
-    None.
-    """
+    """Return an unambiguous cost: 0 or more, at most 10 digits before the point and 4 after it; else None."""
     if isinstance(value, str):
         return Decimal(value) if _COST.fullmatch(value) else None
     if type(value) is int:
@@ -156,25 +152,27 @@ def parse_cost(value: Any) -> Decimal | None:
 
 
 def _plain(value: Decimal) -> Decimal | None:
-    places = -value.as_tuple().exponent
+    exponent = value.as_tuple().exponent
+    assert isinstance(exponent, int)  # a finite number
+    places = -exponent
     if places > 4:
         return None
     return value if places >= 0 else value.quantize(Decimal(1))
 
 
 def data_of(answer: Any) -> Any:
-    """Return what the envelope of an answer holds under `data`."""
+    """Return what an answer holds under `data`."""
     if isinstance(answer, dict) and "data" in answer:
         return answer["data"]
     raise Malformed("no data in the answer")
 
 
 def entries_of(answer: Any) -> list[Any]:
-    """Return the list that the envelope of an answer holds under `data`."""
+    """Return the list that an answer holds under `data`."""
     entries = data_of(answer)
     if isinstance(entries, list):
         return entries
-    raise Malformed("the data of the answer is no list")
+    raise Malformed("the data of the answer is not a list")
 
 
 def read_offers(answer: Any) -> OfferList:
@@ -236,11 +234,9 @@ def _texts(values: Iterable[Any], most: int) -> tuple[str, ...]:
 
 
 def read_owned(entry: Any) -> OwnedNumber:
-    """Read one number of the list, or the answer to a purchase. Raises Malformed without a certain id and
-    number.
-    """
+    """Read one number of the list, or the answer to a purchase. Raises Malformed without a valid id and number."""
     if not isinstance(entry, dict) or not is_id(entry.get("id")) or not is_e164(entry.get("phone_number")):
-        raise Malformed("a number without a certain id or phone number")
+        raise Malformed("a number without a valid id or phone number")
     return OwnedNumber(
         id=entry["id"],
         phone_number=entry["phone_number"],
@@ -255,7 +251,8 @@ def _switch(value: Any) -> bool | None:
 
 
 def read_owned_list(entries: Iterable[Any]) -> OwnedList:
-    """Read a whole list of numbers. Raises Malformed at the first bad entry, or where two entries contradict.
+    """Read a whole list of numbers. Raises Malformed at the first bad entry, or when two entries contradict each
+    other.
 
     An entry that comes twice counts once.
     """
@@ -272,7 +269,7 @@ def read_owned_list(entries: Iterable[Any]) -> OwnedList:
 
 
 def read_detail(entry: Any) -> NumberDetail:
-    """Read one number in its detail form. Raises Malformed without a certain id and number."""
+    """Read one number in its detail form. Raises Malformed without a valid id and number."""
     owned = read_owned(entry)
     return NumberDetail(
         id=owned.id,

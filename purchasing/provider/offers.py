@@ -1,38 +1,75 @@
-"""What IdentityCall lists as available, kept for a minute for each key, country and type. Reads over HTTP, never a
-state.
+"""What IdentityCall lists as available, kept for a minute for each key, country and type. Reads over HTTP; never
+changes a state.
 
-Nothing here runs inside a database transaction: the network is used.
+Nothing here runs inside a database transaction, since it uses the network.
 """
 
-from datetime import timedelta
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Protocol
 
 from django.db import transaction
 
 from purchasing import clock
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import Offer, parse_cost
-from purchasing.models import OfferLook
+from purchasing.models import ApiKey, OfferLook
 from purchasing.provider.turns import WORKER_WAIT, client_for
 from purchasing.states import NumberType
 
-OFFERS_SERVE = 60  # seconds for which one list serves
-AFTER_A_FAILURE = 15  # seconds in which a list that could not be read is not asked for again by the way
+OFFERS_SERVE = 60  # seconds for which a list may be reused
+AFTER_A_FAILURE = 15  # seconds after a failed search in which pages do not repeat it on their own
 
 
-def shelf(key, *, country_code, number_type):
-    """What is kept of the searches for a country and a type with this key (an `OfferLook`), or None."""
+Place = tuple[str, str]  # a country code and a number type: one list of IdentityCall
+
+
+class Listed(Protocol):
+    """A number to find in the lists: a purchase, a pasted line or a line of a draft."""
+
+    @property
+    def phone_number(self) -> str: ...
+    @property
+    def country_code(self) -> str: ...
+    @property
+    def number_type(self) -> str: ...
+
+
+class OffersRead(NamedTuple):
+    """One list of offers, by phone number, and when IdentityCall was asked for it."""
+
+    offers: dict[str, Offer]
+    began_at: datetime
+
+
+class Sighting(NamedTuple):
+    """What the kept lists show of one number: its offer, if it is in one, and the time of the list."""
+
+    offer: Offer | None
+    seen_at: datetime | None
+
+
+def shelf(key: ApiKey, *, country_code: str, number_type: str) -> OfferLook | None:
+    """The stored search for a country and a type with this key (an `OfferLook`), or None."""
     return OfferLook.objects.filter(key=key, country_code=country_code, number_type=number_type).first()
 
 
 def available(
-    key, *, country_code, number_type, max_age=OFFERS_SERVE, patience=WORKER_WAIT, behind=False, longest=None
-):
-    """What is on offer for a country and a type, by phone number, and when that was asked: `(offers, began_at)`.
+    key: ApiKey,
+    *,
+    country_code: str,
+    number_type: str,
+    max_age: float = OFFERS_SERVE,
+    patience: float = WORKER_WAIT,
+    behind: bool = False,
+    longest: float | None = None,
+) -> OffersRead:
+    """The offers for a country and a type, by phone number, and when they were requested.
 
-    The answer serves for `max_age` seconds for this key. Raises a `ProviderError`, after keeping that it failed, or
+    An answer is reused for `max_age` seconds with this key. Raises a `ProviderError`, after storing the failure, or
     `Busy`.
     """
-    place = {"key": key, "country_code": country_code, "number_type": number_type}
+    place: dict[str, Any] = {"key": key, "country_code": country_code, "number_type": number_type}
     look = OfferLook.objects.filter(**place).first()
     now = clock.now()
     if look is None or not is_fresh(look, now, max_age):
@@ -42,44 +79,46 @@ def available(
         except errors.ProviderError as error:
             _keep_look(place, failed_at=clock.now(), problem=str(error)[:500])
             raise
-        # Of which type a number is tells the list that it stands in; what its entry says is the carrier's own word.
+        # The list that a number is in decides its type: what the entry itself gives is the carrier's own word.
         kept = {offer.phone_number: _packed(offer) | {"number_type": number_type} for offer in found.offers}
         look = _keep_look(place, began_at=now, offers=kept, failed_at=None, problem="")
-    return offers_of(look), look.began_at
+    assert look.began_at is not None  # fresh, or read just now
+    return OffersRead(offers_of(look), look.began_at)
 
 
-def _keep_look(place, **fields):
+def _keep_look(place: dict[str, Any], **fields: object) -> OfferLook:
     with transaction.atomic():
         return OfferLook.objects.update_or_create(**place, defaults=fields)[0]
 
 
-def is_fresh(look, now, max_age=OFFERS_SERVE):
-    """Whether an answer that is kept may still serve at the time `now`, `max_age` seconds after it was asked for."""
+def is_fresh(look: OfferLook, now: datetime, max_age: float = OFFERS_SERVE) -> bool:
+    """Whether a stored answer may still be used at the time `now`: it was requested at most `max_age` seconds ago."""
     return look.began_at is not None and now - timedelta(seconds=max_age) < look.began_at <= now
 
 
-def offers_of(look):
-    """The offers that are kept of a look, by phone number."""
+def offers_of(look: OfferLook) -> dict[str, Offer]:
+    """The offers of a stored search, by phone number."""
     return {number: _unpacked(number, fields) for number, fields in look.offers.items()}
 
 
-def places_of(purchase):
-    """The lists in which the number of a purchase may stand: pairs of country and type, four of an unknown type."""
-    country_code = purchase.country_code or "US"
+def places_of(number: Listed) -> list[Place]:
+    """The lists that may hold this number: pairs of country and type; all four types where the type is unknown."""
+    country_code = number.country_code or "US"
     return [
-        (country_code, kind)
-        for kind in ([purchase.number_type] if purchase.number_type else NumberType.values)
+        (country_code, kind) for kind in ([number.number_type] if number.number_type else NumberType.values)
     ]
 
 
 class Sightings:
-    """What the kept looks of a key show of many numbers, read once; nothing is asked.
+    """What the stored searches of a key show of many numbers. Read once, without calling IdentityCall.
 
-    Looks from before `since` do not count. `seen` are the places whose list is known, `failed` those whose last try
-    has failed a moment ago.
+    Searches from before `since` do not count. `seen` are the places whose list is known, `failed` those whose last
+    search failed a moment ago.
     """
 
-    def __init__(self, key, places, *, since=None):
+    def __init__(
+        self, key: ApiKey | None, places: Collection[Place], *, since: datetime | None = None
+    ) -> None:
         looks = OfferLook.objects.filter(
             key=key,
             country_code__in={country for country, _ in places},
@@ -96,29 +135,34 @@ class Sightings:
             place for place, look in self.looks.items() if look.failed_at and look.failed_at > recent
         }
 
-    def of(self, number):
-        """The offer for what has a `phone_number`, a `country_code` and a `number_type`: `(offer or None, seen_at)`.
+    def of(self, number: Listed) -> Sighting:
+        """The offer for a number, if there is one, and when it was seen.
 
-        `seen_at` is None where not all the lists in which it may stand are known, and it stands in none that is.
+        `seen_at` is None when no known list holds the number and not every list that may hold it is known.
         """
         places = [place for place in places_of(number) if place in self.seen]
         for place in places:
             look = self.looks[place]
             if number.phone_number in look.offers:
-                return _unpacked(number.phone_number, look.offers[number.phone_number]), look.began_at
+                return Sighting(
+                    _unpacked(number.phone_number, look.offers[number.phone_number]), look.began_at
+                )
         known = len(places) == len(places_of(number))
-        return None, min(self.looks[place].began_at for place in places) if known else None
+        times = [began_at for place in places if (began_at := self.looks[place].began_at)]
+        return Sighting(None, min(times) if known else None)
 
 
-def last_offer(key, purchase):
-    """What the last look kept shows for this purchase's number, without asking: `(offer or None, seen_at or None)`."""
+def last_offer(key: ApiKey, purchase: Listed) -> Sighting:
+    """What the stored searches show for this purchase's number, without calling IdentityCall."""
     return Sightings(key, places_of(purchase)).of(purchase)
 
 
-def find_offer(key, purchase, *, max_age=OFFERS_SERVE, patience=WORKER_WAIT):
+def find_offer(
+    key: ApiKey, purchase: Listed, *, max_age: float = OFFERS_SERVE, patience: float = WORKER_WAIT
+) -> tuple[Offer | None, datetime]:
     """The provider's offer for this purchase's number and when it was seen: `(offer or None, began_at)`.
 
-    A purchase whose type nobody knows is looked for under every type.
+    A purchase of unknown type is searched for under every type.
     """
     began_at = None
     for country_code, number_type in places_of(purchase):
@@ -128,10 +172,11 @@ def find_offer(key, purchase, *, max_age=OFFERS_SERVE, patience=WORKER_WAIT):
         began_at = min(began_at, asked_at) if began_at else asked_at
         if purchase.phone_number in found:
             return found[purchase.phone_number], asked_at
+    assert began_at is not None  # there is always a list to look in
     return None, began_at
 
 
-def _packed(offer):
+def _packed(offer: Offer) -> dict[str, Any]:
     return {
         "country_code": offer.country_code,
         "number_type": offer.number_type,
@@ -142,7 +187,7 @@ def _packed(offer):
     }
 
 
-def _unpacked(phone_number, fields):
+def _unpacked(phone_number: str, fields: dict[str, Any]) -> Offer:
     return Offer(
         phone_number=phone_number,
         country_code=fields["country_code"],

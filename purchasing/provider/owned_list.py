@@ -1,26 +1,28 @@
-"""The numbers that a key owns, as its lists show them. Reads over HTTP, never a state.
+"""The numbers that a key owns, as its lists show them. Reads over HTTP; never changes a state.
 
-Nothing here runs inside a database transaction: the network is used.
+Nothing here runs inside a database transaction, since it uses the network.
 """
 
-from datetime import timedelta
+from collections.abc import Collection
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
 from purchasing import audit, clock
 from purchasing.identitycall import errors
+from purchasing.identitycall.resources import OwnedNumber
 from purchasing.models import ApiKey, OwnedRead, VirtualNumber
 from purchasing.provider.turns import client_for
 
-LIST_SERVES = 60  # seconds for which one read serves
+LIST_SERVES = 60  # seconds for which a read may be reused
 
 
 class NotWhole(Exception):
-    """The owned list was read, but it cannot prove that a number is missing from it."""
+    """The owned list was read, but it does not prove that a number is absent."""
 
 
-def fresh_read(key, *, not_before_seq=0, max_age=LIST_SERVES):
-    """A read of the key's owned list that proves absence: a recent whole one, or a new one.
+def fresh_read(key: ApiKey, *, not_before_seq: int = 0, max_age: float = LIST_SERVES) -> OwnedRead:
+    """A read of the key's owned list that proves absence: a recent whole read, or a new one.
 
     Raises `NotWhole` when the new list proves nothing, and a `ProviderError` when it could not be read.
     """
@@ -37,8 +39,8 @@ def fresh_read(key, *, not_before_seq=0, max_age=LIST_SERVES):
     return new
 
 
-def read(key):
-    """Read the key's owned list now and keep what it showed. Raises a `ProviderError` after keeping that it failed."""
+def read(key: ApiKey) -> OwnedRead:
+    """Read the key's owned list now and store what it showed. A failure is stored too, and raised (`ProviderError`)."""
     client = client_for(key)
     began_after, began_at = audit.position(), clock.now()
     try:
@@ -58,8 +60,8 @@ def read(key):
 
 
 @transaction.atomic
-def _keep(key, began_after, began_at, numbers):
-    ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)  # one list of a key is taken in at a time
+def _keep(key: ApiKey, began_after: int, began_at: datetime, numbers: Collection[OwnedNumber]) -> OwnedRead:
+    ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)  # lists of one key are stored one at a time
     shown = {(number.id, number.phone_number) for number in numbers}
     known = {
         (row.provider_id, row.phone_number): row for row in VirtualNumber.objects.filter(key=key).iterator()
@@ -67,7 +69,7 @@ def _keep(key, began_after, began_at, numbers):
     held = {phone_number for (_, phone_number), row in known.items() if row.gone_at is None}
     missing = sorted(held - {phone_number for _, phone_number in shown})
     before = OwnedRead.objects.filter(key=key, well_formed=True).order_by("-pk").first()
-    later = before is not None and before.began_after > began_after  # another worker read after us
+    later = before is not None and before.began_after > began_after  # another worker's read began after ours
     agrees = (
         before is not None
         and not later
@@ -110,6 +112,6 @@ def _keep(key, began_after, began_at, numbers):
     )
 
 
-def listed(key, phone_number):
+def listed(key: ApiKey, phone_number: str) -> VirtualNumber | None:
     """The row of `phone_number` in the key's last whole owned list, or None."""
     return VirtualNumber.objects.filter(key=key, phone_number=phone_number, gone_at=None).first()

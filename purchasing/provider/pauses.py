@@ -1,52 +1,53 @@
 """What keeps an approved purchase waiting: stops, pauses and refused keys, each with its reason in words.
 
-A pause of the provider is for all keys, one of a key for what it buys. The functions that write expect to run inside
-the transaction of what caused the pause, with the row locked in the order of `workflow`.
+A pause of the provider holds for all keys, a pause of a key for what it buys. The functions that write expect to run
+in the transaction of whatever caused the pause, with rows locked in the order that `workflow` gives.
 """
 
 import enum
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from purchasing import audit, clock, jobs
 from purchasing.identitycall import errors
-from purchasing.models import ApiKey, Desk, Purchase
+from purchasing.models import ApiKey, Desk, Purchase, Team
 from purchasing.states import State
 
-LONGEST_PAUSE = 300  # seconds that the provider pauses at most before one look probes it again
-LOOK_AGAIN = 60  # seconds after which a purchase that waits for a person is looked at again
-BEHIND = (
-    5  # seconds that a purchase whose look failed waits longer than the others: one of them is the next probe
-)
+LONGEST_PAUSE = 300  # seconds that the provider pauses at most before a single look probes it again
+LOOK_AGAIN = 60  # seconds after which a purchase that waits for a person is checked again
+# Seconds that a purchase whose look failed waits longer than the others, so that one of those probes next.
+BEHIND = 5
 KEY_REFUSED = "IdentityCall refuses the team's API key. The team admin has to store a new one."
-DOUBTS = 3  # unconfirmed answers in a row that pause a key
+DOUBTS = 3  # unconfirmed answers in a row after which a key waits for a read
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Why nothing is bought now, and when to look again."""
+    """Why nothing is bought now, and when to try again."""
 
     words: str
     until: datetime
-    event: dict | None = None
+    event: dict[str, Any] | None = None
 
 
-def tell(wait):
-    """Record the event of a pause that has just begun, as the last thing of its transaction."""
+def record_event(wait: Wait | None) -> None:
+    """Record the event of a pause that has just begun or ended. Call it last in the transaction."""
     if wait and wait.event:
         audit.record(actor=audit.WORKER, **wait.event)
 
 
-def current_key(team, *, lock=False):
+def current_key(team: Team, *, lock: bool = False) -> ApiKey | None:
     """The key that the team buys with, or None."""
     keys = ApiKey.objects.select_for_update(no_key=True) if lock else ApiKey.objects
     return keys.filter(team=team, retired_at__isnull=True).first()
 
 
-def obstacle(desk, team, key, now):
-    """Why nothing may be bought for `team` with `key` now, as a `Wait`, or None."""
+def obstacle(desk: Desk, team: Team, key: ApiKey | None, now: datetime) -> Wait | None:
+    """Why nothing may be bought for `team` with `key` now, or None."""
     later = now + timedelta(seconds=LOOK_AGAIN)
     if desk.stopped_at:
         return Wait(f"All buying is stopped: {desk.stop_reason}", later)
@@ -72,29 +73,28 @@ def obstacle(desk, team, key, now):
 
 
 @transaction.atomic
-def plan(purchases, at):
-    """Let the sweep look at these purchases at `at`. Locks them in the one order: by id."""
+def plan(purchases: QuerySet[Purchase], at: datetime) -> None:
+    """Make these purchases due at `at`. Locks them in the order used everywhere: by id."""
     ids = list(purchases.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
     Purchase.objects.filter(pk__in=ids).update(due_at=at)
 
 
-def put_off(purchase_id, words, until):
-    """Let an approved purchase wait, with the reason that its page shows."""
+def put_off(purchase_id: int, words: str, until: datetime) -> None:
+    """Make an approved purchase wait, for the reason that its page shows."""
     now = clock.now()
     with transaction.atomic():
         waiting = Purchase.objects.filter(pk=purchase_id, state=State.APPROVED)
         waiting.filter(waiting_since__isnull=True).update(waiting_since=now)
-        due_at = max(until, now + timedelta(seconds=1))  # never at once: that would go round and round
+        due_at = max(until, now + timedelta(seconds=1))  # never at once: that would loop
         if waiting.update(waiting_for=words[:500], due_at=due_at):
             jobs.enqueue_at(due_at, "buy", purchase_id)
 
 
-def provider_failed(words, *, call_unsent=False):
-    """A look failed or a connection was refused: the provider pauses for all, longer each time. Locks the desk.
+def provider_failed(words: str, *, call_unsent: bool = False) -> Wait:
+    """Pause the provider for all keys, longer each time: a look failed or a connection was refused. Locks the desk.
 
-    `call_unsent` says that it was a purchase call: its pause goes on growing until one has reached the provider,
-    whatever looks show meanwhile. Returns the `Wait`; its `event` is recorded by the caller when all its rows are
-    locked.
+    `call_unsent`: it was a purchase call. Its pause keeps growing until a purchase call reaches the provider, whatever
+    looks show in the meantime. Returns the `Wait`; the caller records its `event` when all its rows are locked.
     """
     desk = Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
     now = clock.now()
@@ -102,7 +102,7 @@ def provider_failed(words, *, call_unsent=False):
     if desk.paused_until and not clock.has_come(desk.paused_until, now):
         if call_unsent:
             Desk.objects.filter(pk=Desk.ONLY).update(unsent=unsent)
-        return Wait(desk.pause_reason, desk.paused_until)  # another worker's failure of the same moment
+        return Wait(desk.pause_reason, desk.paused_until)  # another worker failed at the same moment
     times = max(desk.failures, desk.unsent if call_unsent else 0)
     until = now + timedelta(seconds=min(LONGEST_PAUSE, 5 * 2 ** min(times, 10)))
     reason = words[:1000]
@@ -118,35 +118,35 @@ def provider_failed(words, *, call_unsent=False):
     return Wait(reason, until, event)
 
 
-class May(enum.Enum):
-    """Whether a worker may look before it buys."""
+class LookMode(enum.Enum):
+    """Whether and how a worker may look before it buys."""
 
     LOOK = "look"
-    PROBE = "probe"  # the provider was paused, and this is the single look that finds out how it is
+    PROBE = "probe"  # the provider was paused, and this single look finds out whether it answers again
     WAIT = "wait"
 
 
-def may_look():
-    """`LOOK` while the provider is not paused; when a pause is over, `PROBE` for one worker and `WAIT` for the others.
+def look_mode() -> LookMode:
+    """`LOOK` while the provider is not paused; after a pause, `PROBE` for one worker and `WAIT` for the others.
 
-    A probe has to ask the provider itself: what is kept of earlier answers proves nothing.
+    A probe must call the provider: stored answers prove nothing.
     """
     if not Desk.objects.filter(pk=Desk.ONLY, failures__gt=0).exists():
-        return May.LOOK
+        return LookMode.LOOK
     now = clock.now()
     with transaction.atomic():
         desk = Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
         if not desk.failures:
-            return May.LOOK
+            return LookMode.LOOK
         for until in (desk.paused_until, desk.probing_until):
             if until and not clock.has_come(until, now):
-                return May.WAIT
+                return LookMode.WAIT
         Desk.objects.filter(pk=Desk.ONLY).update(probing_until=now + timedelta(seconds=LOOK_AGAIN))
-    return May.PROBE
+    return LookMode.PROBE
 
 
-def provider_answered():
-    """A whole answer has just come over the network: a pause ends, and what waited for it is due at once."""
+def provider_answered() -> None:
+    """End the pause, since a complete answer has just arrived: what waited for it is due at once."""
     if not Desk.objects.filter(pk=Desk.ONLY, failures__gt=0).exists():
         return
     with transaction.atomic():
@@ -161,10 +161,10 @@ def provider_answered():
             audit.record("provider.resumed", actor=audit.WORKER)
 
 
-def call_was_sent():
-    """A purchase call reached the provider; returns what to record where the ones before it did not, or None.
+def call_was_sent() -> Wait | None:
+    """Note that a purchase call reached the provider; returns the event to record if earlier ones did not, or None.
 
-    Locks the desk only where that is so: a caller that holds other rows already must not call it.
+    Locks the desk in that case only: a caller that already holds other locks must not call it.
     """
     if not Desk.objects.filter(pk=Desk.ONLY, unsent__gt=0).exists():
         return None
@@ -176,8 +176,8 @@ def call_was_sent():
 ASKED_TO_WAIT = "IdentityCall asked to wait: too many calls with this key in a minute."
 
 
-def pause_key(key_id, seconds, reason=ASKED_TO_WAIT):
-    """Nothing is called with this key for `seconds`: a 429, or a list that cannot be used. Locks the key."""
+def pause_key(key_id: int, seconds: float, reason: str = ASKED_TO_WAIT) -> Wait:
+    """Make no call with this key for `seconds`, after a 429 or an unusable list. Locks the key."""
     key = ApiKey.objects.select_for_update(no_key=True).get(pk=key_id)
     now = clock.now()
     until = now + timedelta(seconds=seconds)
@@ -187,8 +187,8 @@ def pause_key(key_id, seconds, reason=ASKED_TO_WAIT):
     return Wait(reason, until)
 
 
-def refuse_key(key_id, words):
-    """IdentityCall refused the key (401, 403): nothing more is bought with it until a person sees to it."""
+def refuse_key(key_id: int, words: str) -> Wait:
+    """Stop buying with a key that IdentityCall refused (401, 403), until a person acts. Locks the key."""
     key = ApiKey.objects.select_for_update(no_key=True).get(pk=key_id)
     event = None
     if not key.refused_at:
@@ -199,26 +199,26 @@ def refuse_key(key_id, words):
     return Wait(KEY_REFUSED, clock.now() + timedelta(seconds=LOOK_AGAIN), event)
 
 
-def doubt_key(key_id, seq):
-    """One more unconfirmed answer in a row with this key; `seq` is the event that says so."""
+def doubt_key(key_id: int, seq: int) -> None:
+    """Count one more unconfirmed answer in a row with this key; `seq` is its event. Locks the key."""
     key = ApiKey.objects.select_for_update(no_key=True).get(pk=key_id)
     ApiKey.objects.filter(pk=key_id).update(doubts_in_a_row=key.doubts_in_a_row + 1, doubted_seq=seq)
 
 
-def waits_for_a_read(key):
-    """Whether nothing is bought with `key` until its owned list has been read whole."""
+def waits_for_a_read(key: ApiKey) -> bool:
+    """Whether nothing is bought with `key` until its whole owned list has been read."""
     return key.doubts_in_a_row >= DOUBTS
 
 
-def keys_waiting_for_a_read():
-    """The ids of those keys; perhaps nothing that was bought with them is watched any more."""
+def keys_waiting_for_a_read() -> QuerySet[ApiKey, int]:
+    """The ids of those keys. They need a read even when none of their purchases is watched any more."""
     return ApiKey.objects.filter(retired_at=None, doubts_in_a_row__gte=DOUBTS).values_list("pk", flat=True)
 
 
-def trust_key(key_id, *, read_began_after=None):
-    """A clear answer, or a whole owned list that began after the last doubt: the key's doubts are over.
+def trust_key(key_id: int, *, read_began_after: int | None = None) -> None:
+    """Reset the key's count of doubts, after a clear answer or a whole owned list whose read began after the last.
 
-    A clear answer alone does not end the pause of a key that waits for its list to be read.
+    A clear answer alone does not release a key that waits for its list to be read.
     """
     doubted = ApiKey.objects.filter(pk=key_id, doubts_in_a_row__gt=0)
     if read_began_after is None:
@@ -231,11 +231,11 @@ def trust_key(key_id, *, read_began_after=None):
 NOT_UNDERSTOOD = "IdentityCall's list of owned numbers could not be used: {error}"
 
 
-def after_failed_read(key, error):
-    """Pause what a failed read of the owned list, or a failed search, has to pause; returns the `Wait`.
+def after_failed_read(key: ApiKey, error: errors.ProviderError) -> Wait:
+    """Pause the key or the provider after a failed read of the owned list or a failed search; returns the `Wait`.
 
-    Only what says that IdentityCall as a whole does not answer pauses it for all. An answer that came and cannot be
-    used is a matter of this key.
+    The provider pauses for all only when IdentityCall as a whole does not answer. An answer that arrived but cannot be
+    used concerns this key only.
     """
     with transaction.atomic():
         if isinstance(error, errors.RateLimited):
@@ -246,10 +246,10 @@ def after_failed_read(key, error):
             wait = provider_failed(str(error))
         else:
             wait = pause_key(key.pk, LOOK_AGAIN, NOT_UNDERSTOOD.format(error=error)[:1000])
-        tell(wait)
+        record_event(wait)
     return wait
 
 
-def is_of_the_provider(error):
-    """Whether the provider as a whole seems not to answer: no connection, no answer in time, a fault of its own."""
+def is_of_the_provider(error: errors.ProviderError) -> bool:
+    """Whether IdentityCall as a whole does not seem to answer: no connection, no answer in time, a fault of its own."""
     return error.status is None or error.status >= 500

@@ -1,7 +1,7 @@
-"""Whose turn it is in a key's rate: every call of a key waits for its place, over all workers and machines."""
+"""The rate limit of a key: every call waits its turn, across all workers and machines."""
 
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -10,28 +10,32 @@ from purchasing import clock
 from purchasing.identitycall.client import Client
 from purchasing.models import ApiKey
 
-WORKER_WAIT = 20  # seconds that the worker waits for its turn in a key's rate
+WORKER_WAIT = 20  # seconds that the worker waits for its turn at most
 
 
 class Busy(Exception):
-    """The key may make no call just now; the text says why and `until` when it may."""
+    """The key may not make a call now. The text says why, `until` when it may."""
 
     def __init__(
-        self, until, words="This key makes as many calls as its plan allows; it goes on in a moment."
-    ):
+        self,
+        until: datetime,
+        words: str = "This key is making as many calls as its plan allows; it continues in a moment.",
+    ) -> None:
         super().__init__(words)
         self.until = until
 
 
-def client_for(key, *, patience=WORKER_WAIT, behind=False, longest=None):
-    """A client that waits its turn in the key's rate before each read; `behind` others, see `take_turn`.
+def client_for(
+    key: ApiKey, *, patience: float = WORKER_WAIT, behind: bool = False, longest: float | None = None
+) -> Client:
+    """A client that waits its turn before each read; `behind` others, see `take_turn`.
 
     No call takes more than `longest` seconds.
     """
     deadline = min(longest or settings.IDENTITYCALL_DEADLINE, settings.IDENTITYCALL_DEADLINE)
     return Client(
         settings.IDENTITYCALL_API_URL,
-        ApiKey.objects.values_list("secret", flat=True).get(pk=key.pk),
+        ApiKey.objects.values_list("secret", flat=True).get(pk=key.pk) or "",
         connect_timeout=settings.IDENTITYCALL_CONNECT_TIMEOUT,
         read_timeout=min(deadline, settings.IDENTITYCALL_READ_TIMEOUT),
         deadline=deadline,
@@ -39,23 +43,22 @@ def client_for(key, *, patience=WORKER_WAIT, behind=False, longest=None):
     )
 
 
-def take_turn(key, *, patience, behind=False):
-    """Take the next place in the key's rate and wait for it, at most `patience` seconds; else `Busy`.
+def take_turn(key: ApiKey, *, patience: float, behind: bool = False) -> None:
+    """Take the key's next turn and wait for it, at most `patience` seconds; else raise `Busy`.
 
-    A sixth of the rate may be used at once, the rest is spread, so that no minute sees more calls than the plan
-    allows, over all workers and machines. Who goes `behind` purchases and evidence leaves half of that sixth to them
-    and waits for nothing. A key that is paused makes no call at all.
+    A sixth of the rate may be used at once; the rest is spread, so that no minute sees more calls than the plan
+    allows, across all workers and machines. Calls that go `behind` purchases and evidence leave half of that sixth
+    to them and never wait. A paused key makes no call at all.
     """
-    with transaction.atomic(
-        durable=True
-    ):  # refuses to be called inside a transaction, as the network is used next
+    # Durable: refuses to be called inside a transaction, as the network is used next.
+    with transaction.atomic(durable=True):
         row = ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)
         now = clock.now()
         if row.paused_until and not clock.has_come(row.paused_until, now):
             raise Busy(row.paused_until, row.pause_reason)
         burst = max(1, row.rate // 6)
         interval = timedelta(seconds=60 / max(1, row.rate - burst))
-        # A place further ahead than a minute was given by a clock that has since gone back.
+        # A turn more than two minutes ahead was given by a clock that has since been set back.
         next_at = (
             row.next_call_at if row.next_call_at and row.next_call_at < now + timedelta(minutes=2) else now
         )

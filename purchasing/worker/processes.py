@@ -1,7 +1,7 @@
 """The worker: processes that run the queue, restarted when they end, drained on one SIGTERM.
 
-One process sweeps and does all else, the others buy. Each waits for a wake-up (PostgreSQL: NOTIFY; SQLite: the file's
-data version), at most a few seconds, so a lost wake-up costs only time.
+One process sweeps and does everything else, the others buy. Each waits for a wake-up (PostgreSQL: NOTIFY; SQLite: the
+file's data version), for a few seconds at most, so a lost wake-up only costs time.
 """
 
 import logging
@@ -28,7 +28,7 @@ from purchasing import audit, jobs
 from purchasing.mail import sending
 from purchasing.models import Draft, Paste
 from purchasing.teams import keys, logins
-from purchasing.worker import sweep
+from purchasing.worker import listeners, sweep
 
 log = logging.getLogger(__name__)
 INTERVAL = 5  # seconds that a wake-up may come late
@@ -42,7 +42,7 @@ KEPT_TASKS, KEPT_PASTES, KEPT_DRAFTS = 14, 30, 180  # days
 
 
 def run_one(queue, *, parent=None):
-    """Run the tasks of `queue` until SIGTERM; the 'default' one sweeps as well. Ends with `parent`, a process id."""
+    """Run the tasks of `queue` until SIGTERM; the 'default' process also sweeps. Ends with `parent`, a process id."""
     worker = WakingWorker(
         queue_names=[queue],
         interval=0,
@@ -54,25 +54,25 @@ def run_one(queue, *, parent=None):
         excluded_queue_names=[],
     )
     worker.configure_signals()
-    worker.run_until_told(sweeps=queue == "default", parent=parent)
+    worker.run_until_signalled(sweeps=queue == "default", parent=parent)
 
 
 def is_gone(parent):
-    """Whether `parent`, the id of the process that started this one, has ended. Without one nothing can be gone."""
+    """Whether `parent`, the id of the process that started this one, has ended; False without a parent."""
     return parent is not None and os.getppid() != parent
 
 
 class WakingWorker(Worker):
-    """Runs one task at a time, sweeps when it is time, and sleeps until something is enqueued."""
+    """Runs one task at a time, sweeps at intervals, and sleeps until something is enqueued."""
 
     def shutdown(self, signum, frame):
-        """Finish what is under way; nothing more is claimed from now on."""
+        """Claim nothing more; what is under way is finished."""
         jobs.begin_draining()
         super().shutdown(signum, frame)
 
-    def run_until_told(self, *, sweeps, parent=None):
-        """Go on until a signal, or until `parent`, which started this process, is gone (perhaps already is)."""
-        listener = listener_for(connection)
+    def run_until_signalled(self, *, sweeps, parent=None):
+        """Run until a signal, or until `parent`, which started this process, is gone (it may already be)."""
+        listener = listeners.listener_for(connection)
         sweeper = Sweeper() if sweeps else None
         if sweeper:
             sweeper.start()
@@ -92,13 +92,13 @@ class WakingWorker(Worker):
                 time.sleep(pause)
                 pause = min(pause * 2, 5)
                 listener.close()
-                listener = listener_for(connection)
+                listener = listeners.listener_for(connection)
         listener.close()
         if sweeper:
             sweeper.finish()
 
     def _seconds_to_wait(self):
-        """Until the next task that is planned for later, at most the interval."""
+        """The seconds until the next task that is planned for later, at most the interval."""
         later = DBTaskResult.objects.filter(
             status=TaskResultStatus.READY, queue_name__in=self.queue_names, run_after__gt=timezone.now()
         ).aggregate(at=Min("run_after"))["at"]
@@ -108,14 +108,14 @@ class WakingWorker(Worker):
 
 
 class Sweeper(threading.Thread):
-    """Sweeps beside the queue's tasks, so that no long one keeps what is due waiting."""
+    """Sweeps in a thread beside the queue's tasks, so that a long task does not delay what is due."""
 
     def __init__(self):
         super().__init__(name="sweeper", daemon=True)
         self._over = threading.Event()
 
     def run(self):
-        """Sweep at the start and at every interval until told to finish."""
+        """Sweep at the start and at every interval until `finish` is called."""
         pruned = None
         while not self._over.is_set():
             self._undisturbed(sweep.run)
@@ -130,25 +130,24 @@ class Sweeper(threading.Thread):
         connection.close()
 
     def finish(self):
-        """Let the sweep that is under way come to its end, and make no other."""
+        """Let the current sweep finish, and start no other."""
         self._over.set()
         self.join(timeout=DRAIN_GRACE)
 
     @staticmethod
     def _undisturbed(work):
-        """Run `work`; whatever goes wrong in it, the next one is run."""
+        """Run `work`. A failure is logged and does not stop the work that follows."""
         try:
             close_old_connections()
             work()
-        except (
-            Exception
-        ) as problem:  # the database does not answer, for instance: the next sweep makes up for it
+        # The database does not answer, for instance: the next sweep makes up for it.
+        except Exception as problem:
             log.warning("%s failed and is run again with the next sweep: %s", work.__name__, problem)
             connection.close()
 
 
 def prune():
-    """Remove what only served the moment: ended queue rows, pastes, drafts that nobody came back to, expired sessions.
+    """Remove what is no longer needed: finished queue rows, old pastes, abandoned drafts, expired sessions.
 
     Purchases and their events are never removed.
     """
@@ -159,78 +158,17 @@ def prune():
     SessionStore.clear_expired()
 
 
-class SqliteListener:
-    """Hears that something was committed to the file by somebody else."""
-
-    def __init__(self, name):
-        self._file = sqlite3.connect(f"file:{name}?mode=ro", uri=True, timeout=1)
-        self._version = self._read()
-
-    def _read(self):
-        return self._file.execute("PRAGMA data_version").fetchone()[0]
-
-    def wait(self, seconds):
-        """Return when the file has changed, or after `seconds`."""
-        until = time.monotonic() + seconds
-        while (now := self._read()) == self._version and time.monotonic() < until:
-            time.sleep(0.05)
-        self._version = now
-
-    def close(self):
-        self._file.close()
-
-
-class PostgresListener:
-    """Hears NOTIFY on a connection of its own."""
-
-    def __init__(self, parameters):
-        parameters = {
-            k: v for k, v in parameters.items() if k not in ("cursor_factory", "context", "prepare_threshold")
-        }
-        self._line = psycopg.connect(**parameters, autocommit=True)
-        self._line.execute(f"LISTEN {jobs.CHANNEL}")
-
-    def wait(self, seconds):
-        """Return when a task was enqueued, or after `seconds`."""
-        for _ in self._line.notifies(timeout=seconds, stop_after=1):
-            pass
-
-    def close(self):
-        self._line.close()
-
-
-class PollingListener:
-    """For a moment in which the database cannot be listened to."""
-
-    def wait(self, seconds):
-        """Sleep a little and let the loop look again."""
-        time.sleep(min(1, seconds))
-
-    def close(self):
-        pass
-
-
-def listener_for(database):
-    """Something to wait on, for this kind of database."""
-    try:
-        if database.vendor == "postgresql":
-            return PostgresListener(database.get_connection_params())
-        return SqliteListener(database.settings_dict["NAME"])
-    except (sqlite3.Error, psycopg.Error):
-        return PollingListener()
-
-
 # --- The supervisor -----------------------------------------------------------------------------------------------
 
 
 class Child:
-    """One process, started again with growing pauses when it ends."""
+    """One worker process, restarted with growing pauses when it ends."""
 
     def __init__(self, queue):
         self.queue, self.process, self.start_at, self.backoff, self.started = queue, None, 0.0, 0.5, 0.0
 
     def look_after(self, now):
-        """Start it when it is time; notice that it ended."""
+        """Start the process when it is time; notice when it has ended."""
         if self.process is None:
             if now >= self.start_at:
                 command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "work", "--one", self.queue]
@@ -258,28 +196,27 @@ class Child:
 def supervise(processes, *, parent=None):
     """Keep `processes` processes running until SIGTERM or SIGINT, then drain them: each signal is passed on once.
 
-    Whoever starts this and wants it to end with them names their process id as `parent`. A shell does not: what was
-    started with `nohup … &` lives on.
+    A caller that wants this to end with it passes its own process id as `parent`. A shell does not: what was started
+    with `nohup … &` lives on.
     """
     children = [Child("default"), *(Child("purchases") for _ in range(processes - 1))]
-    told = []
+    signals_received = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, frame: told.append(number))
-    while not told and not is_gone(parent):
+        signal.signal(number, lambda number, frame: signals_received.append(number))
+    while not signals_received and not is_gone(parent):
         for child in children:
             child.look_after(time.monotonic())
         time.sleep(0.1)
     passed_on = 0
     until = time.monotonic() + settings.IDENTITYCALL_DEADLINE + DRAIN_GRACE
-    told = told or [signal.SIGTERM]
+    signals_received = signals_received or [signal.SIGTERM]
     while not all(child.is_over() for child in children):
-        for _ in told[passed_on:]:
+        for _ in signals_received[passed_on:]:
             for child in children:
                 child.signal(signal.SIGTERM)
             passed_on += 1
         if time.monotonic() > until:
             for child in children:
-                child.signal(
-                    signal.SIGKILL
-                )  # what it was calling becomes unconfirmed, and is settled by evidence
+                # A call that was under way becomes unconfirmed, and evidence settles it.
+                child.signal(signal.SIGKILL)
         time.sleep(0.05)

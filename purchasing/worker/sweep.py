@@ -1,4 +1,4 @@
-"""The sweep: takes what is due, whatever became of its queue row. Run at the worker's start and every 15 seconds."""
+"""The sweep takes up what is due, whatever became of its queue row. It runs at the worker's start and every 15 s."""
 
 import logging
 from datetime import timedelta
@@ -13,16 +13,16 @@ from purchasing.models import Attempt, Desk, Purchase
 from purchasing.provider import pauses
 from purchasing.states import WATCHED, Outcome, State
 
-TOLD_AFTER = 20  # minutes that an approved purchase waits before somebody is told
+NOTIFY_AFTER = 20  # minutes that an approved purchase waits before its team admins are notified
 NO_ANSWER = "The worker stopped or the answer did not come in time."
-NOBODY_CAME = "It is in line, and no worker has come to it yet."
+NOBODY_CAME = "Queued. No worker has picked it up yet."
 log = logging.getLogger(__name__)
 
 
 def run():
-    """Take what is due: settle what needs no network, and wake the queue for the rest. Safe to run at any time.
+    """Take up what is due: settle what needs no network, and enqueue the rest. Safe to run at any time.
 
-    What goes wrong in one step is logged and keeps none of the others from being taken.
+    A step that fails is logged and does not stop the others.
     """
     now = clock.now()
     Desk.objects.filter(pk=Desk.ONLY).update(swept_at=now)
@@ -32,21 +32,21 @@ def run():
         lambda: _expire(now),
         lambda: _hold_undecided(now),
         lambda: _hold_waited_too_long(now),
-        lambda: _tell_of_long_waits(now),
-        lambda: _tell_of_unapplied(now),
+        lambda: _notify_of_long_waits(now),
+        lambda: _notify_of_unapplied(now),
         reminders.remind,
         lambda: _wake(due),
     ):
         try:
             step()
         except DatabaseError:
-            raise  # the worker connects anew and sweeps again
+            raise  # the worker reconnects and sweeps again
         except Exception:
             log.exception("A step of the sweep failed; the others go on.")
 
 
 def _give_up_waiting_for_answers(now):
-    """Attempts whose answer is overdue, in whatever state their purchase is by now."""
+    """Give up attempts whose answer is overdue, whatever the state of their purchase is by now."""
     overdue = Attempt.objects.filter(outcome=Outcome.OPEN).select_related("purchase").order_by("pk")
     for attempt in overdue:
         if clock.has_come(attempt.deadline_at + timedelta(seconds=2), now):
@@ -75,9 +75,9 @@ def _hold_waited_too_long(now):
 
 
 @transaction.atomic
-def _tell_of_long_waits(now):
-    """Once a purchase has waited 20 minutes its team admins are told, once; also of one that no worker came to."""
-    since = now - timedelta(minutes=TOLD_AFTER)
+def _notify_of_long_waits(now):
+    """Notify team admins once of an approved purchase that has waited 20 minutes, also when no worker picked it up."""
+    since = now - timedelta(minutes=NOTIFY_AFTER)
     waiting = Purchase.objects.select_for_update(no_key=True, of=("self",)).select_related("request__team")
     waiting = waiting.filter(
         Q(waiting_since__lt=since) | Q(waiting_since=None, state_changed_at__lt=since),
@@ -95,8 +95,8 @@ def _tell_of_long_waits(now):
 
 
 @transaction.atomic
-def _tell_of_unapplied(now):
-    """A bought number whose recording or name is not as asked for after 20 minutes: team admins are told, once."""
+def _notify_of_unapplied(now):
+    """Notify team admins once of a number whose recording or name is not as requested 20 minutes after purchase."""
     unapplied = Purchase.objects.select_for_update(no_key=True, of=("self",)).select_related("request__team")
     unapplied = list(
         unapplied.filter(
@@ -104,7 +104,7 @@ def _tell_of_unapplied(now):
             applied_at=None,
             waiting_told_at=None,
             released_at=None,
-            purchased_at__lt=now - timedelta(minutes=TOLD_AFTER),
+            purchased_at__lt=now - timedelta(minutes=NOTIFY_AFTER),
         ).order_by("pk")
     )
     Purchase.objects.filter(pk__in=[purchase.pk for purchase in unapplied]).update(waiting_told_at=now)
@@ -115,12 +115,12 @@ def _tell_of_unapplied(now):
 
 
 def _give_up_waiting_for_the_answer(attempt):
-    """The worker died or hangs past the deadline: nobody knows what came of its call."""
+    """Give up an attempt whose worker died or hangs past the deadline: the outcome of its call is unknown."""
     with transaction.atomic():
         _, [purchase] = workflow.locked(attempt.purchase.request_id, [attempt.purchase_id])
         attempt = Attempt.objects.get(pk=attempt.pk)
         if attempt.outcome != Outcome.OPEN:
-            return  # it was settled meanwhile
+            return  # it has been settled in the meantime
         Attempt.objects.filter(pk=attempt.pk).update(
             outcome=Outcome.UNCONFIRMED, ended_at=clock.now(), ended_seq=audit.position() + 1
         )
@@ -141,8 +141,8 @@ def _hold_unconfirmed(purchase):
 
 
 def _wake(due):
-    """Enqueue what is due and not in the queue already, oldest first."""
-    # A task that is planned for later than the next sweep was planned by a clock that has since gone back.
+    """Enqueue what is due and not already in the queue, oldest first."""
+    # A task that is planned for later than the next sweep was planned by a clock that has since been set back.
     soon = jobs.queued().values("task_path", "args_kwargs")[:5000]
     waiting = {(row["task_path"].rpartition(".")[2], tuple(row["args_kwargs"]["args"])) for row in soon}
     wanted = [("buy", (pk,)) for pk in _pks(due.filter(state=State.APPROVED))]

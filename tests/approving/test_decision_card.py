@@ -237,7 +237,7 @@ class TestAStandIn:
         said = words(client.get(f"/requests/{asked.pk}/"))
         assert f"{both}: approved +1 212-555-0101" in said and f"{both}: rejected 2 numbers" in said
         assert f"Approved by {both}," in words(client.get(f"/purchases/{first}/"))
-        assert f"{both} requester Approved, in line approved +1 212-555-0101" in words(client.get("/audit/"))
+        assert f"{both} requester Approved, queued approved +1 212-555-0101" in words(client.get("/audit/"))
 
 
 class TestTheMoney:

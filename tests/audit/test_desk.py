@@ -337,7 +337,7 @@ class TestOneEvent:
         factories.approve(asked, ana)
         first, second = AuditEvent.objects.filter(action="purchase.approved").order_by("seq")
         text = words(client.get(f"/audit/{first.seq}/"))
-        assert "Waiting for approval then Approved, in line" in text
+        assert "Waiting for approval then Approved, queued" in text
         assert (
             "monthly cost 2.0000" in text
             and "record calls yes" in text

@@ -58,7 +58,7 @@ def test_a_key_is_stored_tested_refused_replaced_and_buying_goes_on(desk, new_pa
     desk.provider.revoke_key("keys-1")
     address = ask_for(kim, offers, team="Keys")
     approve(ana, address)
-    comes_to(kim, address, "2 Approved, in line")
+    comes_to(kim, address, "2 Approved, queued")
     for _ in range(100):
         tom.goto("/")
         if tom.get_by_text("Store a new API key for Keys").count():

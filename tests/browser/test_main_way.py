@@ -11,7 +11,7 @@ from tests.browser.steps import approve, ask_for, fill_request, paste, pick
 
 pytestmark = pytest.mark.browser
 SOON = 40_000  # milliseconds: the page of a pending request polls every 5 seconds
-STEPS = ["Waiting for approval", "Approved, in line", "Buying now", "Bought"]
+STEPS = ["Waiting for approval", "Approved, queued", "Buying now", "Bought"]
 
 
 def bought(desk, before):

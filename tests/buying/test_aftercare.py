@@ -1,4 +1,4 @@
-"""After a purchase: name and recording are brought to what was asked for, and that is proved."""
+"""After a purchase: name and recording are set as requested, and read back."""
 
 import json
 from datetime import timedelta
@@ -23,7 +23,7 @@ PROVIDER_ID = 501
 
 
 class Number:
-    """A number at the provider that can be read and changed. `patches` are the changes that came."""
+    """A number at the provider that can be read and changed. `patches` are the changes it received."""
 
     def __init__(self, http):
         self.fields = owned(NUMBER, PROVIDER_ID, recording=True)
@@ -156,7 +156,7 @@ def test_429_pauses_the_key_and_401_marks_it(bought, number):
 
 
 def test_the_key_that_bought_it_is_used_though_it_was_replaced(bought, number, team):
-    """The new one may be for another project, which does not see the number."""
+    """The new key may be for another project, which does not see the number."""
     keys.set_key(team, "idc_" + "n" * 28 + "9999", actor=factories.SYSTEM)
     apply(bought)
     assert set(number.keys) == {"1234"}

@@ -1,4 +1,4 @@
-"""What is not claimed in the last moment, for whatever reason; and nothing at all once the worker is told to end."""
+"""What stops a claim at the last moment; and that nothing is claimed once the worker has a signal to end."""
 
 import dataclasses
 import signal
@@ -61,7 +61,7 @@ class TestWhatIsNotDue:
 
     @pytest.mark.parametrize("wait", [{}, {"days": -400}, {"minutes": 21}, {"days": 400}])
     def test_ends_where_no_wait_can_be_so_long(self, approved, provider, wait):
-        """A time further ahead than any wait was written by a clock that has since gone back."""
+        """A time further ahead than any wait was written by a clock that has since been set back."""
         look = look_now(approved)
         assert claim(due_in(approved, **wait), look).purchase == approved
         assert factories.state_of(approved) == State.PURCHASING
@@ -76,7 +76,7 @@ class TestWhatIsNotDue:
         assert (stored(approved).due_at, stored(approved).waiting_for) == (later, "Wait")
 
     def test_for_the_worker_that_read_an_older_time_is_not_claimed(self, approved, provider):
-        """The time in the row counts, not the one that the worker has in its hand."""
+        """The time in the row counts, not the one that the worker holds in memory."""
         look, in_hand = look_now(approved), stored(approved)
         due_in(approved, minutes=5)
         with pytest.raises(problems.AlreadyMoved):
@@ -85,7 +85,7 @@ class TestWhatIsNotDue:
 
 
 class TestALookFromTheFuture:
-    """It was taken by a clock that has since gone back: nobody knows how old it is."""
+    """It was taken by a clock that has since been set back: its age is unknown."""
 
     def test_at_the_owned_list_is_taken_again(self, approved, provider):
         look = look_now(approved)
@@ -104,7 +104,7 @@ class TestALookFromTheFuture:
 
 
 class TestALookThatFails:
-    """At the numbers on sale; the owned list is looked at in test_procurement and test_pauses."""
+    """At the offers; test_procurement and test_pauses cover the owned list."""
 
     def waits(self, purchase, provider):
         nothing_was_claimed(purchase, provider)
@@ -143,7 +143,7 @@ class TestALookThatFails:
         assert (Desk.objects.get().failures, key.paused_until, key.refused_at) == (0, None, None)
 
     def test_or_is_being_tried_by_another_worker_waits_for_what_that_one_finds(self, approved, provider):
-        """The provider's pause is over, and one look is under way to find out how it is."""
+        """The provider's pause is over, and one look is under way to find out whether it answers."""
         until = clock.now() + timedelta(seconds=40)
         paused = {"failures": 3, "paused_until": clock.now(), "pause_reason": "It did not answer."}
         Desk.objects.update(probing_until=until, **paused)
@@ -161,7 +161,7 @@ class TestWhatHasMovedMeanwhile:
 
     @pytest.mark.parametrize("state", [State.PURCHASING, State.UNCONFIRMED])
     def test_is_not_held_when_another_worker_has_sent_it(self, approved, state):
-        """A worker that found a reason to hold it was asleep, and comes when its call is under way or in doubt."""
+        """A worker that found a reason to hold it was frozen, and wakes when the call is under way or in doubt."""
         Purchase.objects.update(state=state)
         procurement.hold_for_a_person(approved, procurement.waited_too_long(), audit.WORKER)
         assert factories.state_of(approved) == state
@@ -173,10 +173,10 @@ class TestWhatHasMovedMeanwhile:
 
 
 class TestANumberThatTheListShows:
-    """Nothing is claimed. Whose it is depends on what was sent before."""
+    """Nothing is claimed. What the number means depends on what was sent before."""
 
     def test_since_the_look_is_not_claimed(self, approved, provider):
-        """Another worker has read the list meanwhile."""
+        """Another worker has read the list in the meantime."""
         look = look_now(approved)
         provider.owned_numbers.append(owned(NUMBER))
         owned_list.read(ApiKey.objects.get())
@@ -187,7 +187,7 @@ class TestANumberThatTheListShows:
 
     @pytest.fixture
     def again(self, approved, provider, ana):
-        """In line for a second try, as a person ordered it after a lost answer."""
+        """Queued for a second try, which a person ordered after a lost answer."""
         provider.answer_purchase(requests.ReadTimeout())
         held = open_try_again(buy(approved))
         held_purchases.try_again(held, reason="Not there", actor=actor(ana), seen=seen_now(held))
@@ -204,7 +204,7 @@ class TestANumberThatTheListShows:
         Attempt.objects.update(claimed_seq=audit.position() + 1000)
         held = buy(again)
         assert (held.state, held.held_cause) == (State.HELD, Cause.DOUBT)
-        assert held.held_words.startswith("The list of owned numbers showed it already before the call")
+        assert held.held_words.startswith("The list of owned numbers already showed it before the call")
         assert (held.due_at is None, len(provider.purchases)) == (False, 1)
 
     def test_with_another_key_than_that_of_the_call_in_doubt_is_for_a_person(self, again, provider, team):
@@ -241,7 +241,7 @@ class TestANumberThatTheListShows:
         assert len(provider.purchases) == 1
 
     @pytest.mark.parametrize(
-        ("answer", "said"),
+        ("answer", "reason"),
         [
             (requests.ReadTimeout(), "IdentityCall"),
             ((503, {}, ""), "IdentityCall"),
@@ -251,14 +251,14 @@ class TestANumberThatTheListShows:
         ids=["nothing", "503", "refused", "unreadable"],
     )
     def test_nothing_is_claimed_while_the_replaced_key_cannot_be_read(
-        self, again, provider, team, answer, said
+        self, again, provider, team, answer, reason
     ):
         keys.set_key(team, NEW, actor=factories.SYSTEM)
         provider.owned_with[NEW] = []
         provider.owned_answer = answer
         waiting = buy(again)
         assert (waiting.state, len(provider.purchases)) == (State.APPROVED, 1)
-        assert said in waiting.waiting_for
+        assert reason in waiting.waiting_for
 
     def test_nor_while_its_list_is_not_whole(self, again, provider, team):
         provider.owned_numbers = [owned("+12125550150", 60)]
@@ -278,22 +278,22 @@ class TestAnApprovalThatNoLongerCounts:
         return held.held_cause, held.held_words
 
     def test_as_it_is_too_old(self, approved, provider):
-        """The sweep would have held it; the worker came first."""
+        """The sweep would have held it; the worker was first."""
         approved.approvals.update(created_at=clock.now() - timedelta(days=15))
         assert self.is_held(approved, provider) == (Cause.TOO_LONG, "It was approved more than 14 days ago.")
 
     def test_as_it_was_superseded(self, approved, provider):
         approved.approvals.update(superseded_at=clock.now())
-        assert self.is_held(approved, provider) == (Cause.APPROVER, "No approval of it counts any more.")
+        assert self.is_held(approved, provider) == (Cause.APPROVER, "None of its approvals counts any more.")
 
     def test_as_it_was_for_another_version(self, approved, provider):
         approved.approvals.update(version=2)
-        assert self.is_held(approved, provider) == (Cause.APPROVER, "No approval of it counts any more.")
+        assert self.is_held(approved, provider) == (Cause.APPROVER, "None of its approvals counts any more.")
 
 
 @pytest.fixture
-def told(monkeypatch):
-    """Tell this process to end. Undone after the test."""
+def drain(monkeypatch):
+    """Signal this process to end. Undone after the test."""
     monkeypatch.setattr(jobs, "_draining", threading.Event())
     return jobs.begin_draining
 
@@ -305,49 +305,49 @@ class TestOnceTheWorkerIsToldToEnd:
         assert waiting.waiting_for == "The worker is being restarted."
         assert clock.has_come(waiting.due_at, clock.now() + timedelta(seconds=2))
 
-    def test_nothing_is_claimed(self, approved, provider, told):
-        told()
+    def test_nothing_is_claimed(self, approved, provider, drain):
+        drain()
         buy(approved)
         self.waits_for_the_next_one(approved, provider)
 
     @pytest.mark.parametrize("address", [OWNED, AVAILABLE], ids=["owned list", "offers"])
-    def test_nothing_is_claimed_though_it_was_looking_already(self, approved, provider, told, address):
-        during(provider, address, told)
+    def test_nothing_is_claimed_though_it_was_looking_already(self, approved, provider, drain, address):
+        during(provider, address, drain)
         buy(approved)
         self.waits_for_the_next_one(approved, provider)
 
     def test_nothing_is_claimed_though_it_was_waiting_for_its_turn(
-        self, approved, provider, told, monkeypatch
+        self, approved, provider, drain, monkeypatch
     ):
         look_now(approved)  # so that the turn before the claim is the only one
         ApiKey.objects.update(rate_per_minute=6, next_call_at=clock.now() + timedelta(seconds=15))
         waited = []
-        monkeypatch.setattr(turns.time, "sleep", lambda seconds: (waited.append(seconds), told()))
+        monkeypatch.setattr(turns.time, "sleep", lambda seconds: (waited.append(seconds), drain()))
         buy(approved)
         assert len(waited) == 1
         self.waits_for_the_next_one(approved, provider)
 
-    def test_the_call_that_is_under_way_is_finished_and_recorded(self, approved, provider, told):
+    def test_the_call_that_is_under_way_is_finished_and_recorded(self, approved, provider, drain):
         provider.sells(NUMBER)
         [answered] = [r for r in provider.http.registered() if r.method == "POST"]
         sell = answered.callback
 
         def sell_and_tell(request):
-            told()
+            drain()
             return sell(request)
 
         answered.callback = sell_and_tell
         assert buy(approved).state == State.PURCHASED
 
-    def test_the_next_worker_buys_it(self, approved, provider, told, monkeypatch):
-        told()
+    def test_the_next_worker_buys_it(self, approved, provider, drain, monkeypatch):
+        drain()
         buy(approved)
         monkeypatch.setattr(jobs, "_draining", threading.Event())
         provider.sells(NUMBER)
         assert buy(approved).state == State.PURCHASED
         assert len(provider.purchases) == 1
 
-    def test_a_signal_tells_it(self, told):
+    def test_a_signal_begins_it(self, drain):
         worker = processes.WakingWorker(
             queue_names=["purchases"],
             interval=0,

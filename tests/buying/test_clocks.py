@@ -207,7 +207,7 @@ class World:
         assert self.now.held_cause == Cause.PRICE
 
 
-# Where it comes to within half an hour: after a jump back; after 400 days forward. And the calls.
+# Where it ends up within half an hour: after a jump back; after 400 days forward. And the calls.
 STORIES = {
     World.in_line: ("purchased", "held for too long", 1),
     World.in_line_and_looked_up: ("purchased", "held for too long", 1),
@@ -242,7 +242,7 @@ def world(pending, sam, ana, tom, provider, monkeypatch):
 
 
 def end(purchase):
-    """Where a purchase stands, in words of these tests."""
+    """The state of a purchase, in the words of these tests."""
     if purchase.state == State.HELD:
         return {
             Cause.DOUBT: "held in doubt",
@@ -280,7 +280,7 @@ def test_a_clock_that_jumps(world, story, jump):
     ids=["bought", "bought, and lost", "lost", "declined"],
 )
 def test_a_clock_that_jumps_while_a_call_is_under_way(world, jump, answer, came_to):
-    """The sweep may give the call up, as it is long past its time by that clock. Its answer counts all the same."""
+    """The sweep may give the call up, as it is long overdue by that clock. Its answer counts all the same."""
 
     def jump_and_sweep():
         world.wrong += JUMPS[jump]
@@ -352,9 +352,9 @@ for place, number in enumerate(numbers):
 sam.post("/requests/new/", form)
 asked = PurchaseRequest.objects.get()
 while pending := list(asked.purchases.filter(state="pending").values_list("pk", flat=True)):
-    asked.refresh_from_db()  # the worker confirms the prices meanwhile, which makes a new version
-    yes = {"version": asked.version, "purchase": pending, "unconfirmed_cost_ok": "on"}
-    ana.post(f"/requests/{asked.pk}/approve/", yes)
+    asked.refresh_from_db()  # the worker confirms the prices in the meantime, which makes a new version
+    approval = {"version": asked.version, "purchase": pending, "unconfirmed_cost_ok": "on"}
+    ana.post(f"/requests/{asked.pk}/approve/", approval)
 """
 
 
@@ -368,7 +368,7 @@ while pending := list(asked.purchases.filter(state="pending").values_list("pk", 
 def test_worker_and_web_an_hour_apart_buy_once_and_nothing_is_stuck(
     sam_and_ana, tmp_path, monkeypatch, worker, web, answer
 ):
-    """Each process believes another time, though on PostgreSQL both go by its clock. One of the answers is no yes."""
+    """Each process believes a different time, though on PostgreSQL both go by its clock. One answer is no approval."""
     with server.running(tmp_path / "sandbox", rate_limit=0, practice=False) as provider:
         numbers = provider.offers("US", "local")[:3]
         provider.set_fault(answer, times=1, phone_number=numbers[1])

@@ -107,7 +107,7 @@ def disk(transactional_db):
 
 @pytest.fixture
 def approved(team, sam, ana, provider, disk):
-    """Many purchases in line, all that a claim rests on looked up, and a provider that sells."""
+    """Many queued purchases, all that a claim rests on looked up, and a provider that sells."""
     numbers = [f"+121255501{n:02d}" for n in range(1, 1 + MANY)]
     purchases = factories.approve(factories.request(team, sam, numbers), ana)
     look_now(purchases[0])
@@ -116,7 +116,7 @@ def approved(team, sam, ana, provider, disk):
 
 
 def answering(provider, first):
-    """Let the provider sell whatever is asked for, and something happen before it answers."""
+    """Let the provider sell whatever is requested, and something happen before it answers."""
 
     def sell(request):
         provider.owned_numbers.append(
@@ -130,7 +130,7 @@ def answering(provider, first):
 
 
 def records(purchase):
-    """All that stands about a purchase."""
+    """All that is stored about a purchase."""
     attempts = list(purchase.attempts.order_by("pk").values_list("outcome", flat=True))
     return factories.state_of(purchase), attempts, factories.actions(purchase)
 
@@ -285,7 +285,7 @@ class Worker:
     """One process that buys, whose files cannot grow beyond a limit that can be changed while it runs."""
 
     def __init__(self, provider):
-        self.said = []
+        self.output = []
         self.process = subprocess.Popen(
             [sys.executable, "manage.py", "work", "--one", "purchases", "--parent", str(os.getpid())],
             cwd=project.BASE_DIR,
@@ -300,7 +300,7 @@ class Worker:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self.listener = threading.Thread(target=lambda: self.said.extend(self.process.stdout), daemon=True)
+        self.listener = threading.Thread(target=lambda: self.output.extend(self.process.stdout), daemon=True)
         self.listener.start()
 
     def files_may_grow(self, to=resource.RLIM_INFINITY):
@@ -308,7 +308,7 @@ class Worker:
 
     def has_said(self, words):
         assert self.process.poll() is None, "the worker has ended"
-        return sum(words in line for line in self.said)
+        return sum(words in line for line in self.output)
 
 
 @contextmanager
@@ -324,7 +324,7 @@ def working(provider):
         finally:
             worker.process.kill()
             worker.listener.join(PATIENCE)
-            print("".join(worker.said))  # pytest shows it when the test fails
+            print("".join(worker.output))  # pytest shows it when the test fails
 
 
 class TestTheWorker:

@@ -1,4 +1,4 @@
-"""What settles a doubt: reads alone, by the attempt's own key, from whole lists; and the sweep that sees to it."""
+"""What settles a doubt: only reads of whole lists with the attempt's own key; and the sweep that makes them."""
 
 from datetime import timedelta
 
@@ -42,7 +42,7 @@ def held(doubtful):
 
 
 def wait(purchase, **ago):
-    """Let time pass for a purchase: move the times that were planned for it into the past."""
+    """Let time pass for a purchase: move its planned times into the past."""
     Purchase.objects.filter(pk=purchase.pk).update(
         **{name: clock.now() - timedelta(seconds=seconds) for name, seconds in ago.items()}
     )

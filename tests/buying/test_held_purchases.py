@@ -204,13 +204,13 @@ class TestItWasBought:
     def test_refused_when_another_record_gets_the_id_while_the_list_is_read(
         self, doubtful, ana, tom, team, sam, provider
     ):
-        """The list cannot be read, so only people's words stand: the first one counts."""
+        """The list cannot be read, so only people's word counts: the first one."""
         provider.owned_answer = (500, {}, "")
         other = factories.approve(factories.request(team, sam, ["+12125550102"]), ana)[0]
         Purchase.objects.filter(pk=other.pk).update(state=State.HELD)
         Attempt.objects.create(**{**Attempt.objects.values().get(), "id": None, "purchase_id": other.pk})
-        meanwhile = iter([lambda: was_bought(Purchase.objects.get(pk=other.pk), tom)])
-        during(provider, OWNED, lambda: [act() for act in meanwhile])
+        in_between = iter([lambda: was_bought(Purchase.objects.get(pk=other.pk), tom)])
+        during(provider, OWNED, lambda: [act() for act in in_between])
         with pytest.raises(problems.Problem, match="already belongs"):
             was_bought(doubtful, ana)
         assert list(Purchase.objects.order_by("pk").values_list("state", "provider_id")) == [
@@ -296,7 +296,7 @@ class TestTryAgain:
         assert len(provider.purchases) == 1
 
     def test_its_look_begins_after_the_last_attempt_ended(self, doubtful, ana, provider):
-        """A read from before the second attempt does not serve the third one, however young."""
+        """A read from before the second attempt does not serve the third, however recent."""
         try_again(doubtful, ana)
         provider.answer_purchase(requests.ReadTimeout())
         assert buy(doubtful).state == State.UNCONFIRMED
@@ -360,7 +360,7 @@ class TestTryAgain:
         assert len(provider.purchases) == 1
 
     def test_the_list_of_another_key_proves_nothing(self, doubtful, ana, team, provider):
-        """The new key's account held the number all along; nobody can tell whether the lost call bought it."""
+        """The new key's account held the number all along; nobody can know whether the lost call bought it."""
         keys.set_key(team, NEW, actor=factories.SYSTEM)
         try_again(doubtful, ana)
         provider.owned_with[NEW] = [owned(NUMBER, 7)]
@@ -494,7 +494,7 @@ class TestApproveAgain:
     def test_where_no_list_shows_it_any_more_the_cost_that_was_asked_before_is_not_confirmed(
         self, dearer, ana, provider, anyway
     ):
-        """The last list asked more; that a cost is not dearer now is for a person to say, in these words."""
+        """The last list asked more; a person has to confirm that the cost is not higher now, in these words."""
         Purchase.objects.update(cost_confirmed_at=clock.now() - timedelta(hours=1))  # before it got dearer
         provider.offers = []
         OfferLook.objects.all().delete()

@@ -33,7 +33,7 @@ NUMBER = "+12125550101"
 FIRST_ID, SECOND_ID = 701, 702
 BOUGHT = (201, {}, json.dumps({"data": owned(NUMBER, FIRST_ID)}))
 
-# The late answer, and what is written down of it: status and words.
+# The late answer, and what is stored of it: status and words.
 LATE = {
     Outcome.NOT_SENT: (never_sent(), None, "IdentityCall could not be reached; nothing was sent."),
     Outcome.DECLINED: (
@@ -60,7 +60,7 @@ LATE = {
 
 
 class Story:
-    """One purchase whose first call is answered late: what happens until then is told by the steps."""
+    """One purchase whose first call is answered late: the steps are what happens until then."""
 
     def __init__(self, purchase, provider, ana):
         self.purchase, self.provider, self.ana = purchase, provider, ana
@@ -92,11 +92,11 @@ class Story:
         return self.before, self.rows()
 
     def rows(self):
-        """All that stands about the purchase, and about its attempts but the first."""
+        """All that is stored about the purchase and its attempts, except the first attempt."""
         _, *others = Attempt.objects.order_by("pk").values()
         return Purchase.objects.values().get(), others
 
-    # --- What happens meanwhile ---------------------------------------------------------------------------------
+    # --- What happens in between --------------------------------------------------------------------------------
 
     def unconfirmed(self):
         """The sweep gives the first attempt up."""

@@ -1,4 +1,4 @@
-"""How a purchase that was given up is not watched any more, and a number that was bought not rented any more."""
+"""How watching a given up purchase ends, and how a bought number is released."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -195,7 +195,7 @@ class TestRelease:
         owned_list.read(ApiKey.objects.get())
         clicks = iter([lambda: self.release(bought, tom, reason="Second click")])
         during(provider, OWNED, lambda: [click() for click in clicks])
-        with pytest.raises(problems.AlreadyMoved, match="meanwhile"):
+        with pytest.raises(problems.AlreadyMoved, match="already done"):
             self.release(bought, tom)
         [event] = bought.events.filter(action="purchase.released")
         assert event.note == "Second click"

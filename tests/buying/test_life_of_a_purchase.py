@@ -85,7 +85,7 @@ LISTS = {
 }
 
 
-# The steps of a sequence, each as often as it stands here.
+# The steps of a sequence; a step listed more often is taken more often.
 STEPS = """
 buy_all buy_all buy_all buy_all buy_one worker_dies_or_hangs worker_dies_or_hangs hung_worker_answers
 read_evidence read_evidence read_evidence read_evidence sweep time_passes time_passes look_up_costs queue_is_lost
@@ -119,7 +119,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
         self.ledger = list(before.ledger) if before else []
         self.coming = []  # what it will have bought later
         self.posts = list(before.posts) if before else []  # every purchase call: (attempt, phone number)
-        self.in_flight = []  # attempts that were claimed by a worker which has not said yet what came of it
+        self.in_flight = []  # attempts whose worker has not reported the outcome yet
         self.offset = timedelta()
         self.real_now = clock.now
         clock.now = lambda: self.real_now() + self.offset
@@ -141,7 +141,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
         self.stack.close()
 
     def go_to(self, begins):
-        """Two numbers are asked for; some sequences begin where others come late, on the same way."""
+        """Two numbers are requested; some sequences begin where others come late, on the same way."""
         request = factories.request(self.teams[0], self.people["sam"], NUMBERS[:2])
         depth = BEGINNINGS.index(begins)
         if depth >= BEGINNINGS.index("approved"):
@@ -207,7 +207,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
             self.provider.owned_numbers.append(owned(*self.ledger[-1]))
 
     def check_approval(self, purchase, sent):
-        """A colleague approved exactly this, may still approve, and no stop stands in the way."""
+        """A colleague approved exactly this, may still approve, and nothing is stopped."""
         approval = purchase.approvals.get(superseded_at=None)
         assert approval.approver_id != purchase.request.requester_id
         assert approval.version == purchase.version
@@ -277,7 +277,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
         self.sentence(lambda: factories.request(team, self.somebody(data, "sam", "eve"), numbers))
 
     def approve(self, data):
-        """By whoever, who may or not; now and then from an older page."""
+        """By anybody, permitted or not; now and then from an older page."""
         purchase = self.one(data, State.PENDING)
         if purchase is None:
             return
@@ -292,7 +292,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
         )
 
     def reject_or_cancel(self, data):
-        """Whatever it is and whoever does it."""
+        """Any purchase, any person."""
         purchase, who = self.one(data), actor(self.somebody(data))
         if purchase is None:
             return
@@ -432,7 +432,7 @@ class LifeOfPurchases(RuleBasedStateMachine):
 
     @invariant()
     def the_rows_are_right(self):
-        """What the rows say of what was bought, and that nothing is silently stuck; read once after each step."""
+        """What the rows show was bought, and that nothing is silently stuck; read once after each step."""
         purchases = {row.pk: row for row in Purchase.objects.all()}
         attempts = {
             pk: (purchase, outcome)
@@ -474,7 +474,7 @@ def _fits(row, provider_id):
     return (
         (row.state == State.PURCHASED and row.provider_id == provider_id)
         or row.state in (State.PURCHASING, State.UNCONFIRMED, State.HELD, State.GIVEN_UP)
-        # In line for a second try that a person ordered: its look finds the number first.
+        # Queued for a second try that a person ordered: its look finds the number first.
         or (row.state == State.APPROVED and row.is_in_doubt)
     )
 

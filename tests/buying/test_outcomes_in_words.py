@@ -1,4 +1,4 @@
-"""What the person who asked reads on the page of a request, whatever came of it: plain sentences, nothing technical."""
+"""What the requester reads on the page of a request, for every outcome: plain sentences, nothing technical."""
 
 import re
 from datetime import timedelta
@@ -95,7 +95,7 @@ def after(*steps):
     return story
 
 
-# --- The rows of the outcome table: what is answered, and what stands on the page -------------------------------------
+# --- The rows of the outcome table: the answer, and what the page shows -----------------------------------------------
 
 DECLINED = {"error": "Number is no longer available"}
 BOUGHT = {"data": owned(NUMBER, 7)}
@@ -119,7 +119,7 @@ ANSWERS = {
     "not sent": (
         lambda case: case.answered(never_sent()),
         [
-            "Approved, in line Waiting since",
+            "Approved, queued Waiting since",
             "IdentityCall could not be reached; nothing was sent.",
             "was not bought; it is queued again",
         ],
@@ -198,7 +198,7 @@ ANSWERS = {
                 Attempt.objects.get(), "declined", error=Declined("IdentityCall declined: No", status=422)
             ),
         ),
-        ["Approved, in line", "IdentityCall declined: No"],
+        ["Approved, queued", "IdentityCall declined: No"],
     ),
 }
 
@@ -207,15 +207,15 @@ ODD_ANSWERS = {
         lambda case: case.answered("<html>", status=503),
         [UNKNOWN, "IdentityCall reported a fault of its own", NOT_KNOWN],
     ),
-    "yes in odd words": (
+    "confirmed in odd words": (
         lambda case: case.answered("<html>"),
         [UNKNOWN, "IdentityCall's answer could not be understood", NOT_KNOWN],
     ),
-    "yes to another number": (
+    "confirms another number": (
         lambda case: case.answered({"data": owned("+12125550199")}),
         [UNKNOWN, "IdentityCall's answer could not be understood", NOT_KNOWN],
     ),
-    "another kind of yes": (
+    "another kind of confirmation": (
         lambda case: case.answered(BOUGHT, status=202),
         [UNKNOWN, "IdentityCall's answer could not be understood", NOT_KNOWN],
     ),
@@ -223,7 +223,7 @@ ODD_ANSWERS = {
         lambda case: case.answered("<html>", status=422),
         [UNKNOWN, "IdentityCall's answer could not be understood", NOT_KNOWN],
     ),
-}  # of these the status is told as well
+}
 
 
 # --- Why it is held, waits, or has ended ---------------------------------------------------------------------------
@@ -280,7 +280,7 @@ HELD = {
     "in doubt, and seen before": (
         seen_before,
         [
-            "Needs a decision The list of owned numbers showed it already before the call that is in doubt. "
+            "Needs a decision The list of owned numbers already showed it before the call that is in doubt. "
             f"{DECIDES}",
         ],
     ),
@@ -309,14 +309,14 @@ HELD = {
         approver_lost,
         [f"Needs a decision ana approved it, but may no longer approve for Support. {DECIDES}"],
     ),
-    "too long in line": (
+    "queued too long": (
         waited_too_long,
         [f"Needs a decision It was approved more than 14 days ago. {DECIDES}"],
     ),
 }
 WAITING = {
     "for approval": (lambda case: None, ["Waiting for approval", "a colleague has to approve it: ana."]),
-    "in line": (Case.approve, ["Approved, in line", "approved +1 212-555-0101"]),
+    "queued": (Case.approve, ["Approved, queued", "approved +1 212-555-0101"]),
     "for a key": (
         after(
             Case.approve,
@@ -361,7 +361,7 @@ WAITING = {
             lambda case: setattr(case.provider, "owned_answer", requests.ReadTimeout()),
             Case.buy,
         ),
-        ["Approved, in line Waiting since", "IdentityCall did not answer in time."],
+        ["Approved, queued Waiting since", "IdentityCall did not answer in time."],
     ),
     "while connections break": (
         after(
@@ -369,7 +369,7 @@ WAITING = {
             lambda case: setattr(case.provider, "offers_answer", requests.ConnectionError()),
             Case.buy,
         ),
-        ["Approved, in line Waiting since", "The connection to IdentityCall broke."],
+        ["Approved, queued Waiting since", "The connection to IdentityCall broke."],
     ),
     "for a whole list": (
         after(

@@ -80,7 +80,7 @@ def test_what_is_settled_after_the_list_was_read_stays_settled(doubtful, provide
 
 
 def test_whole_lists_of_another_key_do_not_open_another_try(doubtful, team):
-    """They were read after the call and lack the number; but only the key of the call tells what became of it."""
+    """They were read after the call and lack the number; but only the key of the call shows what became of it."""
     other = keys.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
     Purchase.objects.update(window_ends_at=clock.now())
     for _ in range(evidence.CLEAN_READS):

@@ -117,7 +117,7 @@ class TestACallFromAfterTheNumberWasFirstShown:
 
 
 def test_a_call_without_a_known_cost_is_not_the_dearer(team, sam, ana, provider):
-    """What it cost nobody knows; the money then rests on the call whose costs were known."""
+    """Its cost is unknown; the money then counts for the call whose costs were known."""
     request = factories.request(team, sam, [NUMBER], upfront_cost=None, monthly_cost=None)
     provider.offers = []
     provider.answer_purchase(requests.ReadTimeout())

@@ -1,7 +1,7 @@
 """Nothing was sent, proved by the missing mark on real sockets; and what looks the same after sending, which proves
 nothing.
 
-A provider that reads every byte it gets is the witness: what is said to be not sent, it never saw.
+A provider that reads every byte it gets is the witness: it never saw what is reported as not sent.
 """
 
 import socket
@@ -32,9 +32,9 @@ def scheme(request):
     return request.param
 
 
-def told(error):
-    """The error as its caller sees it: its class, and what else it says."""
-    return type(error), str(error), getattr(error, "fenced", None), error.status, error.said
+def summary(error):
+    """The error as its caller sees it: its class, sentence and details."""
+    return type(error), str(error), getattr(error, "fenced", None), error.status, error.answer_text
 
 
 REACHED_NOBODY = (errors.NotSent, NOT_REACHED, False, None, "")
@@ -42,7 +42,7 @@ FENCED = (errors.NotSent, TOO_LATE, True, None, "")
 
 
 class Witness:
-    """A provider that keeps every byte of a request that it gets, speaks TLS where that is asked, and never answers."""
+    """A provider that keeps every byte it receives, speaks TLS on request, and never answers."""
 
     def __init__(self, *, tls):
         self.tls = tls
@@ -96,16 +96,16 @@ def when_connected(monkeypatch):
 
 
 def test_a_refused_connection_sent_nothing(scheme):
-    assert told(outcome(f"{scheme}://127.0.0.1:{wire.closed_port()}/v1")) == REACHED_NOBODY
+    assert summary(outcome(f"{scheme}://127.0.0.1:{wire.closed_port()}/v1")) == REACHED_NOBODY
 
 
 def test_a_host_that_nobody_knows_was_sent_nothing():
-    assert told(outcome("https://nobody.invalid/v1")) == REACHED_NOBODY
+    assert summary(outcome("https://nobody.invalid/v1")) == REACHED_NOBODY
 
 
 def test_a_host_without_an_address_was_sent_nothing(scheme, look_up):
     look_up()
-    assert told(outcome(f"{scheme}://localhost:9/v1")) == REACHED_NOBODY
+    assert summary(outcome(f"{scheme}://localhost:9/v1")) == REACHED_NOBODY
 
 
 def test_a_look_up_that_hangs_ends_with_the_deadline_and_sent_nothing(scheme, monkeypatch):
@@ -119,7 +119,7 @@ def test_a_look_up_that_hangs_ends_with_the_deadline_and_sent_nothing(scheme, mo
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     try:
-        assert told(outcome(f"{scheme}://localhost:9/v1", deadline=0.2)) == REACHED_NOBODY
+        assert summary(outcome(f"{scheme}://localhost:9/v1", deadline=0.2)) == REACHED_NOBODY
         assert asked == ["localhost"]
     finally:
         found.set()
@@ -142,7 +142,7 @@ def test_a_look_up_that_ends_after_the_deadline_reaches_nobody(scheme, monkeypat
         error = outcome(f"{scheme}://localhost:{server.port}/v1", deadline=0.2)
         may_answer.set()
         assert answered.wait(5)
-        assert (told(error), server.connections, witness.got) == (REACHED_NOBODY, 0, b"")
+        assert (summary(error), server.connections, witness.got) == (REACHED_NOBODY, 0, b"")
 
 
 @pytest.mark.parametrize("limit", [{"connect_timeout": 0.2}, {"deadline": 0.2}], ids=["connect", "deadline"])
@@ -152,13 +152,13 @@ def test_a_connection_that_is_not_accepted_in_time_sent_nothing(scheme, limit, m
         monkeypatch.setattr(
             socket.socket, "settimeout", lambda self, wait: (waits.append(wait), settimeout(self, wait))
         )
-        assert told(outcome(f"{scheme}://127.0.0.1:{port}/v1", **limit)) == REACHED_NOBODY
+        assert summary(outcome(f"{scheme}://127.0.0.1:{port}/v1", **limit)) == REACHED_NOBODY
     assert len(waits) == 1 and waits[0] <= 0.2
 
 
 def test_when_every_address_of_the_host_refuses_nothing_was_sent(scheme, look_up):
     look_up(wire.closed_port(), wire.closed_port())
-    assert told(outcome(f"{scheme}://localhost:9/v1")) == REACHED_NOBODY
+    assert summary(outcome(f"{scheme}://localhost:9/v1")) == REACHED_NOBODY
 
 
 def test_the_next_address_is_tried_where_one_refuses_and_the_request_is_sent_once(scheme, look_up):
@@ -179,7 +179,7 @@ def test_a_deadline_that_passes_while_connecting_sends_nothing(scheme, when_conn
     with serving(opening=witness) as server:
         error = outcome(f"{scheme}://127.0.0.1:{server.port}/v1", deadline=0.5)
         assert witness.saw_the_client_leave()
-        assert (told(error), server.connections, witness.got) == (REACHED_NOBODY, 1, b"")
+        assert (summary(error), server.connections, witness.got) == (REACHED_NOBODY, 1, b"")
 
 
 # --- TLS that did not come about ------------------------------------------------------------------------------------
@@ -222,32 +222,32 @@ NO_TLS = {
 def test_a_handshake_that_fails_sent_nothing(case):
     with serving(opening=NO_TLS[case]) as server:
         error = outcome(f"https://127.0.0.1:{server.port}/v1", deadline=0.5 if case == "silence" else 9)
-    assert (told(error), server.connections, server.requests) == (REACHED_NOBODY, 1, [])
+    assert (summary(error), server.connections, server.requests) == (REACHED_NOBODY, 1, [])
 
 
 def test_a_certificate_of_an_authority_that_is_not_trusted_is_sent_nothing():
     with serving(tls=True) as server:
         error = outcome(server.url, verify=wire.authority_file("Somebody else"))
-    assert (told(error), server.connections, server.requests) == (REACHED_NOBODY, 1, [])
+    assert (summary(error), server.connections, server.requests) == (REACHED_NOBODY, 1, [])
 
 
 def test_a_certificate_that_no_authority_of_the_system_signed_is_sent_nothing():
     with serving(tls=True) as server:
         error = outcome(server.url, verify=True)
-    assert (told(error), server.connections, server.requests) == (REACHED_NOBODY, 1, [])
+    assert (summary(error), server.connections, server.requests) == (REACHED_NOBODY, 1, [])
 
 
 def test_a_certificate_for_another_host_is_sent_nothing(look_up):
     with serving(tls=True) as server:
         look_up(server.port)
         error = outcome("https://api.example/v1")
-    assert (told(error), server.connections, server.requests) == (REACHED_NOBODY, 1, [])
+    assert (summary(error), server.connections, server.requests) == (REACHED_NOBODY, 1, [])
 
 
 def test_certificates_of_a_file_that_is_not_there_send_nothing(tmp_path):
     with serving(tls=True) as server:
         error = outcome(server.url, verify=str(tmp_path / "nothing.pem"))
-    assert (told(error), server.connections) == (REACHED_NOBODY, 0)
+    assert (summary(error), server.connections) == (REACHED_NOBODY, 0)
 
 
 # --- The fence ------------------------------------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def test_behind_the_fence_nobody_is_dialled(scheme, passed):
     with serving(opening=witness) as server:
         clocks.move(*passed)
         error = outcome(f"{scheme}://127.0.0.1:{server.port}/v1", fence=fence)
-    assert (told(error), server.connections, witness.got) == (FENCED, 0, b"")
+    assert (summary(error), server.connections, witness.got) == (FENCED, 0, b"")
 
 
 @pytest.mark.parametrize("passed", TOO_MUCH.values(), ids=TOO_MUCH.keys())
@@ -303,7 +303,7 @@ def test_a_fence_that_closes_while_connecting_sends_nothing_and_closes_the_conne
     with serving(opening=witness) as server:
         error = outcome(f"{scheme}://127.0.0.1:{server.port}/v1", fence=clocks.fence())
         assert witness.saw_the_client_leave()
-    assert (told(error), server.connections, witness.got) == (FENCED, 1, b"")
+    assert (summary(error), server.connections, witness.got) == (FENCED, 1, b"")
 
 
 @pytest.mark.parametrize("passed", TOO_MUCH.values(), ids=TOO_MUCH.keys())
@@ -313,7 +313,7 @@ def test_a_fence_that_closes_during_the_handshake_sends_nothing_and_closes_the_c
     with serving(opening=witness) as server:
         error = outcome(f"https://127.0.0.1:{server.port}/v1", fence=clocks.fence())
         assert witness.saw_the_client_leave()
-    assert (told(error), server.connections, witness.got) == (FENCED, 1, b"")
+    assert (summary(error), server.connections, witness.got) == (FENCED, 1, b"")
 
 
 @pytest.mark.parametrize("passed", LITTLE.values(), ids=LITTLE.keys())
@@ -483,7 +483,7 @@ def is_unconfirmed(error):
 def test_an_end_after_the_whole_request_was_read_is_unconfirmed(end, tls):
     with serving(end, tls=tls) as server:
         error = outcome(server.url, deadline=0.5 if end == AFTER_SENDING["silence"] else 9)
-    assert is_unconfirmed(error), told(error)
+    assert is_unconfirmed(error), summary(error)
     assert [request.body for request in server.requests] == [ORDER]
 
 
@@ -494,7 +494,7 @@ def test_an_end_after_the_first_bytes_of_the_request_is_unconfirmed(end, tls):
         scheme = "https" if tls else "http"
         url = f"{scheme}://127.0.0.1:{server.port}/v1"
         error = outcome(url, deadline=0.5 if end == AFTER_SENDING["silence"] else 9)
-    assert is_unconfirmed(error), told(error)
+    assert is_unconfirmed(error), summary(error)
 
 
 def test_a_server_that_wants_a_certificate_of_ours_refuses_after_we_have_sent():
@@ -508,7 +508,7 @@ def test_a_server_that_wants_a_certificate_of_ours_refuses_after_we_have_sent():
 
     with serving(opening=opening) as server:
         error = outcome(f"https://127.0.0.1:{server.port}/v1")
-    assert is_unconfirmed(error), told(error)
+    assert is_unconfirmed(error), summary(error)
 
 
 def test_a_request_that_the_server_never_reads_is_unconfirmed():
@@ -516,9 +516,9 @@ def test_a_request_that_the_server_never_reads_is_unconfirmed():
     with serving(opening=lambda peer: peer.hold() or True) as server:
         big = b"x" * 20_000_000  # more than fits there
         error = outcome(server.url, body=big, deadline=0.5)
-    assert is_unconfirmed(error), told(error)
+    assert is_unconfirmed(error), summary(error)
 
 
 def test_no_word_of_the_key_stands_in_what_is_said_of_a_call_that_was_not_sent(scheme):
     error = outcome(f"{scheme}://127.0.0.1:{wire.closed_port()}/v1")
-    assert KEY[4:] not in f"{error!r}{error.detail}{error.words}{error.said}"
+    assert KEY[4:] not in f"{error!r}{error.detail}{error.words}{error.answer_text}"

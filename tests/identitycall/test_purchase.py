@@ -241,7 +241,7 @@ def test_everything_else_is_unconfirmed_after_one_request(case, tls):
 
 
 def outcome_of_one_request(server):
-    """What comes of a call that ends soon; again with more time where a busy machine never came to send it."""
+    """The outcome of a call that ends soon; repeated with more time if a busy machine did not get to send it."""
     for patience in (1, 5, 20):
         error = outcome(server.url, read_timeout=0.3 * patience, deadline=0.4 * patience)
         if server.requests:

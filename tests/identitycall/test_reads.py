@@ -34,7 +34,7 @@ def numbers(*places):
 
 
 def page(places, **meta):
-    """One answer with these numbers; `meta` only where something is said in it."""
+    """One answer with these numbers; `meta` only where it has a value."""
     return {"data": entries(*places)} | ({"meta": meta} if meta else {})
 
 
@@ -65,14 +65,14 @@ def came_of(ask):
 
 
 def owned_numbers(*answers, **options):
-    """What comes of reading the owned list when it is answered so, and what was asked for in which order."""
+    """The outcome of reading the owned list with these answers, and what was requested in which order."""
     with serving(in_turn(*answers)) as server:
         result = came_of(client_of(server.url, **options).owned_numbers)
     assert {request.method for request in server.requests} == {"GET"}
     return result, [request.target.removeprefix(NUMBERS) for request in server.requests]
 
 
-def told(error):
+def summary(error):
     return type(error), str(error), error.status
 
 
@@ -112,18 +112,18 @@ class TestAListInOneAnswer:
     )
     def test_that_contradicts_its_meta_is_unreadable(self, meta):
         error, asked = owned_numbers(page([1, 2, 3], **meta))
-        assert (told(error), asked) == (UNREADABLE, [""])
+        assert (summary(error), asked) == (UNREADABLE, [""])
 
     @pytest.mark.parametrize("meta", [[], [1], "1", "", 1, 0, True, False])
     def test_with_a_meta_that_is_no_object_is_unreadable(self, meta):
         error, asked = owned_numbers({"data": entries(1), "meta": meta})
-        assert (told(error), asked) == (UNREADABLE, [""])
+        assert (summary(error), asked) == (UNREADABLE, [""])
 
     @pytest.mark.parametrize("name", ["total_pages", "total_count", "current_page"])
     @pytest.mark.parametrize("figure", ["1", "", 1.0, 1.5, True, False, -1, [], [1], {}, "many"])
     def test_with_a_figure_that_is_no_number_is_unreadable(self, name, figure):
         error, asked = owned_numbers({"data": entries(1), "meta": {name: figure}})
-        assert (told(error), asked) == (UNREADABLE, [""])
+        assert (summary(error), asked) == (UNREADABLE, [""])
 
     def test_that_shows_a_number_twice_in_the_same_words_holds_it_once(self):
         assert owned_numbers(page([1, 2, 1])) == (OwnedList(numbers(1, 2)), [""])
@@ -198,17 +198,17 @@ class TestAListInPages:
     )
     def test_that_do_not_agree_is_unreadable(self, pages, asked):
         error, targets = owned_numbers(FIRST, *pages, *[THREE] * 2)
-        assert (told(error), targets) == (UNREADABLE, ASKED[:asked])
+        assert (summary(error), targets) == (UNREADABLE, ASKED[:asked])
 
     def test_that_grows_by_a_page_while_it_is_read_is_unreadable(self):
         larger = {"total_pages": 4, "total_count": 6}
         error, asked = owned_numbers(FIRST, ONE, TWO, page([5], **larger), page([6], **larger))
-        assert (told(error), asked) == (UNREADABLE, [*ASKED, "?page=4&per_page=100"])
+        assert (summary(error), asked) == (UNREADABLE, [*ASKED, "?page=4&per_page=100"])
 
     def test_with_more_on_a_page_than_was_asked_for_is_unreadable(self):
         meta = {"total_pages": 2, "total_count": 102}
         error, asked = owned_numbers(page([1], **meta), page(range(1, 102), **meta), page([102], **meta))
-        assert (told(error), asked) == (UNREADABLE, ASKED[:3])
+        assert (summary(error), asked) == (UNREADABLE, ASKED[:3])
 
     @pytest.mark.parametrize("lost", [1, 2, 3])
     @pytest.mark.parametrize(
@@ -235,13 +235,13 @@ class TestAListInPages:
     @pytest.mark.parametrize("pages", [paging.MOST_PAGES + 1, 10**30])
     def test_that_are_more_than_can_be_is_unreadable_at_once(self, pages):
         error, asked = owned_numbers(page([1], total_pages=pages, total_count=5))
-        assert (told(error), asked) == (UNREADABLE, [""])
+        assert (summary(error), asked) == (UNREADABLE, [""])
 
     def test_of_the_largest_number_of_pages_is_read(self):
         assert paging.page_count({"meta": {"total_pages": 200}}) == 200
 
     def test_that_grow_with_each_read_comes_to_an_end(self):
-        """Each answer speaks of one page more than the one before."""
+        """Each answer announces one page more than the one before."""
         asked = []
 
         def one_more(request):
@@ -251,7 +251,7 @@ class TestAListInPages:
         with responses.RequestsMock() as http:
             http.add_callback("GET", "https://api.example/v1/virtual_numbers", one_more)
             error = came_of(client_of("https://api.example/v1").owned_numbers)
-        assert (told(error), len(asked)) == (UNREADABLE, paging.MOST_PAGES)
+        assert (summary(error), len(asked)) == (UNREADABLE, paging.MOST_PAGES)
 
 
 BAD_ENTRIES = {
@@ -303,12 +303,12 @@ class TestWhatAListHolds:
     @pytest.mark.parametrize("entry", BAD_ENTRIES.values(), ids=BAD_ENTRIES.keys())
     def test_one_bad_entry_makes_all_of_it_unreadable(self, entry):
         error, _ = owned_numbers({"data": [*entries(1, 2), entry, *entries(3)]})
-        assert told(error) == UNREADABLE
+        assert summary(error) == UNREADABLE
 
     @pytest.mark.parametrize("entry", BAD_ENTRIES.values(), ids=BAD_ENTRIES.keys())
     def test_one_bad_entry_on_a_page_does_so_too(self, entry):
         error, _ = owned_numbers(FIRST, ONE, TWO, THREE | {"data": [entry]})
-        assert told(error) == UNREADABLE
+        assert summary(error) == UNREADABLE
 
     @pytest.mark.parametrize(
         "other",
@@ -317,7 +317,7 @@ class TestWhatAListHolds:
     )
     def test_two_entries_that_contradict_each_other_make_it_unreadable(self, other):
         error, _ = owned_numbers({"data": [*entries(1), other]})
-        assert told(error) == UNREADABLE
+        assert summary(error) == UNREADABLE
 
     def test_odd_and_extra_fields_break_nothing(self):
         odd = owned(
@@ -339,7 +339,7 @@ class TestWhatAListHolds:
     @pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES.keys())
     def test_a_body_of_another_form_is_unreadable(self, body):
         error, asked = owned_numbers(body)
-        assert (told(error), asked) == (UNREADABLE, [""])
+        assert (summary(error), asked) == (UNREADABLE, [""])
 
     def test_thousands_of_numbers_are_read(self):
         result, _ = owned_numbers({"data": [owned(phone(n), n) for n in range(1, 5001)]})
@@ -393,7 +393,11 @@ class TestWhatIsNoAnswer:
     @pytest.mark.parametrize("ask", ASK.values(), ids=ASK.keys())
     def test_was_not_sent_where_nobody_was_reached(self, ask):
         error = came_of(lambda: ask(client_of(f"http://127.0.0.1:{wire.closed_port()}")))
-        assert told(error) == (errors.NotSent, "IdentityCall could not be reached; nothing was sent.", None)
+        assert summary(error) == (
+            errors.NotSent,
+            "IdentityCall could not be reached; nothing was sent.",
+            None,
+        )
 
     @pytest.mark.parametrize("ask", ASK.values(), ids=ASK.keys())
     @pytest.mark.parametrize(
@@ -514,12 +518,16 @@ class TestOneNumber:
     def test_of_another_id_is_unreadable(self, ask):
         with serving(in_turn({"data": self.SHOWN | {"id": 8}})) as server:
             error = came_of(lambda: ask(client_of(server.url)))
-        assert told(error) == (errors.Unreadable, "IdentityCall's answer speaks of another number.", 200)
+        assert summary(error) == (
+            errors.Unreadable,
+            "IdentityCall's answer is about a different number.",
+            200,
+        )
 
     @pytest.mark.parametrize("entry", BAD_ENTRIES.values(), ids=BAD_ENTRIES.keys())
     def test_without_a_certain_id_and_number_is_unreadable(self, entry):
         with serving(in_turn({"data": entry})) as server:
-            assert told(came_of(lambda: client_of(server.url).number(7))) == UNREADABLE
+            assert summary(came_of(lambda: client_of(server.url).number(7))) == UNREADABLE
 
     @pytest.mark.parametrize("odd", ["yes", 1, None, [], "false"])
     def test_a_switch_of_an_odd_type_is_not_told(self, odd):

@@ -1,4 +1,4 @@
-"""Whatever the provider echoes: no key stands in anything that is made of its answer."""
+"""Whatever the provider echoes, nothing made from its answer holds a key."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ from tests.identitycall.test_reads import came_of
 from tests.wire import serving
 
 BODY = KEY[4:]
-OTHER = "idc_" + "Zx8" * 10 + "Zx"  # of somebody else
+OTHER = "idc_" + "Zx8" * 10 + "Zx"  # somebody else's
 INVISIBLE = {
     "zero width spaces": "\u200b",
     "soft hyphens": "\u00ad",
@@ -22,7 +22,7 @@ INVISIBLE = {
     "byte order marks": "\ufeff",
     "marks of direction": "\u202e",
 }
-# How the key stands in a text of JSON, between its quotation marks.
+# How a JSON text may write the key between its quotation marks.
 FORMS = {
     "as it is": KEY,
     "twice": f"{KEY} {KEY}",
@@ -47,7 +47,7 @@ FORMS = {
 
 
 def holds_key(text):
-    """Whether 12 characters of a key stand in the text one after the other, however they are written or broken up."""
+    """Whether the text holds 12 characters of a key in sequence, however they are written or broken up."""
     read = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text)
     plain = "".join(letter for letter in read if letter.isalnum()).lower()
     return any(
@@ -66,7 +66,7 @@ def test_this_test_knows_a_key_when_it_sees_one():
 def everything_of(error):
     """All texts that an error has or leads to."""
     texts = [str(error), repr(error), *map(repr, error.args), *map(str, vars(error).values())]
-    texts += [error.words, error.said, error.detail, "".join(traceback.format_exception(error))]
+    texts += [error.words, error.answer_text, error.detail, "".join(traceback.format_exception(error))]
     for link in (error.__cause__, error.__context__):
         texts += [repr(link), str(link)]
     return texts
@@ -109,7 +109,7 @@ def test_a_key_in_the_body_of_any_answer_is_in_nothing_that_is_kept(form, body):
 def test_what_stands_beside_it_is_kept(form):
     with serving(lambda peer: peer.answer(422, said_by_error(form))) as server:
         error = outcome(server.url)
-    assert (type(error), error.words[:8], error.said[:19]) == (
+    assert (type(error), error.words[:8], error.answer_text[:19]) == (
         errors.Declined,
         "Not with",
         '{"error": "Not with',
@@ -129,7 +129,7 @@ KEPT = {
 def test_what_is_kept_of_it_says_that_something_was_removed(form, kept):
     with serving(lambda peer: peer.answer(422, said_by_error(form))) as server:
         error = outcome(server.url)
-    assert (error.words, error.said) == (f"Not with {kept}", f'{{"error": "Not with {kept}"}}')
+    assert (error.words, error.answer_text) == (f"Not with {kept}", f'{{"error": "Not with {kept}"}}')
     assert str(error) == f"IdentityCall declined: Not with {kept}"
 
 
@@ -139,7 +139,7 @@ def test_a_key_that_the_excerpt_cuts_is_removed(length):
     padded = b" " * (EXCERPT - length) + KEY.encode()
     with serving(lambda peer: peer.answer(500, padded)) as server:
         error = outcome(server.url)
-    assert (type(error), error.said) == (errors.Unconfirmed, "idc_[removed]")
+    assert (type(error), error.answer_text) == (errors.Unconfirmed, "idc_[removed]")
 
 
 @pytest.mark.parametrize("length", range(8, len(KEY)))
@@ -148,7 +148,7 @@ def test_a_key_of_which_only_the_beginning_arrives_is_removed(length):
     part = f"Who sent {KEY[:length]}".encode()
     with serving(lambda peer: peer.answer(500, part, length=999)) as server:
         error = outcome(server.url)
-    assert (type(error), error.said) == (errors.Unconfirmed, "Who sent idc_[removed]")
+    assert (type(error), error.answer_text) == (errors.Unconfirmed, "Who sent idc_[removed]")
 
 
 def with_head(*lines):

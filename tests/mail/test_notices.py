@@ -329,7 +329,7 @@ class TestTheEnd:
         [waiting] = Mail.objects.filter(sent_at=None)
         assert timedelta() < waiting.due_at - clock.now() <= notices.JOIN_WITHIN
         assert send_all_mails() == [("sam", f"Request {asked.pk} for Support: 1 bought")]
-        assert "Not finished yet: 7 approved, in line." in mail.outbox[0].body
+        assert "Not finished yet: 7 approved, queued." in mail.outbox[0].body
 
     def test_a_number_that_waits_for_a_key_does_not_hold_up_the_mail(self, asked, sam, ana):
         factories.approve(asked, ana)

@@ -264,7 +264,7 @@ class TestPace:
         before = ApiKey.objects.get().next_call_at
         with pytest.raises(turns.Busy):
             turns.take_turn(key, patience=20)
-        assert ApiKey.objects.get().next_call_at == before  # who does not wait takes no place
+        assert ApiKey.objects.get().next_call_at == before  # a call that does not wait takes no turn
 
     def test_a_place_given_by_a_clock_that_went_back_does_not_count(self, key):
         ApiKey.objects.update(rate_per_minute=60, next_call_at=clock.now() + timedelta(hours=2))

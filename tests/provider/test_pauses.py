@@ -1,4 +1,4 @@
-"""What waits, why, since when, and that a person is told: pauses of the provider and of a key, and their ends."""
+"""What waits, why, since when, and that people are notified: pauses of the provider and of a key, and their ends."""
 
 import json
 from datetime import timedelta
@@ -229,7 +229,7 @@ def test_an_attempt_that_never_got_its_answer_is_closed_in_every_state(approved,
 
 
 def factories_approve_again(purchase):
-    """The yes of the first time, as if it had been given anew."""
+    """The first approval, as if it had just been given."""
     purchase.approvals.update(superseded_at=None, created_at=clock.now())
 
 

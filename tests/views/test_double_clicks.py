@@ -161,7 +161,7 @@ class Desk:
         purchase = self.in_doubt()
         provider_id = 4700 + self.count
         self.provider.owned_numbers.append(owned(purchase.phone_number, provider_id))
-        told = f"{purchase} has been bought already."
+        told = f"{purchase} has already been bought."
         return self.decide(purchase, "it-was-bought", "Recorded as bought.", told, provider_id=provider_id)
 
     def try_again(self):

@@ -455,7 +455,7 @@ class TestOneRequest:
         seen = self.seen(client.get(f"/requests/{pending.pk}/"))
         factories.approve(pending, ana)
         response = self.live(client, pending, seen)
-        assert "Approved, in line" in words(response)
+        assert "Approved, queued" in words(response)
         assert self.live(client, pending, self.seen(response)).status_code == 204
 
     @pytest.mark.parametrize(

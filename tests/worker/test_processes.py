@@ -23,7 +23,7 @@ from purchasing import clock, jobs, tasks
 from purchasing.buying import evidence
 from purchasing.models import Attempt, Desk, Draft, Paste, Purchase
 from purchasing.states import Outcome, State
-from purchasing.worker import processes, sweep
+from purchasing.worker import listeners, processes, sweep
 from sandbox import keys, server
 from tests import factories
 from tests.audit.test_events import database_url
@@ -157,11 +157,13 @@ def test_what_is_approved_is_bought_with_and_without_the_queue_and_one_sigterm_d
     provider, approved, tmp_path
 ):
     purchases = approved(3)
-    DBTaskResult.objects.filter(args_kwargs__args__0=purchases[0].pk).delete()  # lost: the sweep sees to it
+    DBTaskResult.objects.filter(
+        args_kwargs__args__0=purchases[0].pk
+    ).delete()  # lost: the sweep makes up for it
     with running(provider, tmp_path) as desk:
         wait_until(lambda: all_are(State.PURCHASED, purchases), PATIENCE)
         if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:  # the server ends every line: the workers dial again
+            with connection.cursor() as cursor:  # the server ends every connection: the workers reconnect
                 cursor.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                     "WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -263,7 +265,7 @@ class TestStartedByAShell:
 
     @contextmanager
     def started(self, provider, tmp_path, *options):
-        """The worker, by a shell that goes on until its input ends; nothing of it is left afterwards."""
+        """The worker, started by a shell that runs until its input ends; nothing of it is left afterwards."""
         command = f'nohup "$@" {" ".join(options)} & echo $! > {tmp_path / "pid"}; read -r line'
         shell = Running(provider, tmp_path / "work.log", ("sh", "-c", command, "sh", *WORK))
         known = {}
@@ -330,7 +332,7 @@ def test_a_database_that_is_locked_for_a_while_does_not_end_the_worker(pending, 
     pauses = []
     monkeypatch.setattr(processes.time, "sleep", pauses.append)
     worker = Tired(failures=6)
-    worker.run_until_told(sweeps=False, parent=os.getppid())
+    worker.run_until_signalled(sweeps=False, parent=os.getppid())
     assert worker.runs == 7
     assert pauses == sorted(pauses)  # ever longer, and never too long
     assert max(pauses) <= 5
@@ -357,7 +359,7 @@ def test_a_sweep_that_fails_does_not_end_it_either(pending, monkeypatch):
 
 
 def test_a_long_task_keeps_no_sweep_waiting(pending, monkeypatch):
-    """Both run in the process that does all but buying."""
+    """Both run in the process that does everything but buying."""
     let_go = threading.Event()
     monkeypatch.setattr(processes.jobs, "SWEEP_EVERY", 0.01)
     monkeypatch.setattr(tasks.price_lookup, "confirm", lambda pk: let_go.wait(30))
@@ -369,7 +371,7 @@ def test_a_long_task_keeps_no_sweep_waiting(pending, monkeypatch):
         connection.close()
 
     threading.Thread(target=sweep_then_let_go, daemon=True).start()
-    worker.run_until_told(sweeps=True, parent=os.getppid())
+    worker.run_until_signalled(sweeps=True, parent=os.getppid())
     assert let_go.is_set()
 
 
@@ -393,7 +395,7 @@ def test_a_child_that_keeps_failing_is_started_ever_more_slowly(monkeypatch):
 
 @pytest.mark.database
 def test_waiting_ends_when_somebody_else_has_written(team):
-    listener = processes.listener_for(connection)
+    listener = listeners.listener_for(connection)
     began = time.monotonic()
     try:
         subprocess.run(

@@ -26,7 +26,7 @@ class Command(BaseCommand):
 
     def handle(self, *, one, parent, **options):
         startup.refuse_wrong_database()
-        startup.say_unreadable_keys()
+        startup.log_unreadable_keys()
         if one:
             processes.run_one(one, parent=parent)
             return
