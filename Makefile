@@ -1,7 +1,7 @@
 # Number Desk: `make run` to try it, `make test` to check it. Each target makes its own set-up in .venv.
 #
 #   make run  PORT=8000 SANDBOX_PORT=8001    everything on this machine, with the sandbox provider; Ctrl-C ends it
-#   make quick                               what to check before every commit: lint, layers, the heart
+#   make quick                               what to check before every commit: lint, types, layers, the heart
 #   make test BROWSER=0                      all checks (without those in a browser)
 #   make chaos SEQUENCES=1000                random lives of purchases, then the hostile campaign of bench/chaos
 #   make lint, make bench, make screenshots, make clean
@@ -26,8 +26,7 @@ quick: lint
 	@$(BIN) -m pytest -q -n 2 --dist worksteal -m core
 
 lint: $(VENV)/.installed-dev
-	@$(BIN) -m ruff check
-	@$(BIN) -m ruff format --check
+	@$(BIN) -m tests.run lint
 
 bench: $(VENV)/.installed-dev
 	@set -e; for file in $(filter-out bench/__init__.py,$(wildcard bench/*.py)); do \
@@ -44,7 +43,7 @@ screenshots: $(VENV)/.installed-dev
 	@$(BIN) -m tests.browser.screenshots
 
 clean:
-	rm -rf $(VENV) staticfiles .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) staticfiles .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- Set-up: only when the pinned requirements have changed --------------------------------------------------------

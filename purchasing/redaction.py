@@ -35,7 +35,7 @@ class RedactingFilter(logging.Filter):
     again.
     """
 
-    def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
+    def filter(self, record: logging.LogRecord) -> bool:
         self._clean_message(record)
         self._clean_exception(record)
         for name, value in list(record.__dict__.items()):

@@ -28,7 +28,7 @@ def move(
     note: str = "",
     expected: Mapping[str, object] | None = None,
     attempt: Attempt | None = None,
-    data: Mapping[str, object] | None = None,
+    data: Mapping[str, Any] | None = None,
     due_at: datetime | None = None,
     **changes: Any,
 ) -> AuditEvent:

@@ -1,4 +1,7 @@
-"""`make test`: every check, and what came of them. `BROWSER=0` leaves the tests in a browser out."""
+"""`make test`: every check, with a table of the results. `BROWSER=0` leaves the tests in a browser out.
+
+`make lint` runs the first of them alone: `python -m tests.run lint`.
+"""
 
 import os
 import re
@@ -67,6 +70,15 @@ def environments(folder):
     return plain, production
 
 
+def lint(plain):
+    """The checks that only read the code."""
+    return [
+        ("Lint", plain, ("-m", "ruff", "check", "--quiet")),
+        ("Format", plain, ("-m", "ruff", "format", "--check", "--quiet")),
+        ("Types", plain, ("-m", "mypy", "--no-error-summary")),
+    ]
+
+
 def lanes(folder):
     """What is checked, in lanes that run side by side, since tests of running processes mostly wait.
 
@@ -76,8 +88,7 @@ def lanes(folder):
     pytest = ("-m", "pytest", "-q")
     rest = [f"--ignore={path}" for path in (*COVERED, CAMPAIGN, BROWSER)]
     alone = [
-        ("Lint", plain, ("-m", "ruff", "check", "--quiet")),
-        ("Format", plain, ("-m", "ruff", "format", "--check", "--quiet")),
+        *lint(plain),
         ("Migrations are complete", plain, ("manage.py", "makemigrations", "--check", "--dry-run")),
         ("Settings of production", production, ("manage.py", "check", "--deploy", "--fail-level", "WARNING")),
         (
@@ -143,15 +154,18 @@ def main():
         open(f"{folder}/output", "w+") as output,
         ThreadPoolExecutor() as pool,
     ):
-        shown, kept = lanes(folder)
-        beside = pool.submit(run, kept, output)
-        results = run(shown) + beside.result()
-        output.seek(0)
-        print(output.read(), flush=True)
-    print(f"\n== All checks, {time.monotonic() - began:.0f} s")
+        if sys.argv[1:] == ["lint"]:
+            results = run(lint(environments(folder)[0]))
+        else:
+            shown, kept = lanes(folder)
+            beside = pool.submit(run, kept, output)
+            results = run(shown) + beside.result()
+            output.seek(0)
+            print(output.read(), flush=True)
+    print(f"\n== {len(results)} checks, {time.monotonic() - began:.0f} s")
     for words, passed, seconds in results:
         print(f"{'passed' if passed else 'FAILED'}  {seconds:5.1f} s  {words}")
-    if not wants_browser():
+    if sys.argv[1:] != ["lint"] and not wants_browser():
         print("Left out: the tests in a browser (BROWSER=0).")
     return 0 if all(passed for _, passed, _ in results) else 1
 
