@@ -456,7 +456,7 @@ def late_purchases(books):
 
 
 def longest_doubt(books):
-    """Seconds from a claim to the next state that is an end, a person's, or 'in line' again; the longest."""
+    """Seconds from a claim to the next state that is an end, a person's, or queued again; the longest."""
     longest = 0
     for events in books.events.values():
         claimed_at = None
