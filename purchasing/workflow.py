@@ -42,7 +42,7 @@ def move(
     if to not in NEXT.get(State(was), ()):
         raise ForbiddenMove(f"{purchase} is “{State(was).label}” and cannot become “{State(to).label}”.")
     unmoved = Purchase.objects.filter(pk=purchase.pk, state=was, **(expected or {}))
-    # A call that was surely not carried out does not end the wait.
+    # A call that was certainly not carried out does not end the wait.
     if {was, to} != {State.APPROVED, State.PURCHASING}:
         changes = {"waiting_for": "", "waiting_since": None, "waiting_told_at": None, **changes}
     if to == State.HELD:  # whatever comes next needs a new approval

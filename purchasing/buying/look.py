@@ -22,7 +22,7 @@ LOOK_AGE = 60  # seconds: the greatest age of a look at the claim
 
 
 class NotNow(Exception):
-    """Nothing is bought now: `wait` says why and until when."""
+    """Nothing is bought now: `words` give the reason, `until` the time to try again."""
 
     def __init__(self, words: str, until: datetime) -> None:
         super().__init__(words)

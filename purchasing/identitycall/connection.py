@@ -269,7 +269,7 @@ class _Head(http.client.HTTPResponse):
 
 
 class _Guarded(HTTPConnection):
-    """A connection that is opened once and sends one request in one piece."""
+    """A connection that is opened once and sends one request in one piece. Nothing else opens or uses it."""
 
     auto_open = 0  # http.client would connect anew in the middle of a request
     response_class: Any  # `_Head` with its exchange

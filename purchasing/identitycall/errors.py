@@ -4,7 +4,7 @@
 |---------------|-------------------------------------------|----------------------------------------------|
 | `Declined`    | no, unless an earlier attempt is in doubt | 400, 404, 422 with an error-shaped body (ERR) |
 | `Unavailable` | certainly not; ask later                  | never sent, 429, 401, 403                    |
-| `Unconfirmed` | nobody knows                              | any other failure of a purchase              |
+| `Unconfirmed` | unknown                                   | any other failure of a purchase              |
 | `Unreadable`  | proves nothing                            | any other failure of other calls             |
 
 The unknown is the default. Texts are for staff. No error holds the API key or leads to an exception that

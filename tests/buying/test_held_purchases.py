@@ -254,7 +254,7 @@ class TestItWasBought:
     def test_who_comes_after_the_evidence_reads_that_it_is_bought(self, doubtful, ana, provider):
         provider.owned_numbers = [owned(NUMBER, 77)]
         check(doubtful)
-        with pytest.raises(problems.AlreadyMoved, match="has been bought"):
+        with pytest.raises(problems.AlreadyMoved, match="has already been bought"):
             was_bought(doubtful, ana)
 
 
