@@ -918,7 +918,7 @@ class TestTheSettingsOfAPerson:
         assert User.objects.get(username="ida").email == "ida@example.com"
         call_command("create_member", "ida", email="ida.new@example.com", **options)
         assert User.objects.get(username="ida").email == "ida.new@example.com"
-        with pytest.raises(CommandError, match="no address"):
+        with pytest.raises(CommandError, match="not an email address"):
             call_command("create_member", "ida", email="ida", **options)
 
 
