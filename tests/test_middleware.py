@@ -96,8 +96,8 @@ class TestAClickFromAPageThatIsTooOld:
         response = client.post("/paste/", {"text": "+12125550101"})
         assert response.status_code == 403
         said = words(response)
-        assert "This page was open for too long" in said
-        assert "you have logged in anew since. Reload it and try again." in said
+        assert "This page expired" in said
+        assert "you have logged in again since. Reload it and try again." in said
         assert "CSRF" not in said and "verification" not in said
 
     def test_with_its_token_is_carried_out(self, sam):

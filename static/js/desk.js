@@ -47,7 +47,7 @@
       const sentence = sentenceOf(xhr);
       if (sentence) return sentence;
     }
-    if (status === 403) return "You may not do this. Reload the page to see what you can do.";
+    if (status === 403) return "You do not have permission for this. Reload the page to see what you can do.";
     if (status === 404) return "This no longer exists, or you are not allowed to see it. Reload the page.";
     if (status === 429) return "Too many attempts. Wait a minute, then try again.";
     if (status < 500) return "This could not be done. Reload the page and try again.";

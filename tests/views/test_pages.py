@@ -182,7 +182,7 @@ class TestPagesThatSayNo:
         client.force_login(sam)
         response = client.get("/requests/999999/")
         assert response.status_code == 404
-        assert "belongs to a team that you are not in" in words(response)
+        assert "belongs to a team that you are not a member of" in words(response)
 
     def test_404_shows_nothing_of_the_address(self, client, sam):
         client.force_login(sam)
