@@ -1,9 +1,10 @@
 """Queries, each named for the question it answers."""
 
+from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.db.models import Count, Q
+from django.db.models import Q
 from django.utils import timezone
 
 from purchasing import clock, permissions
@@ -146,14 +147,9 @@ def refused_keys_of(user):
     return keys.filter(team__memberships__user=user, team__memberships__role=Role.ADMIN)
 
 
-def state_counts(request):
-    """How many of a request's purchases are in each state: `[(State, count)]` in the order of the states."""
-    counts = dict(
-        request.purchases.order_by()
-        .values_list("state")
-        .annotate(count=Count("pk"))
-        .values_list("state", "count")
-    )
+def state_counts(purchases):
+    """How many of these purchases are in each state: `[(State, count)]` in the order of the states."""
+    counts = Counter(purchase.state for purchase in purchases)
     return [(state, counts[state]) for state in State if state in counts]
 
 
@@ -176,8 +172,7 @@ def summaries(requests):
 
 
 def _summary(request, purchases):
-    counts = [(state, sum(purchase.state == state for purchase in purchases)) for state in State]
-    return Summary(request, figures(purchases), [(state, count) for state, count in counts if count])
+    return Summary(request, figures(purchases), state_counts(purchases))
 
 
 def approvers_of(request):

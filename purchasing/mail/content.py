@@ -116,7 +116,7 @@ def _request(asked, events):
         "approvals": sorted(
             {approvals.waits_for_another_approver(purchase, asked) for purchase in pending} - {""}
         ),
-        "unfinished": [pair for pair in selectors.state_counts(asked) if pair[0] in NEXT],
+        "unfinished": [pair for pair in selectors.state_counts(asked.purchases.all()) if pair[0] in NEXT],
         "url": _url("purchasing:request", asked.pk),
     }
 

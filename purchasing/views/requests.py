@@ -80,8 +80,9 @@ def live(request, pk):
 
 
 def _live_context(request, asked):
-    purchases = list(asked.purchases.select_related("request__team").order_by("pk"))
+    # The events first: a move in between then has no event in `seen`, so the next poll draws it.
     events = list(asked.events.select_related("team").order_by("-seq")[:300])
+    purchases = list(asked.purchases.select_related("request__team").order_by("pk"))
     notes = {event.purchase_id: event.note for event in reversed(events) if event.became}
     states = {purchase.state for purchase in purchases}
     seconds = poll_seconds(states)
@@ -108,7 +109,7 @@ def _live_context(request, asked):
         "listed": [row for row in rows if row.purchase.state != State.PENDING] if may_approve else rows,
         "events": events,
         "figures": selectors.figures(purchases),
-        "states": selectors.state_counts(asked),
+        "states": selectors.state_counts(purchases),
         "poll_seconds": seconds,
         "seen": uuid.uuid5(uuid.NAMESPACE_URL, repr(marks)).hex,
         "may_decide": permissions.may_decide_doubt(request.user, asked),

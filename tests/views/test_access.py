@@ -52,7 +52,10 @@ def names_who_can(response):
     """Whether a 403 is a page with a sentence about who can do this."""
     words = ("ana", "who asked", "may approve", "approver", "admin", "requester", "superuser", "colleague")
     said = sentence(response)
-    return any(word in said for word in words) and "Your account does not have permission for this page" not in said
+    return (
+        any(word in said for word in words)
+        and "Your account does not have permission for this page" not in said
+    )
 
 
 def cell(client, method, url, fields, *, started):

@@ -6,10 +6,11 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import connection
 from django.urls import reverse
 from django.utils.html import escape
 
-from purchasing import audit, clock, pasting
+from purchasing import audit, clock, pasting, workflow
 from purchasing.approving import approvals
 from purchasing.asking import drafts, versions
 from purchasing.buying import procurement
@@ -445,6 +446,25 @@ class TestOneRequest:
         upfront, monthly = cost
         asked = factories.request(team, sam, NUMBERS[:1], upfront_cost=upfront, monthly_cost=monthly)
         assert said in words(client.get(f"/requests/{asked.pk}/"))
+
+    def test_its_summary_and_its_rows_agree_when_one_moves_while_the_page_is_drawn(self, client, approved):
+        """The purchases are read once: what is read later has perhaps moved on."""
+
+        def then_it_is_bought(execute, sql, *arguments):
+            result = execute(sql, *arguments)
+            if sql.startswith("SELECT") and 'FROM "purchasing_purchase"' in sql and not moved:
+                moved.append(True)
+                workflow.move(approved, State.PURCHASING, actor=audit.WORKER)
+            return result
+
+        moved = []
+        with connection.execute_wrapper(then_it_is_bought):
+            response = self.live(client, approved.request)
+        said = words(response)
+        assert moved
+        assert said.count("Approved, queued") + said.count("Buying now") == 2
+        assert "Approved, queued" not in said or "Buying now" not in said
+        assert self.live(client, approved.request, self.seen(response)).status_code == 200
 
     def test_live_is_204_while_nothing_changed(self, client, pending):
         seen = self.seen(client.get(f"/requests/{pending.pk}/"))
