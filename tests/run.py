@@ -106,6 +106,11 @@ def lanes(folder):
             ("-c", MIGRATE, plain["MIGRATED_DATABASE"]),
         ),
         ("Tests on SQLite", plain, (*pytest, *TWO, *rest)),
+        (
+            "Tests of locks, constraints, triggers and queue on PostgreSQL",
+            {**plain, "TEST_DATABASE": "postgresql"},
+            (*pytest, *TWO, "-m", "database and not browser"),
+        ),
     ]
     running = [
         ("A short campaign against a running Number Desk", plain, (*pytest, CAMPAIGN)),
@@ -114,11 +119,6 @@ def lanes(folder):
             "Every line and branch of what spends money is tested",
             {**plain, "COVERAGE_FILE": f"{folder}/coverage"},
             (*pytest, *COVERED, *SPENDING, "--cov-branch", *ALL_OF_IT),
-        ),
-        (
-            "Tests of locks, constraints, triggers and queue on PostgreSQL",
-            {**plain, "TEST_DATABASE": "postgresql"},
-            (*pytest, *TWO, "-m", "database and not browser"),
         ),
     ]
     if wants_browser():
