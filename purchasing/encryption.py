@@ -1,5 +1,7 @@
 """A model field that is encrypted at rest."""
 
+import hmac
+
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.db import models
@@ -59,3 +61,19 @@ class EncryptedField(models.TextField):
 
 def _cipher():
     return MultiFernet([Fernet(key) for key in settings.API_KEY_ENCRYPTION_KEYS])
+
+
+def fingerprint(secret):
+    """What a secret is known by (64 hex digits): an HMAC under a subkey of the newest encryption key.
+
+    Nobody can test a guess against it without that key.
+    """
+    return fingerprints(secret)[0]
+
+
+def fingerprints(secret):
+    """Its fingerprints under all encryption keys, newest first: an older one was stored before a rotation."""
+    return [
+        hmac.digest(hmac.digest(key.encode(), b"fingerprint", "sha256"), str(secret).encode(), "sha256").hex()
+        for key in settings.API_KEY_ENCRYPTION_KEYS
+    ]

@@ -50,6 +50,12 @@ def is_due(now):
     return Q(due_at__lte=now) | Q(due_at__gt=now + clock.LONGEST_WAIT)
 
 
+def open_records(phone_number):
+    """The purchases of a number that are open, or bought and not released: at most one (`one_record_a_number`)."""
+    same = Purchase.objects.filter(phone_number=phone_number)
+    return same.filter(Q(state__in=sorted(OPEN)) | Q(state=State.PURCHASED, released_at=None))
+
+
 def requests_seen_by(user):
     """Requests of the teams that `user` may read."""
     requests = PurchaseRequest.objects.select_related("team", "requester")
@@ -141,7 +147,7 @@ def held_for(user):
 
 def refused_keys_of(user):
     """Current keys that IdentityCall refuses, in the teams that `user` manages."""
-    keys = ApiKey.objects.filter(retired_at=None, refused_at__isnull=False).select_related("team")
+    keys = ApiKey.objects.filter(retired_at=None, credential__refused_at__isnull=False).select_related("team")
     if user.is_superuser:
         return keys
     return keys.filter(team__memberships__user=user, team__memberships__role=Role.ADMIN)

@@ -22,16 +22,19 @@ class State(TextChoices):
 # A state that is not a key here is final.
 NEXT: dict[State, set[State]] = {
     State.PENDING: {State.APPROVED, State.REJECTED, State.CANCELLED, State.EXPIRED},
-    State.APPROVED: {State.PURCHASING, State.PURCHASED, State.FAILED, State.CANCELLED, State.HELD},
+    State.APPROVED: {State.PURCHASING, State.PURCHASED, State.CANCELLED, State.HELD},
     State.PURCHASING: {State.PURCHASED, State.FAILED, State.UNCONFIRMED, State.APPROVED},
     State.UNCONFIRMED: {State.PURCHASED, State.HELD},
     State.HELD: {State.PURCHASED, State.APPROVED, State.GIVEN_UP, State.FAILED},
     State.GIVEN_UP: {State.PURCHASED, State.FAILED},
+    # Only after a call that was sent, and only by evidence: a refusal can lie.
+    State.FAILED: {State.PURCHASED},
+    State.CANCELLED: {State.PURCHASED},
 }
 
-FINAL = frozenset(set(State) - set(NEXT))
+FINAL = frozenset({State.PURCHASED, State.FAILED, State.REJECTED, State.CANCELLED, State.EXPIRED})
 # A phone number has at most one purchase in these states, or bought and not released, across all teams.
-OPEN = frozenset(NEXT)
+OPEN = frozenset(set(State) - FINAL)
 # An attempt may have bought the number, or still may: only reads until a person decides.
 WATCHED = frozenset({State.UNCONFIRMED, State.HELD, State.GIVEN_UP})
 
@@ -40,6 +43,7 @@ class Cause(TextChoices):
     """Why a purchase is held: what a person has to decide."""
 
     DOUBT = "doubt", "Nobody knows yet whether IdentityCall bought it"
+    OWNED = "owned", "IdentityCall's list shows it already, and no call of ours explains it"
     PRICE = "price", "IdentityCall now asks more than was approved"
     COST_UNKNOWN = "cost_unknown", "IdentityCall never confirmed the cost"
     APPROVER = "approver", "The person who approved it may no longer approve"
@@ -56,6 +60,10 @@ class Outcome(TextChoices):
     RATE_LIMITED = "rate_limited", "IdentityCall asked to wait"
     KEY_REFUSED = "key_refused", "IdentityCall refused the key"
     UNCONFIRMED = "unconfirmed", "The answer is unknown"
+
+
+# The call was sent, so it may have bought the number, whatever its answer said.
+SENT = frozenset(set(Outcome) - {Outcome.OPEN, Outcome.NOT_SENT})
 
 
 class NumberType(TextChoices):

@@ -4,7 +4,7 @@ from django_tasks import task
 
 from purchasing.asking import price_lookup, verdicts
 from purchasing.audit import verification
-from purchasing.buying import aftercare, evidence, procurement
+from purchasing.buying import aftercare, evidence, look, procurement
 from purchasing.mail import notices, sending
 
 
@@ -18,6 +18,18 @@ def buy(purchase_id):
 def check(key_id):
     """Read a key's owned list for its purchases in doubt."""
     evidence.gather(key_id)
+
+
+@task(priority=45)
+def settle_shown(credential_id):
+    """Settle what the last list of a credential shows since a call for it."""
+    evidence.settle_shown(credential_id)
+
+
+@task(priority=45)
+def hold_owned(purchase_id, key_id):
+    """Hold a queued purchase whose number the list of this key shows already."""
+    look.hold_owned(purchase_id, key_id)
 
 
 @task(priority=30)

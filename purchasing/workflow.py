@@ -11,10 +11,19 @@ from typing import Any
 
 from django.db import transaction
 
-from purchasing import audit, clock, permissions
-from purchasing.models import Approval, Attempt, AuditEvent, Purchase, PurchaseRequest, Team
+from purchasing import audit, clock, jobs, permissions
+from purchasing.models import (
+    ApiKey,
+    Approval,
+    Attempt,
+    AuditEvent,
+    OwnedRead,
+    Purchase,
+    PurchaseRequest,
+    Team,
+)
 from purchasing.problems import AlreadyMoved, ForbiddenMove, NotYours, Problem
-from purchasing.states import FINAL, NEXT, Cause, State
+from purchasing.states import FINAL, NEXT, SENT, Cause, Outcome, State
 
 # --- The only writer ----------------------------------------------------------------------------------------------
 
@@ -147,6 +156,11 @@ def in_data(fields: Mapping[str, datetime | Decimal | None]) -> dict[str, str | 
 # --- Cancelling ---------------------------------------------------------------------------------------------------
 
 
+CANCELLING = (
+    "Cancelled. IdentityCall's list is read first, in case the call that it refused bought the number."
+)
+
+
 @transaction.atomic
 def cancel(
     request_id: int, purchase_ids: Collection[int], *, actor: audit.Actor, reason: str = ""
@@ -154,7 +168,8 @@ def cancel(
     """Cancel numbers that no worker has claimed yet. All or none.
 
     Anybody but the requester has to give a reason. A number that an earlier call may have bought is not tried again but
-    waits for a decision: nobody can cancel what may have happened.
+    waits for a decision: nobody can cancel what may have happened. After a call that IdentityCall refused it is
+    cancelled as soon as its list was read, since a refusal can lie.
     """
     request, purchases = chosen(request_id, purchase_ids)
     if not permissions.may_cancel(actor.user, request):
@@ -165,19 +180,77 @@ def cancel(
     for purchase in purchases:
         if purchase.state not in (State.PENDING, State.APPROVED):
             raise AlreadyMoved(what_happened(purchase))
-        if purchase.is_in_doubt:
-            move(
-                purchase,
-                State.HELD,
-                actor=actor,
-                note=reason.strip() or "Not to be tried again.",
-                held_cause=Cause.DOUBT,
-                held_words="The next try was cancelled; whether an earlier call bought it is not known yet.",
-                due_at=clock.now(),
-            )
-        else:
-            move(purchase, State.CANCELLED, actor=actor, note=reason.strip())
+        if purchase.cancel_asked_at is None:
+            _cancel(purchase, actor, reason.strip())
     return purchases
+
+
+def _cancel(purchase: Purchase, actor: audit.Actor, reason: str) -> None:
+    refused = _refused_unread(purchase)
+    if purchase.is_in_doubt or (refused is not None and not _can_be_read(refused.key)):
+        _hold_in_doubt(purchase, refused, actor, reason or "Not to be tried again.")
+    elif refused is not None:
+        Purchase.objects.filter(pk=purchase.pk).update(
+            cancel_asked_at=clock.now(), due_at=None, waiting_for=CANCELLING, waiting_since=clock.now()
+        )
+        audit.record("purchase.cancel_asked", actor=actor, purchase=purchase, note=reason)
+        jobs.enqueue("check", refused.key_id)
+        purchase.refresh_from_db()
+    else:
+        move(purchase, State.CANCELLED, actor=actor, note=reason)
+
+
+def _refused_unread(purchase: Purchase) -> Attempt | None:
+    """The last sent call of a queued purchase, if no well-formed list of its key was read since: a refusal can lie."""
+    if purchase.state != State.APPROVED:
+        return None
+    sent = purchase.attempts.filter(outcome__in=sorted(SENT)).select_related("key__credential")
+    last = sent.order_by("-pk").first()
+    if last is None:
+        return None
+    since = OwnedRead.objects.filter(
+        credential=last.key.credential_id, well_formed=True, began_after__gte=last.ended_seq or 0
+    )
+    return None if since.exists() else last
+
+
+def _can_be_read(key: ApiKey) -> bool:
+    has_secret = ApiKey.objects.filter(pk=key.pk, secret__isnull=False).exists()
+    return has_secret and key.credential.refused_at is None
+
+
+def _hold_in_doubt(purchase: Purchase, refused: Attempt | None, actor: audit.Actor, reason: str) -> None:
+    if refused is not None:  # nobody can read whether its refusal was true
+        Attempt.objects.filter(pk=refused.pk).update(outcome=Outcome.UNCONFIRMED)
+    move(
+        purchase,
+        State.HELD,
+        actor=actor,
+        note=reason,
+        held_cause=Cause.DOUBT,
+        held_words="The next try was cancelled; whether an earlier call bought it is not known yet.",
+        due_at=clock.now(),
+        cancel_asked_at=None,
+    )
+
+
+def cancel_after_read(purchase: Purchase) -> None:
+    """Cancel a queued purchase for which somebody asked that, once a list was read after its last call.
+
+    The caller has locked it. It is held in doubt where the list can no longer be read. Nothing happens before.
+    """
+    asked = purchase.events.filter(action="purchase.cancel_asked").order_by("-seq").first()
+    assert asked is not None  # recorded with the column
+    note = (
+        f"{asked.actor_name} cancelled it: {asked.note}"
+        if asked.note
+        else f"{asked.actor_name} cancelled it."
+    )
+    refused = _refused_unread(purchase)
+    if refused is None:
+        move(purchase, State.CANCELLED, actor=audit.WORKER, note=note, cancel_asked_at=None)
+    elif not _can_be_read(refused.key):
+        _hold_in_doubt(purchase, refused, audit.WORKER, note)
 
 
 def expire(purchase: Purchase, *, actor: audit.Actor) -> None:

@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.db.backends.base.operations import BaseDatabaseOperations
 
 from purchasing import guard
+from purchasing.provider import owned_list
 from purchasing.redaction import RedactingFilter
 from tests import factories
 from tests.healthy_provider import Provider
@@ -81,6 +82,12 @@ def _flush_behind_the_guard(self, sql_list):
 
 
 BaseDatabaseOperations.execute_sql_flush = _flush_behind_the_guard
+
+
+@pytest.fixture(autouse=True)
+def _a_worker_that_has_just_started():
+    """No list that an earlier test read counts in this one."""
+    owned_list.forget_reads()
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
 """Records for tests, made through the product's own functions."""
 
+import hashlib
 import itertools
 from decimal import Decimal
 
 from purchasing import audit
 from purchasing.approving import approvals
 from purchasing.asking import drafts, submission
-from purchasing.models import Draft, Purchase, Team, User
+from purchasing.models import Credential, Draft, Purchase, Team, User
 from purchasing.teams import keys, members, teams
 
 SYSTEM = audit.system("test")
@@ -15,11 +16,18 @@ PASSWORD = "a password of the tests"
 _count = itertools.count(1)
 
 
-def team(name="Support", key=KEY) -> Team:
-    """A team with a key."""
+def key_of(name):
+    """The API key of the team of this name."""
+    return KEY if name == "Support" else f"idc_{hashlib.sha256(name.encode()).hexdigest()[:28]}1234"
+
+
+def team(name="Support", key=True) -> Team:
+    """A team with a key of its own, or this one."""
+    key = key_of(name) if key is True else key
     made = teams.create_team(name, actor=SYSTEM)
     if key:
-        keys.set_key(made, key, actor=SYSTEM)
+        stored = keys.set_key(made, key, actor=SYSTEM)
+        Credential.objects.filter(pk=stored.credential_id, projects=None).update(projects=[1])
     return made
 
 

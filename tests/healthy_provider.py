@@ -54,6 +54,11 @@ class Provider:
         self.offers_answer = None
         http.add_callback("GET", OWNED, self._owned)
         http.add_callback("GET", AVAILABLE, self._available)
+        self.projects = [1]
+        http.add_callback("GET", PROJECTS, self._projects)
+
+    def _projects(self, request):
+        return 200, {}, json.dumps({"data": [{"id": pk, "name": f"Project {pk}"} for pk in self.projects]})
 
     def _owned(self, request):
         key = request.headers["Authorization"].removeprefix("Bearer ")

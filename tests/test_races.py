@@ -29,6 +29,7 @@ from purchasing.models import (
     AuditEvent,
     AuditHead,
     AuditWord,
+    Credential,
     Desk,
     OwnedRead,
     Purchase,
@@ -306,7 +307,7 @@ class TestBuying:
         seller.answer = lambda peer: peer.answer(500)
         for place in range(ROUNDS):
             purchases = self.approved(team, sam, ana, 4, place * 4)
-            ApiKey.objects.update(doubts_in_a_row=0)
+            Credential.objects.update(doubts_in_a_row=0)
             race(
                 *(lambda purchase=purchase: procurement.buy(purchase.pk) for purchase in purchases),
                 lambda place=place: keys.set_key(team, f"idc_{place:032d}", actor=factories.SYSTEM),
@@ -407,7 +408,7 @@ class TestBuying:
 
     def test_the_rate_of_a_key_is_kept_over_all_threads(self, team, settings):
         key = ApiKey.objects.get()
-        ApiKey.objects.update(rate_per_minute=600)  # 100 at once, then 8 1/3 a second
+        Credential.objects.update(rate_per_minute=600)  # 100 at once, then 8 1/3 a second
         taken = []
 
         def take():
@@ -425,7 +426,7 @@ def claimed(purchase):
     """Claim as the worker does, without a call. Every look is fresh."""
     purchase = Purchase.objects.select_related("request__team").get(pk=purchase.pk)
     Purchase.objects.filter(pk=purchase.pk).update(due_at=clock.now())
-    ApiKey.objects.update(doubts_in_a_row=0, paused_until=None)
+    Credential.objects.update(doubts_in_a_row=0, paused_until=None)
     key, now = pauses.current_key(purchase.request.team), clock.now()
     read = OwnedRead.objects.create(
         key=key, began_after=audit.position(), began_at=now, ended_at=now, whole=True, well_formed=True

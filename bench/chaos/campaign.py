@@ -165,7 +165,7 @@ class Campaign:
         late = any(self.late.is_too_early(number) for number in self.late.numbers)
         # Numbers bought with a key that was since revoked, in a project that no other key sees, stay as they are.
         unfinished = Purchase.objects.filter(state=State.PURCHASED, applied_at=None)
-        return waits or late or unfinished.filter(bought_with__refused_at=None).exists()
+        return waits or late or unfinished.filter(bought_with__credential__refused_at=None).exists()
 
     def _keep(self):
         """Restart killed processes, and keep the calls that the provider received."""

@@ -107,7 +107,10 @@ class Mischief:
     def see_to_keys(self):
         """Act as a team admin whose key is refused, or paused for minutes."""
         for key in ApiKey.objects.filter(retired_at=None).select_related("team"):
-            if key.refused_at or (key.paused_until and (key.paused_until - clock.now()).total_seconds() > 5):
+            if key.credential.refused_at or (
+                key.credential.paused_until
+                and (key.credential.paused_until - clock.now()).total_seconds() > 5
+            ):
                 self.campaign.count("keys replaced after a refusal or a long pause")
                 self.give_new_key(key.team.name)
 

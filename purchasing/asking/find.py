@@ -68,10 +68,10 @@ def kept(team, *, country_code, number_type):
 
 def _obstacle(key, now):
     """Why this key may not be used now, or ''."""
-    if key.refused_at:
+    if key.credential.refused_at:
         return pauses.KEY_REFUSED
-    if key.paused_until and not clock.has_come(key.paused_until, now):
-        return key.pause_reason
+    if key.credential.paused_until and not clock.has_come(key.credential.paused_until, now):
+        return key.credential.pause_reason
     desk = Desk.objects.get(pk=Desk.ONLY)
     if desk.paused_until and not clock.has_come(desk.paused_until, now):
         return desk.pause_reason

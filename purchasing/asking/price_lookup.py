@@ -86,9 +86,11 @@ def usable_key(team):
     """The team's key if IdentityCall can be asked with it now, else None."""
     key = pauses.current_key(team)
     now, desk = clock.now(), Desk.objects.get(pk=Desk.ONLY)
-    if key is None or key.refused_at:
+    if key is None or key.credential.refused_at:
         return None
-    paused = any(until and not clock.has_come(until, now) for until in (key.paused_until, desk.paused_until))
+    paused = any(
+        until and not clock.has_come(until, now) for until in (key.credential.paused_until, desk.paused_until)
+    )
     return None if paused else key
 
 

@@ -50,7 +50,7 @@ def apply(purchase_id: int) -> None:
 
 def _key_for(purchase: Purchase) -> ApiKey:
     """The key that bought it, even if it was replaced, as another key may see another project; else the current key."""
-    usable = ApiKey.objects.filter(refused_at=None, secret__isnull=False)
+    usable = ApiKey.objects.filter(credential__refused_at=None, secret__isnull=False)
     own = usable.filter(pk=purchase.bought_with_id).first() if purchase.bought_with_id else None
     key = own or pauses.current_key(purchase.request.team) or purchase.bought_with
     assert key is not None  # every purchase was bought with one

@@ -1,7 +1,8 @@
-"""Settles purchases in doubt by reading the owned list.
+"""Settles purchases that a call may have bought by reading the owned list.
 
-This module makes GET requests only. Only the list of the attempt's own key is evidence; a list that is not whole proves
-nothing, nor does an offer that is still listed.
+This module makes GET requests only. Only the lists of the attempt's own key are evidence. A well-formed list that shows
+the number settles that it was bought, whoever read it and whatever the call's answer said; only a complete one proves
+that it was not. An offer that is still listed proves nothing.
 """
 
 from dataclasses import dataclass
@@ -15,13 +16,15 @@ from purchasing import audit, clock, jobs, selectors, workflow
 from purchasing.buying import outcomes
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
-from purchasing.models import ApiKey, Attempt, OwnedRead, Purchase
+from purchasing.models import ApiKey, Attempt, OwnedRead, Purchase, VirtualNumber
 from purchasing.provider import owned_list, pauses, turns
-from purchasing.states import WATCHED, Cause, Outcome, State
+from purchasing.states import SENT, WATCHED, Cause, Outcome, State
 
 SLOW = 15 * 60  # seconds between reads once a purchase is held or given up
-CLEAN_READS = 3  # whole reads without the number before a person may order another try
+CLEAN_READS = 3  # complete reads without the number before a person may order another try
 GIVEN_UP_DAYS = 30
+# A call that was sent may have bought it, in whatever state that left the purchase.
+MAY_BE_BOUGHT = sorted({*WATCHED, State.APPROVED, State.FAILED, State.CANCELLED})
 
 
 # --- Reading ------------------------------------------------------------------------------------------------------
@@ -32,14 +35,15 @@ def gather(key_id: int) -> None:
     watched, now = in_doubt(key_id), clock.now()
     key = ApiKey.objects.get(pk=key_id)
     planned = watched.filter(state__in=sorted(WATCHED))
-    if not watched.filter(selectors.is_due(now)).exists() and not pauses.waits_for_a_read(key):
+    cancelled = Purchase.objects.filter(cancel_asked_at__isnull=False, attempts__key=key_id)
+    is_wanted = watched.filter(selectors.is_due(now)).exists() or cancelled.exists()
+    if not is_wanted and not pauses.waits_for_a_read(key.credential):
         return
     read = None
     try:
-        read = owned_list.read(key)
+        doubts = Attempt.objects.filter(key=key_id, outcome=Outcome.UNCONFIRMED, purchase__in=planned)
+        read = owned_list.read(key, with_projects=doubts.filter(projects__isnull=False).exists())
         pauses.provider_answered()
-        if read.whole:
-            pauses.trust_key(key.pk, read_began_after=read.began_after)
     except turns.Busy as busy:
         pauses.plan(planned, busy.until)
         return
@@ -50,6 +54,9 @@ def gather(key_id: int) -> None:
             pauses.after_failed_read(key, error)
     for purchase_id, request_id in list(watched.values_list("pk", "request_id")):
         conclude(purchase_id, request_id, key, read)
+    settle_shown(key.credential_id)
+    for purchase_id, request_id in list(cancelled.values_list("pk", "request_id").distinct()):
+        finish_cancelling(purchase_id, request_id)
     next_at = planned.aggregate(at=Min("due_at"))["at"]
     if next_at:
         jobs.enqueue_at(next_at, "check", key_id)
@@ -63,25 +70,70 @@ def in_doubt(key_id: int) -> QuerySet[Purchase]:
     ).order_by("pk")
 
 
+def settle_shown(credential_id: int) -> None:
+    """Settle every purchase that the last lists of a credential show since a call for it, whatever was answered."""
+    shown = VirtualNumber.objects.filter(credential=credential_id, gone_at=None).exclude(phone_number="")
+    sent = Attempt.objects.filter(
+        key__credential=credential_id, outcome__in=sorted(SENT), purchase__state__in=MAY_BE_BOUGHT
+    )
+    found = sent.filter(purchase__phone_number__in=shown.values("phone_number"))
+    pairs = set(found.values_list("purchase", "purchase__request"))
+    key = ApiKey.objects.filter(credential=credential_id).order_by("-pk").first()
+    for purchase_id, request_id in sorted(pairs):
+        assert key is not None  # its credential has attempts
+        settle_by_presence(purchase_id, request_id, key)
+
+
+@transaction.atomic
+def settle_by_presence(purchase_id: int, request_id: int, key: ApiKey) -> bool:
+    """Move to purchased what the last list of the key's secret shows since a call for it. Returns whether it did.
+
+    A purchase that failed or was cancelled stays so while another record of its number is open: if that one is queued,
+    it is held, since the number is owned already.
+    """
+    outcomes.lock_ids()
+    _, [purchase] = workflow.locked(request_id, [purchase_id])
+    if purchase.state not in MAY_BE_BOUGHT:
+        return False
+    shown = owned_list.listed(key, purchase.phone_number)
+    found = outcomes.which_bought(outcomes.sent_attempts(purchase, key), shown)
+    if found is None:
+        return False
+    other = None
+    if workflow.is_over(purchase.state):
+        other = selectors.open_records(purchase.phone_number).exclude(pk=purchase.pk).first()
+    if other is not None:
+        jobs.enqueue("hold_owned", other.pk, key.pk)
+        return False
+    attempt, provider_id = found
+    outcomes.record_purchased(
+        purchase, attempt, provider_id, outcomes.since_our_order(attempt), actor=audit.WORKER
+    )
+    return True
+
+
+@transaction.atomic
+def finish_cancelling(purchase_id: int, request_id: int) -> None:
+    """Cancel what somebody cancelled after a refused call, now that a later list of its key does not show it.
+
+    Without a key that can be read nobody can know: a person decides.
+    """
+    _, [purchase] = workflow.locked(request_id, [purchase_id])
+    if purchase.state == State.APPROVED and purchase.cancel_asked_at is not None:
+        workflow.cancel_after_read(purchase)
+
+
 @transaction.atomic
 def conclude(purchase_id: int, request_id: int, key: ApiKey, read: OwnedRead | None) -> None:
-    """Move to purchased if the whole list shows the number under an id that it did not show before the attempt.
+    """Move to purchased if the list shows the number under an id that it did not show before the attempt.
 
     Otherwise plan the next read. An unconfirmed purchase is held when its window is over, whatever the reads showed.
     A purchase that was approved to be tried again has its own plan.
     """
+    if read is not None and read.well_formed and settle_by_presence(purchase_id, request_id, key):
+        return
     _, [purchase] = workflow.locked(request_id, [purchase_id])
-    if purchase.state not in WATCHED and purchase.state != State.APPROVED:
-        return
-    owned = owned_list.listed(key, purchase.phone_number) if read and read.whole else None
-    doubts = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED, key=key).order_by("pk")
-    attempt = outcomes.which_bought(doubts, owned) if owned else None
-    if owned and attempt:
-        outcomes.record_purchased(
-            purchase, attempt, owned.provider_id, "The list of owned numbers shows it.", actor=audit.WORKER
-        )
-        return
-    if purchase.state == State.APPROVED:
+    if purchase.state not in WATCHED:
         return
     now = clock.now()
     checks = purchase.checks + 1
@@ -126,7 +178,7 @@ def hold(purchase: Purchase) -> None:
 
 
 def _was_never_bought(purchase: Purchase, now: datetime) -> bool:
-    """Whether every key with an attempt in doubt has read whole lists without the number for 30 days."""
+    """Whether every key with an attempt in doubt has read complete lists without the number for 30 days."""
     since = purchase.state_changed_at + timedelta(days=GIVEN_UP_DAYS)
     return now > since and all(
         clean_reads(attempt).filter(began_at__gt=since).exists()
@@ -135,13 +187,34 @@ def _was_never_bought(purchase: Purchase, now: datetime) -> bool:
 
 
 def clean_reads(attempt: Attempt) -> QuerySet[OwnedRead]:
-    """Whole reads of the attempt's own key that began after the attempt had ended and did not show its number.
+    """Complete reads of the attempt's own key that began after the attempt had ended and did not show its number.
 
-    None counts while the list shows the number under an id from before the attempt: the number is not absent.
+    None counts while the list shows the number under an id from before the attempt: the number is not absent. None
+    counts that rests on a number confirmed as gone since the claim, that held an entry that cannot be read and is new
+    since the claim, or, where the key knew no number at the claim, that no longer came with every project of then.
     """
-    if owned_list.listed(attempt.key, attempt.purchase.phone_number):
+    if owned_list.listed(attempt.key, attempt.purchase.phone_number).exists():
         return OwnedRead.objects.none()
-    return OwnedRead.objects.filter(key=attempt.key_id, whole=True, began_after__gte=attempt.ended_seq or 0)
+    credential = attempt.key.credential_id
+    reads = OwnedRead.objects.filter(
+        credential=credential,
+        complete=True,
+        began_after__gte=attempt.ended_seq or 0,
+        gone_seq__lt=attempt.claimed_seq,
+    )
+    odd = VirtualNumber.objects.filter(
+        credential=credential, phone_number="", first_seen_seq__gte=attempt.claimed_seq
+    )
+    for gone_at in odd.values_list("gone_at", flat=True):
+        if gone_at is None:
+            return OwnedRead.objects.none()
+        reads = reads.filter(began_at__gt=gone_at)
+    if attempt.projects is not None:
+        then = set(attempt.projects)
+        asked = reads.filter(projects__isnull=False).order_by("-pk")[:200]
+        same = [read.pk for read in asked if then and then <= set(read.projects or ())]
+        reads = OwnedRead.objects.filter(pk__in=same)
+    return reads
 
 
 @dataclass(frozen=True)
@@ -164,21 +237,22 @@ def about(purchase: Purchase) -> Evidence | None:
     attempt = doubts.first()
     if attempt is None:
         return None
-    listed = owned_list.listed(attempt.key, purchase.phone_number)
-    reads = OwnedRead.objects.filter(key=attempt.key_id, began_after__gte=attempt.ended_seq or 0)
+    listed = owned_list.listed(attempt.key, purchase.phone_number).first()
+    credential = attempt.key.credential
+    reads = OwnedRead.objects.filter(credential=credential, began_after__gte=attempt.ended_seq or 0)
     clean = clean_reads(attempt)
     after_window = purchase.window_ends_at and clean.filter(began_at__gt=purchase.window_ends_at).exists()
     # What another key of any team shows proves nothing; the page shows it to the person who decides.
-    others = ApiKey.objects.exclude(pk=attempt.key_id).filter(
-        numbers__phone_number=purchase.phone_number, numbers__gone_at=None
+    others = ApiKey.objects.exclude(credential=credential).filter(
+        credential__numbers__phone_number=purchase.phone_number, credential__numbers__gone_at=None
     )
     return Evidence(
         attempt=attempt,
         clean=clean.count(),
-        failed=reads.filter(whole=False).count(),
+        failed=reads.filter(complete=False).count(),
         last=reads.order_by("-pk").first(),
         next_at=purchase.due_at,
-        may_try_again=bool(clean.count() >= CLEAN_READS and after_window),
+        may_try_again=bool(clean.count() >= CLEAN_READS and after_window and not credential.blind_at),
         owned_before=listed.provider_id if listed else None,
         seen_with=[
             f"the key …{key.last_four} of {key.team}" for key in others.select_related("team").distinct()

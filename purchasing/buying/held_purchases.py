@@ -12,11 +12,12 @@ from purchasing.buying import evidence, outcomes
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import Offer
-from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase, VirtualNumber
+from purchasing.models import ApiKey, Attempt, Credential, OwnedRead, Purchase, VirtualNumber
 from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.provider import offers, owned_list, pauses, turns
 from purchasing.states import Outcome, State
 
+APART = 60  # seconds between the two lists that have to lack a number before it counts as given back
 WHO_DECIDES = "A team admin or an approver, other than the person who asked, has to decide this."
 
 SeenCosts = tuple[Decimal | None, Decimal | None]  # the upfront and the monthly cost that a page showed
@@ -35,8 +36,7 @@ def it_was_bought(purchase: Purchase, *, provider_id: int, reason: str, actor: a
         raise Problem(f"IdentityCall's id {provider_id} already belongs to {other} here.")
     seen = _read_for(purchase, attempt, provider_id)
     with transaction.atomic():
-        # When people in two teams name the same id at once, the second waits here and finds it taken.
-        Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
+        outcomes.lock_ids()  # when people in two teams name the same id at once, the second waits here
         purchase = _held(purchase, in_doubt=True)
         if Purchase.objects.filter(provider_id=provider_id).exclude(pk=purchase.pk).exists():
             raise Problem(f"IdentityCall's id {provider_id} already belongs to another number here.")
@@ -50,17 +50,19 @@ def _read_for(purchase: Purchase, attempt: Attempt, provider_id: int) -> str:
         read = owned_list.read(attempt.key)
     except (errors.ProviderError, turns.Busy, Undecryptable) as problem:
         return f"the list of owned numbers could not be read: {problem}"
-    if not read.whole:
-        return "the list of owned numbers was not whole"
-    rows = attempt.key.numbers.filter(gone_at=None)
+    rows = VirtualNumber.objects.filter(credential=read.credential_id, gone_at=None)
     there = rows.filter(provider_id=provider_id).first()
+    if there is None and not read.complete:
+        return "the list of owned numbers was not complete"
     if there is None:
         raise Problem(
             f"IdentityCall's list of owned numbers, read just now, has no number with id {provider_id}."
         )
-    if there.phone_number != purchase.phone_number:
+    if there.phone_number and there.phone_number != purchase.phone_number:
         raise Problem(f"IdentityCall shows {there.phone_number} under id {provider_id}, not {purchase}.")
-    return "the list of owned numbers shows it"
+    return (
+        "the list of owned numbers shows it" if there.phone_number else "its entry in the list cannot be read"
+    )
 
 
 @transaction.atomic
@@ -120,8 +122,9 @@ def _again(
             )
         if not found.may_try_again:
             raise Problem(
-                f"Too early: the list of owned numbers has to be read whole {evidence.CLEAN_READS} times without this "
-                "number, the last time after the waiting time is over."
+                f"Too early: {evidence.CLEAN_READS} complete lists of owned numbers have to lack this number, the last "
+                "of them read after the waiting time is over. A list is complete when it shows every number that the "
+                "key is known to own."
             )
     offer, seen_at = offer_now(purchase)
     if seen != (offer and (offer.upfront_cost, offer.monthly_cost)):
@@ -183,13 +186,13 @@ def stop_watching(purchase: Purchase, *, reason: str, actor: audit.Actor) -> Pur
 def may_stop_watching(purchase: Purchase) -> bool:
     """Whether no read can settle a given up purchase any more, for any key of its attempts in doubt.
 
-    A key can settle nothing when it is refused or gone, when it gave no whole list for 30 days, or when its list still
-    lacked the number after 30 days.
+    A key can settle nothing when it is refused or gone, when it gave no complete list for 30 days, or when its list
+    still lacked the number after 30 days.
     """
     return purchase.state == State.GIVEN_UP and not any(
         _may_still_settle(doubt, purchase)
         for doubt in purchase.attempts.filter(
-            outcome=Outcome.UNCONFIRMED, key__refused_at=None, key__secret__isnull=False
+            outcome=Outcome.UNCONFIRMED, key__credential__refused_at=None, key__secret__isnull=False
         )
     )
 
@@ -199,14 +202,16 @@ def _may_still_settle(doubt: Attempt, purchase: Purchase) -> bool:
     if now <= purchase.state_changed_at + days:
         return True
     clean_since = evidence.clean_reads(doubt).filter(began_at__gt=purchase.state_changed_at + days)
-    whole = OwnedRead.objects.filter(key=doubt.key_id, whole=True, began_at__gt=now - days)
-    return whole.exists() and not clean_since.exists()
+    complete = OwnedRead.objects.filter(
+        credential=doubt.key.credential_id, complete=True, began_at__gt=now - days
+    )
+    return complete.exists() and not clean_since.exists()
 
 
 def release(purchase: Purchase, *, reason: str, actor: audit.Actor) -> Purchase:
-    """Record that a bought number is no longer rented. The owned list is read first: whole, and without the number.
+    """Record that a bought number is no longer rented: two lists, a minute apart, lack it, of a key that is not blind.
 
-    From then on the number costs nothing and may be requested again.
+    The second is read now. From then on the number costs nothing and may be requested again.
     """
     if not permissions.may_manage(actor.user, purchase.request.team):
         raise NotYours("Only the team admin can record that a number is no longer rented.")
@@ -222,33 +227,60 @@ def release(purchase: Purchase, *, reason: str, actor: audit.Actor) -> Purchase:
         read = owned_list.read(key)
     except (errors.ProviderError, turns.Busy, Undecryptable) as problem:
         raise Problem(f"IdentityCall's list of owned numbers could not be read: {problem}") from None
-    if owned_list.listed(key, purchase.phone_number):
+    if owned_list.listed(key, purchase.phone_number).exists():
         raise Problem(
             "IdentityCall's list of owned numbers still shows it. Give the number back in IdentityCall first."
         )
-    if not read.whole:
-        raise Problem(f"The list proves nothing yet: {read.problem} Try again in a minute.")
+    blind = Credential.objects.get(pk=key.credential_id).blind_words
+    if blind:
+        raise Problem(f"The list proves nothing: {blind} Decide about that on the page of the key first.")
+    if not _lacked_before(purchase, read):
+        raise Problem(
+            "IdentityCall's list of owned numbers does not show it. A second list, at least a minute later, has to "
+            "agree: try again in a minute."
+        )
     with transaction.atomic():
         _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
         if not Purchase.objects.filter(pk=purchase.pk, state=State.PURCHASED, released_at=None).update(
             released_at=clock.now(), due_at=None
         ):
             raise AlreadyMoved("Somebody else has already done this.")
-        audit.record("purchase.released", actor=actor, purchase=purchase, note=reason.strip())
+        event = audit.record("purchase.released", actor=actor, purchase=purchase, note=reason.strip())
+        assert purchase.provider_id is not None  # stored with the state
+        owned_list.confirm_gone({(purchase.provider_id, purchase.phone_number)}, event)
     return purchase
+
+
+def _lacked_before(purchase: Purchase, read: OwnedRead) -> bool:
+    """Whether a well-formed list that began at least `APART` before this one lacked the number as well."""
+    earlier = read.began_at - timedelta(seconds=APART)
+    assert purchase.provider_id is not None  # stored with the state
+    row = VirtualNumber.objects.filter(
+        credential=read.credential_id,
+        provider_id=purchase.provider_id,
+        phone_number=purchase.phone_number,
+    ).first()
+    if row is not None:
+        return row.gone_at is not None and row.gone_at <= earlier
+    before = OwnedRead.objects.filter(
+        credential=read.credential_id,
+        well_formed=True,
+        began_at__range=(purchase.purchased_at, earlier),
+    )
+    return before.exists()
 
 
 def _key_that_sees(purchase: Purchase) -> ApiKey:
     """A key whose list proves that a bought number is gone: its own, or one that has shown a number of that key."""
-    usable = ApiKey.objects.filter(refused_at=None, secret__isnull=False)
+    usable = ApiKey.objects.filter(credential__refused_at=None, secret__isnull=False)
     key = usable.filter(pk=purchase.bought_with_id).first() if purchase.bought_with_id else None
     if key:
         return key
     key = pauses.current_key(purchase.request.team)
     if key is None:
         raise Problem("The team has no API key, so IdentityCall's list of owned numbers cannot be read.")
-    of_its_own = VirtualNumber.objects.filter(key=purchase.bought_with_id).values("provider_id")
-    if not VirtualNumber.objects.filter(key=key, provider_id__in=of_its_own).exists():
+    of_its_own = VirtualNumber.objects.filter(credential__keys=purchase.bought_with_id).values("provider_id")
+    if not VirtualNumber.objects.filter(credential=key.credential_id, provider_id__in=of_its_own).exists():
         raise Problem(
             f"The key it was bought with cannot be read with any more, and the key …{key.last_four} has never shown a "
             "number of that account, so its list proves nothing. Store a key of the account that rents the number."

@@ -11,11 +11,11 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from purchasing import audit, clock, workflow
-from purchasing.buying import outcomes
+from purchasing.buying import evidence
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import Offer
 from purchasing.models import ApiKey, Desk, OwnedRead, Purchase, VirtualNumber
-from purchasing.provider import offers, owned_list, pauses
+from purchasing.provider import offers, owned_list, pauses, turns
 from purchasing.states import Cause, Outcome, State
 
 LOOK_AGE = 60  # seconds: the greatest age of a look at the claim
@@ -31,7 +31,7 @@ class NotNow(Exception):
 
 @dataclass(frozen=True)
 class Look:
-    """What IdentityCall showed just before the claim: a whole owned list without the number, and its offer."""
+    """What IdentityCall showed just before the claim: a well-formed owned list without the number, and its offer."""
 
     read: OwnedRead
     offer: Offer | None
@@ -52,44 +52,63 @@ def look_at(purchase: Purchase, key: ApiKey) -> Look | None:
     offer, seen_at = _offer(purchase, key, max_age)
     last = purchase.attempts.order_by("-pk").first()
     since = last.ended_seq if last and last.ended_seq else 0
-    try:
-        read = owned_list.fresh_read(key, not_before_seq=since, max_age=max_age)
-    except owned_list.NotWhole as problem:
-        raise NotNow(
-            f"Before buying, the list of owned numbers is read again. {problem}", _seconds_from_now(5)
-        ) from None
-    except errors.ProviderError as error:
-        raise _put_behind(pauses.after_failed_read(key, error)) from None
+    read = _read(key, since, max_age)
     if mode is pauses.LookMode.PROBE:
         pauses.provider_answered()
-    pauses.trust_key(key.pk, read_began_after=read.began_after)
+    if key.credential.projects is None and not owned_list.knows_numbers(key.credential):
+        _read_projects(key)
     replaced = keys_in_doubt(purchase, but=key)
-    for old in replaced.filter(refused_at=None, secret__isnull=False):
-        _read_for_doubt(old, since, max_age)
+    for old in replaced.filter(credential__refused_at=None, secret__isnull=False):
+        _read(old, since, max_age)
     for lister in (*replaced, key):
-        owned = owned_list.listed(lister, purchase.phone_number)
-        if owned:
-            _already_owned(purchase, owned, lister)
+        if owned_list.listed(lister, purchase.phone_number).exists():
+            _settle_owned(purchase, lister)
             return None
+    if blocking_entry(purchase, read):
+        read = _read(key, since, 0)  # once more: what the list showed before this read is not new any more
+    odd = blocking_entry(purchase, read)
+    if odd is not None:
+        raise NotNow(
+            f"IdentityCall's list has a new entry that cannot be read, under the id {odd.provider_id}: it could be "
+            "this number. Nothing more is bought under it until that is clear.",
+            _seconds_from_now(pauses.LOOK_AGAIN),
+        )
     return Look(read, offer, seen_at)
+
+
+def _read(key: ApiKey, since: int, max_age: float) -> OwnedRead:
+    """A well-formed owned list of this key from after the last attempt."""
+    try:
+        return owned_list.fresh_read(key, not_before_seq=since, max_age=max_age)
+    except errors.ProviderError as error:
+        raise _put_behind(pauses.after_failed_read(key, error)) from None
+
+
+def _read_projects(key: ApiKey) -> None:
+    """Note the projects of a key that knows no number: the only way to see later that it was moved to another one."""
+    try:
+        projects = turns.client_for(key).projects()
+    except errors.ProviderError:
+        return  # its lists then prove no absence for what is bought now
+    with transaction.atomic():
+        owned_list.note_projects(key, [project.id for project in projects])
+
+
+def blocking_entry(purchase: Purchase, read: OwnedRead) -> VirtualNumber | None:
+    """An entry of the list that cannot be read and is new since the last call for this purchase, or None.
+
+    Without such a call, or after one that was certainly not carried out: new since the list before this one.
+    """
+    sent = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED).order_by("-pk").first()
+    if sent is None:
+        return owned_list.new_odd_entries(read).first()
+    return owned_list.odd_entries(read.credential_id).filter(first_seen_seq__gte=sent.claimed_seq).first()
 
 
 def keys_in_doubt(purchase: Purchase, *, but: ApiKey) -> QuerySet[ApiKey]:
     """The replaced keys of earlier attempts in doubt: only their lists show what became of those attempts."""
     keys = ApiKey.objects.filter(attempts__purchase=purchase, attempts__outcome=Outcome.UNCONFIRMED)
     return keys.exclude(pk=but.pk).distinct().order_by("pk")
-
-
-def _read_for_doubt(key: ApiKey, since: int, max_age: float) -> None:
-    """Read this key's whole owned list from after the last attempt, before another call is made with a new key."""
-    try:
-        owned_list.fresh_read(key, not_before_seq=since, max_age=max_age)
-    except owned_list.NotWhole as problem:
-        raise NotNow(
-            f"Before buying, the list of the replaced key is read again. {problem}", _seconds_from_now(5)
-        ) from None
-    except errors.ProviderError as error:
-        raise _put_behind(pauses.after_failed_read(key, error)) from None
 
 
 def _offer(purchase: Purchase, key: ApiKey, max_age: float) -> tuple[Offer | None, datetime]:
@@ -116,46 +135,44 @@ def _put_behind(wait: pauses.Wait) -> NotNow:
     return NotNow(wait.words, wait.until + timedelta(seconds=pauses.BEHIND))
 
 
-def _already_owned(purchase: Purchase, owned: VirtualNumber, key: ApiKey) -> None:
-    """Settle a purchase whose number is already owned: an earlier attempt in doubt bought it, or it was ours before.
+def _settle_owned(purchase: Purchase, key: ApiKey) -> None:
+    """Settle a purchase whose number the list of this key shows: an earlier call bought it, or a person decides."""
+    if not evidence.settle_by_presence(purchase.pk, purchase.request_id, key):
+        hold_owned(purchase.pk, key.pk)
 
-    Only the list of an attempt's own key shows what became of it: another key may see numbers of other origin.
+
+def hold_owned(purchase_id: int, key_id: int) -> None:
+    """Hold a queued purchase whose number the list of this key shows, though no call of ours with it explains that.
+
+    Where a call is in doubt a person decides about that; only the list of its own key shows what became of it.
     """
+    key = ApiKey.objects.get(pk=key_id)
+    purchase = Purchase.objects.get(pk=purchase_id)
     with transaction.atomic():
         _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
-        if purchase.state != State.APPROVED:
+        owned = owned_list.listed(key, purchase.phone_number).first()
+        if purchase.state != State.APPROVED or owned is None:
             return
-        doubts = list(purchase.attempts.filter(outcome=Outcome.UNCONFIRMED).order_by("pk"))
-        own = [doubt for doubt in doubts if doubt.key_id == key.pk]
-        attempt = outcomes.which_bought(own, owned)
-        if attempt:
-            outcomes.record_purchased(
-                purchase,
-                attempt,
-                owned.provider_id,
-                "The list of owned numbers shows it: an earlier call bought it.",
-            )
-        elif doubts:
+        doubts = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED)
+        if doubts.filter(key__credential=key.credential_id).exists():
+            words = "The list of owned numbers already showed it before the call that is in doubt."
+        elif doubts.exists():
             words = (
-                "The list of owned numbers already showed it before the call that is in doubt."
-                if own
-                else f"The list of another key (…{key.last_four}) shows it. The key of the call that is in doubt was "
+                f"The list of another key (…{key.last_four}) shows it. The key of the call that is in doubt was "
                 "replaced since, so nobody can tell from this whether that call bought it."
             )
-            workflow.move(
-                purchase,
-                State.HELD,
-                actor=audit.WORKER,
-                note=words,
-                held_cause=Cause.DOUBT,
-                held_words=words,
-                due_at=_seconds_from_now(settings.EVIDENCE_CHECK_DELAYS[0]),
-            )
         else:
-            workflow.move(
-                purchase,
-                State.FAILED,
-                actor=audit.WORKER,
-                note="The number already belongs to your IdentityCall account. Nothing was bought.",
-                data={"provider_id": owned.provider_id, "key": key.last_four},
+            words = (
+                f"IdentityCall's list shows it already, under the id {owned.provider_id}, and no call of ours "
+                "explains that. It is not bought again."
             )
+        workflow.move(
+            purchase,
+            State.HELD,
+            actor=audit.WORKER,
+            note=words,
+            held_cause=Cause.DOUBT if doubts.exists() else Cause.OWNED,
+            held_words=words,
+            due_at=_seconds_from_now(settings.EVIDENCE_CHECK_DELAYS[0]) if doubts.exists() else None,
+            data={"provider_id": owned.provider_id, "key": key.last_four},
+        )

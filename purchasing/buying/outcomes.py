@@ -17,9 +17,9 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 from purchasing import audit, clock, jobs, workflow
 from purchasing.buying import price_guard
 from purchasing.identitycall import errors
-from purchasing.models import ApiKey, Attempt, Purchase, VirtualNumber
+from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase, VirtualNumber
 from purchasing.provider import pauses
-from purchasing.states import Outcome, State
+from purchasing.states import SENT, Outcome, State
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +63,13 @@ def _settle(
         wait = pauses.provider_failed(str(error), call_unsent=True)
     else:
         sent = pauses.call_was_sent()
+        if outcome == Outcome.PURCHASED:
+            assert provider_id is not None  # a 201 without one is unconfirmed
+            outcome, error = _checked_id(attempt, provider_id, answer_text)
         workflow.locked_team(attempt.purchase.request.team_id)
         wait = _pause_key(attempt, outcome, error)
     _, [purchase] = workflow.locked(attempt.purchase.request_id, [attempt.purchase_id])
-    attempt = Attempt.objects.get(pk=attempt_id)
+    attempt = Attempt.objects.select_related("key").get(pk=attempt_id)
     given_up = attempt.outcome != Outcome.OPEN
     # An answer of an earlier attempt may have settled the purchase while this one was under way.
     late = given_up or purchase.state != State.PURCHASING
@@ -99,10 +102,51 @@ def _settle(
             waiting_for=note[:500],
             waiting_since=purchase.waiting_since or clock.now(),
         )
+    if isinstance(error, errors.Unconfirmed) and error.bought_instead:
+        number_id, phone_number = error.bought_instead
+        audit.record(
+            "purchase.other_bought",
+            actor=audit.WORKER,
+            purchase=purchase,
+            attempt=attempt,
+            note=note,
+            provider_id=number_id,
+            bought=phone_number,
+        )
     if error and 300 <= (error.status or 0) < 400:
         audit.record("provider.redirected", actor=audit.WORKER, purchase=purchase, attempt=attempt, note=note)
     pauses.record_event(sent)
     pauses.record_event(wait)
+
+
+def _checked_id(
+    attempt: Attempt, provider_id: int, answer_text: str
+) -> tuple[Outcome, errors.ProviderError | None]:
+    """What a 201 means under the desk's lock: purchased, or unconfirmed where its id belongs to another number."""
+    lock_ids()
+    other = id_belongs_to(provider_id, attempt.purchase, attempt.key)
+    if not other:
+        return Outcome.PURCHASED, None
+    words = (
+        f"IdentityCall's answer has the id {provider_id}, which belongs to {other}. Whether the number was bought is "
+        "not known yet."
+    )
+    return Outcome.UNCONFIRMED, errors.Unconfirmed(words, status=201, answer_text=answer_text)
+
+
+def lock_ids() -> None:
+    """Take ids one at a time, over all teams: whoever checks an id and takes it holds this lock (the desk's row)."""
+    Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
+
+
+def id_belongs_to(provider_id: int, purchase: Purchase, key: ApiKey) -> str:
+    """The other number that has this id, in our records or in the key's lists, or ''. Call `lock_ids` before."""
+    other = Purchase.objects.filter(provider_id=provider_id).exclude(pk=purchase.pk).first()
+    if other is not None:
+        return f"{other} here"
+    shown = VirtualNumber.objects.filter(credential=key.credential_id, provider_id=provider_id)
+    stranger = shown.exclude(phone_number__in=["", purchase.phone_number]).first()
+    return f"{stranger.phone_number} in IdentityCall's list" if stranger is not None else ""
 
 
 def _pause_key(attempt: Attempt, outcome: Outcome, error: errors.ProviderError | None) -> pauses.Wait | None:
@@ -176,14 +220,45 @@ def record_purchased(
     jobs.enqueue("apply", purchase.pk)
 
 
-def which_bought(doubts: Iterable[Attempt], owned: VirtualNumber) -> Attempt | None:
-    """Which of these attempts in doubt bought what their key's list shows as `owned`, or None.
+def sent_attempts(purchase: Purchase, key: ApiKey) -> list[Attempt]:
+    """The attempts of a purchase that were sent with its secret: each may have bought it, whatever it answered."""
+    attempts = purchase.attempts.filter(outcome__in=sorted(SENT), key__credential=key.credential_id)
+    return list(attempts.select_related("key").order_by("pk"))
 
-    An attempt that was claimed after the list first showed the number did not buy it. If several could have, nobody
-    can know which one did: the more expensive counts, so that no budget is charged too little; of equals, the first.
+
+def which_bought(attempts: Iterable[Attempt], shown: Iterable[VirtualNumber]) -> tuple[Attempt, int] | None:
+    """Which of these sent attempts bought a number that their key's list shows, and its id; None if none did.
+
+    `shown` are the rows of the number in the list of the attempts' own key. An attempt bought it only if the id was
+    first shown after the attempt was claimed, and a list from before the claim is known. If several attempts could
+    have, nobody can know which one did: the more expensive counts, so that no budget is charged too little; of equals,
+    the first. Call `lock_ids` before.
     """
-    possible = [doubt for doubt in doubts if doubt.claimed_seq <= owned.first_seen_seq]
-    return max(possible, key=lambda attempt: sum(_costs_sent(attempt).values()), default=None)
+    attempts = list(attempts)
+    for owned in shown:
+        possible = [
+            attempt
+            for attempt in attempts
+            if attempt.claimed_seq <= owned.first_seen_seq
+            and OwnedRead.objects.filter(
+                credential=owned.credential_id, well_formed=True, seq__lt=attempt.claimed_seq
+            ).exists()
+        ]
+        if possible and not _is_taken(owned, possible[0].purchase_id):
+            return max(possible, key=lambda attempt: sum(_costs_sent(attempt).values())), owned.provider_id
+    return None
+
+
+def _is_taken(owned: VirtualNumber, purchase_id: int) -> bool:
+    return Purchase.objects.filter(provider_id=owned.provider_id).exclude(pk=purchase_id).exists()
+
+
+def since_our_order(attempt: Attempt) -> str:
+    """What a list that shows the number proves, in words; a refusal that was not true is named."""
+    words = "IdentityCall's list shows it since our order."
+    if attempt.outcome in (Outcome.DECLINED, Outcome.RATE_LIMITED, Outcome.KEY_REFUSED):
+        return f"{words} Its answer had been: {attempt.words}"[:1000]
+    return words
 
 
 def _costs_sent(attempt: Attempt) -> dict[str, Decimal]:

@@ -82,9 +82,17 @@ class Client:
         self._raise_known(answer)
         if isinstance(answer, Failure):
             raise errors.Unconfirmed(_ending(answer) + _NOT_KNOWN, detail=answer.detail)
-        bought = _bought(answer, phone_number)
+        bought = _bought(answer)
         if bought is None:
             raise errors.Unconfirmed(_ending(answer) + _NOT_KNOWN, **answers.kept_of(answer, self._clean))
+        if bought.phone_number != phone_number:
+            error = errors.Unconfirmed(
+                f"IdentityCall's answer names another number: {bought.phone_number} under the id {bought.id}."
+                + _NOT_KNOWN,
+                **answers.kept_of(answer, self._clean),
+            )
+            error.bought_instead = (bought.id, bought.phone_number)
+            raise error
         return replace(bought, answer_text=answers.kept_of(answer, self._clean)["answer_text"])
 
     def owned_numbers(self) -> OwnedList:
@@ -250,14 +258,13 @@ def _path_of(number_id: int) -> str:
     return f"{NUMBERS}/{number_id}"
 
 
-def _bought(answer: Answer, phone_number: str) -> OwnedNumber | None:
+def _bought(answer: Answer) -> OwnedNumber | None:
     if answer.status != 201 or not answer.whole:
         return None
     try:
-        bought = resources.read_owned(resources.data_of(resources.load(answer.body)))
+        return resources.read_owned(resources.data_of(resources.load(answer.body)))
     except resources.Malformed:
         return None
-    return bought if bought.phone_number == phone_number else None
 
 
 def _ending(answer: Answer | Failure) -> str:

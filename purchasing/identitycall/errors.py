@@ -75,7 +75,12 @@ class KeyRefused(Unavailable):
 
 
 class Unconfirmed(ProviderError):
-    """The number may or may not have been bought: only evidence can settle it."""
+    """The number may or may not have been bought: only evidence can settle it.
+
+    `bought_instead`: the id and the number that a 201 showed in place of the one that was asked for, or None.
+    """
+
+    bought_instead: tuple[int, str] | None = None
 
 
 class Unreadable(ProviderError):

@@ -42,7 +42,7 @@ def read_pages(answers: list[Any]) -> OwnedList:
         if _figure(answer, "current_page") not in (None, place) or len(entries_of(answer)) > PER_PAGE:
             raise Malformed("a different page than requested")
     whole = read_owned_list(entry for answer in answers for entry in entries_of(answer))
-    if len(whole.numbers) != total:
+    if whole.entries != total:
         raise Malformed("the pages do not hold as many numbers as they announce")
     return whole
 

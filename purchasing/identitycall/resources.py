@@ -2,7 +2,8 @@
 
 The provider's data is not trusted. What is only shown or compared is read tolerantly: a field of an unexpected
 type counts as missing, and an unknown cost is None, never 0 (VN-AVAIL passes entries through from a carrier).
-What proves something is read strictly: one malformed entry makes the whole answer worthless (`Malformed`).
+What proves something is read strictly: an answer that was not read to its end is worthless (`Malformed`), and an
+entry that cannot be read is named.
 """
 
 import json
@@ -65,10 +66,20 @@ class OwnedNumber:
 
 
 @dataclass(frozen=True)
+class OddEntry:
+    """An entry of the owned list that shows no number that can be read: its id, if it has one, and what it shows."""
+
+    id: int | None
+    shows: str
+
+
+@dataclass(frozen=True)
 class OwnedList:
-    """A list of numbers that was whole and well-formed."""
+    """A list of numbers that was read to its end. `entries` is how many different ones it held."""
 
     numbers: tuple[OwnedNumber, ...]
+    odd: tuple[OddEntry, ...] = ()
+    entries: int = 0
 
 
 @dataclass(frozen=True)
@@ -251,21 +262,45 @@ def _switch(value: Any) -> bool | None:
 
 
 def read_owned_list(entries: Iterable[Any]) -> OwnedList:
-    """Read a whole list of numbers. Raises Malformed at the first bad entry, or when two entries contradict each
-    other.
+    """Read a whole list of numbers. An entry that comes twice counts once; a number may stand under two ids.
 
-    An entry that comes twice counts once.
+    An entry that cannot be read (a short code, no number, an id that is not an integer) is odd, and so is an id under
+    which two numbers stand: what it shows is not known, but that it is there is.
     """
-    by_id: dict[int, OwnedNumber] = {}
-    ids: dict[str, int] = {}
-    for number in map(read_owned, entries):
-        known = by_id.setdefault(number.id, number)
-        if (
-            known.phone_number != number.phone_number
-            or ids.setdefault(number.phone_number, number.id) != number.id
-        ):
-            raise Malformed("two entries of the list contradict each other")
-    return OwnedList(tuple(by_id.values()))
+    numbers: dict[tuple[int, str], OwnedNumber] = {}
+    odd: dict[OddEntry, None] = {}
+    for entry in entries:
+        try:
+            number = read_owned(entry)
+        except Malformed:
+            odd[_odd_entry(entry)] = None
+        else:
+            numbers.setdefault((number.id, number.phone_number), number)
+    count = len(numbers) + len(odd)
+    shown: dict[int, list[str]] = {}
+    for number_id, phone_number in numbers:
+        shown.setdefault(number_id, []).append(phone_number)
+    unclear = {number_id for number_id, found in shown.items() if len(found) > 1}
+    odd |= {OddEntry(number_id, " and ".join(shown[number_id])[:TEXT_LENGTH]): None for number_id in unclear}
+    return OwnedList(
+        tuple(number for number in numbers.values() if number.id not in unclear), tuple(odd), count
+    )
+
+
+def _odd_entry(entry: Any) -> OddEntry:
+    if not isinstance(entry, dict):
+        return OddEntry(None, "something that is not a number")
+    number_id, shows = entry.get("id"), entry.get("phone_number")
+    text = (
+        clean_text(shows)
+        if isinstance(shows, str)
+        else "no number"
+        if shows is None
+        else clean_text(str(shows))
+    )
+    if is_id(number_id):
+        return OddEntry(number_id, text or "no number")
+    return OddEntry(None, f"{text or 'no number'} with the id {clean_text(str(number_id), 40)}")
 
 
 def read_detail(entry: Any) -> NumberDetail:

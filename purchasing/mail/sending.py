@@ -178,7 +178,7 @@ def _not_needed(mail):
         "waits_long": lambda: purchases.filter(state=State.APPROVED).exists(),
         "look_into": lambda: _needs_attention(events),
         "key_refused": lambda: ApiKey.objects.filter(
-            team=mail.team_id, retired_at=None, refused_at__isnull=False
+            team=mail.team_id, retired_at=None, credential__refused_at__isnull=False
         ).exists(),
         "stand_in": lambda: content.stand_ins_of(events).exists(),
         "invitation": lambda: (

@@ -17,7 +17,7 @@ from purchasing.models.purchases import (
     SeenVersion,
 )
 from purchasing.models.search import AuditDigits, AuditEntry, AuditSegment, AuditStretch, AuditWord
-from purchasing.models.teams import ApiKey, Desk, Membership, StandIn, Team, User
+from purchasing.models.teams import ApiKey, Credential, Desk, Membership, StandIn, Team, User
 
 __all__ = [
     "ApiKey",
@@ -32,6 +32,7 @@ __all__ = [
     "AuditSegment",
     "AuditStretch",
     "AuditWord",
+    "Credential",
     "Desk",
     "Draft",
     "FailedLogins",

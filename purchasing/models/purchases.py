@@ -99,6 +99,8 @@ class Purchase(models.Model):
     checks = models.PositiveIntegerField(default=0)
     held_cause = models.CharField(max_length=20, choices=Cause.choices, blank=True)
     held_words = models.CharField(max_length=1000, blank=True)
+    # Somebody cancelled it after a call that IdentityCall refused: the next read of the list cancels it.
+    cancel_asked_at = models.DateTimeField(null=True)
 
     provider_id = models.PositiveBigIntegerField(null=True)
     purchased_at = models.DateTimeField(null=True)
@@ -170,6 +172,8 @@ class Attempt(models.Model):
     worker = models.CharField(max_length=100)
     claimed_at = models.DateTimeField()
     claimed_seq = models.BigIntegerField()
+    # The ids of the projects that the key showed, where it knew no number at the claim: else null.
+    projects = models.JSONField(null=True)
     deadline_at = models.DateTimeField()
     outcome = models.CharField(max_length=20, choices=Outcome.choices, default=Outcome.OPEN)
     http_status = models.PositiveIntegerField(null=True)

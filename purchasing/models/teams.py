@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from purchasing.encryption import EncryptedField
+from purchasing.encryption import EncryptedField, fingerprint, fingerprints
 from purchasing.states import Role
 
 
@@ -92,24 +92,23 @@ class StandIn(models.Model):
         ordering = ["from_day", "id"]
 
 
-class ApiKeyManager(models.Manager):
-    """Loads the secret only when it is read."""
+class CredentialManager(models.Manager):
+    """Finds a credential by its secret."""
 
-    def get_queryset(self):
-        return super().get_queryset().defer("secret")
+    def of(self, secret):
+        """The credential of this secret, made now if it was never stored before."""
+        found = self.filter(fingerprint__in=fingerprints(secret)).first()
+        return found or self.get_or_create(fingerprint=fingerprint(secret))[0]
 
 
-class ApiKey(models.Model):
-    """A team's key for IdentityCall. Only its last four characters are ever shown.
+class Credential(models.Model):
+    """One secret of IdentityCall, whichever teams stored it: its pace, pauses, refusals and what its lists showed.
 
-    A replaced key is kept, encrypted, and only used for reads: the numbers that it bought are visible only to it.
+    It is known by a keyed fingerprint, so what it is known for outlives the secret, and a secret that is stored again
+    meets its own past.
     """
 
-    team = models.ForeignKey(Team, models.PROTECT, related_name="keys")
-    secret = EncryptedField(null=True)  # null once it is retired and no longer needed for reads
-    last_four = models.CharField(max_length=4)
-    created_at = models.DateTimeField(default=timezone.now)
-    retired_at = models.DateTimeField(null=True)
+    fingerprint = models.CharField(max_length=64, unique=True)
     refused_at = models.DateTimeField(null=True)
     refused_words = models.CharField(max_length=500, blank=True)
     paused_until = models.DateTimeField(null=True)
@@ -117,13 +116,47 @@ class ApiKey(models.Model):
     pause_reason = models.CharField(max_length=1000, blank=True)
     doubts_in_a_row = models.PositiveIntegerField(default=0)
     doubted_seq = models.BigIntegerField(default=0)
+    rate_per_minute = models.PositiveIntegerField(null=True)
+    next_call_at = models.DateTimeField(null=True)
+    # Since when its lists show none of the numbers that they showed before, or another project, and what they show.
+    blind_at = models.DateTimeField(null=True)
+    blind_words = models.CharField(max_length=500, blank=True)
+    # The ids of the projects that it last showed (PR-LIST); null: never read.
+    projects = models.JSONField(null=True)
+
+    objects = CredentialManager()
+
+    @property
+    def rate(self):
+        """How many calls per minute it may make."""
+        return self.rate_per_minute or settings.RATE_LIMIT_PER_MINUTE
+
+
+class ApiKeyManager(models.Manager):
+    """Loads the secret only when it is read, and the credential with the key."""
+
+    def get_queryset(self):
+        return super().get_queryset().defer("secret").select_related("credential")
+
+
+class ApiKey(models.Model):
+    """A team's key for IdentityCall. Only its last four characters are ever shown.
+
+    A replaced key is kept, encrypted, and only used for reads: the numbers that it bought are visible only to it.
+    What concerns the secret itself, whoever stored it, is kept by its `credential`.
+    """
+
+    team = models.ForeignKey(Team, models.PROTECT, related_name="keys")
+    credential = models.ForeignKey(Credential, models.PROTECT, related_name="keys")
+    secret = EncryptedField(null=True)  # null once it is retired and no longer needed for reads
+    last_four = models.CharField(max_length=4)
+    created_at = models.DateTimeField(default=timezone.now)
+    retired_at = models.DateTimeField(null=True)
     # What a test showed or a team admin stated; null: not known.
     tested_at = models.DateTimeField(null=True)
     may_write = models.BooleanField(null=True)
     sees = models.CharField(max_length=200, blank=True)
     said_scope = models.CharField(max_length=20, blank=True)
-    rate_per_minute = models.PositiveIntegerField(null=True)
-    next_call_at = models.DateTimeField(null=True)
 
     objects = ApiKeyManager()
 
@@ -138,7 +171,8 @@ class ApiKey(models.Model):
     def __str__(self):
         return f"…{self.last_four}"
 
-    @property
-    def rate(self):
-        """How many calls per minute this key may make."""
-        return self.rate_per_minute or settings.RATE_LIMIT_PER_MINUTE
+    def save(self, **options):
+        """Save; a new key is given the credential of its secret."""
+        if self.credential_id is None and self.secret:
+            self.credential = Credential.objects.of(self.secret)
+        super().save(**options)

@@ -51,7 +51,9 @@ class Sighting(NamedTuple):
 
 def shelf(key: ApiKey, *, country_code: str, number_type: str) -> OfferLook | None:
     """The stored search for a country and a type with this key (an `OfferLook`), or None."""
-    return OfferLook.objects.filter(key=key, country_code=country_code, number_type=number_type).first()
+    return OfferLook.objects.filter(
+        credential=key.credential_id, country_code=country_code, number_type=number_type
+    ).first()
 
 
 def available(
@@ -69,7 +71,11 @@ def available(
     An answer is reused for `max_age` seconds with this key. Raises a `ProviderError`, after storing the failure, or
     `Busy`.
     """
-    place: dict[str, Any] = {"key": key, "country_code": country_code, "number_type": number_type}
+    place: dict[str, Any] = {
+        "credential_id": key.credential_id,
+        "country_code": country_code,
+        "number_type": number_type,
+    }
     look = OfferLook.objects.filter(**place).first()
     now = clock.now()
     if look is None or not is_fresh(look, now, max_age):
@@ -120,7 +126,7 @@ class Sightings:
         self, key: ApiKey | None, places: Collection[Place], *, since: datetime | None = None
     ) -> None:
         looks = OfferLook.objects.filter(
-            key=key,
+            credential=key.credential_id if key else None,
             country_code__in={country for country, _ in places},
             number_type__in={kind for _, kind in places},
         )

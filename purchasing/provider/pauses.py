@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from purchasing import audit, clock, jobs
 from purchasing.identitycall import errors
-from purchasing.models import ApiKey, Desk, Purchase, Team
+from purchasing.models import ApiKey, Credential, Desk, Purchase, Team
 from purchasing.states import State
 
 LONGEST_PAUSE = 300  # seconds that the provider pauses at most before a single look probes it again
@@ -22,6 +22,7 @@ LOOK_AGAIN = 60  # seconds after which a purchase that waits for a person is che
 # Seconds that a purchase whose look failed waits longer than the others, so that one of those probes next.
 BEHIND = 5
 KEY_REFUSED = "IdentityCall refuses the team's API key. The team admin has to store a new one."
+WHILE_BLIND = "Nothing is bought with this key until its list shows them again or a team admin decides."
 DOUBTS = 3  # unconfirmed answers in a row after which a key waits for a read
 
 
@@ -31,13 +32,13 @@ class Wait:
 
     words: str
     until: datetime
-    event: dict[str, Any] | None = None
+    events: tuple[dict[str, Any], ...] = ()
 
 
 def record_event(wait: Wait | None) -> None:
-    """Record the event of a pause that has just begun or ended. Call it last in the transaction."""
-    if wait and wait.event:
-        audit.record(actor=audit.WORKER, **wait.event)
+    """Record the events of a pause that has just begun or ended. Call it last in the transaction."""
+    for event in wait.events if wait else ():
+        audit.record(actor=audit.WORKER, **event)
 
 
 def current_key(team: Team, *, lock: bool = False) -> ApiKey | None:
@@ -57,11 +58,14 @@ def obstacle(desk: Desk, team: Team, key: ApiKey | None, now: datetime) -> Wait 
         return Wait(f"Buying is stopped for {team}: {team.stop_reason}", later)
     if key is None:
         return Wait(f"{team} has no API key. Its team admin has to store one.", later)
-    if key.refused_at:
+    credential = key.credential
+    if credential.refused_at:
         return Wait(KEY_REFUSED, later)
-    if key.paused_until and not clock.has_come(key.paused_until, now):
-        return Wait(key.pause_reason, key.paused_until)
-    if waits_for_a_read(key):
+    if credential.blind_at:
+        return Wait(f"{credential.blind_words} {WHILE_BLIND}"[:500], later)
+    if credential.paused_until and not clock.has_come(credential.paused_until, now):
+        return Wait(credential.pause_reason, credential.paused_until)
+    if waits_for_a_read(credential):
         return Wait(
             "The last answers of IdentityCall were lost. Nothing more is bought with this key until the list of "
             "owned numbers has been read.",
@@ -94,7 +98,7 @@ def provider_failed(words: str, *, call_unsent: bool = False) -> Wait:
     """Pause the provider for all keys, longer each time: a look failed or a connection was refused. Locks the desk.
 
     `call_unsent`: it was a purchase call. Its pause keeps growing until a purchase call reaches the provider, whatever
-    looks show in the meantime. Returns the `Wait`; the caller records its `event` when all its rows are locked.
+    looks show in the meantime. Returns the `Wait`; the caller records its `events` when all its rows are locked.
     """
     desk = Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
     now = clock.now()
@@ -114,8 +118,8 @@ def provider_failed(words: str, *, call_unsent: bool = False) -> Wait:
         probing_until=None,
         pause_reason=reason,
     )
-    event = None if desk.failures or desk.unsent else {"action": "provider.paused", "note": words}
-    return Wait(reason, until, event)
+    events = () if desk.failures or desk.unsent else ({"action": "provider.paused", "note": words},)
+    return Wait(reason, until, events)
 
 
 class LookMode(enum.Enum):
@@ -170,62 +174,98 @@ def call_was_sent() -> Wait | None:
         return None
     desk = Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
     Desk.objects.filter(pk=Desk.ONLY).update(unsent=0)
-    return Wait("", clock.now(), {"action": "provider.resumed"}) if desk.unsent else None
+    return Wait("", clock.now(), ({"action": "provider.resumed"},)) if desk.unsent else None
 
 
 ASKED_TO_WAIT = "IdentityCall asked to wait: too many calls with this key in a minute."
 
 
+def _locked_credential(key_id: int) -> Credential:
+    """Lock what concerns the key's secret, for all teams that stored it."""
+    return Credential.objects.select_for_update(no_key=True, of=("self",)).get(keys=key_id)
+
+
 def pause_key(key_id: int, seconds: float, reason: str = ASKED_TO_WAIT) -> Wait:
-    """Make no call with this key for `seconds`, after a 429 or an unusable list. Locks the key."""
-    key = ApiKey.objects.select_for_update(no_key=True).get(pk=key_id)
+    """Make no call with this key for `seconds`, after a 429 or an unusable list. Locks the credential."""
+    credential = _locked_credential(key_id)
     now = clock.now()
     until = now + timedelta(seconds=seconds)
-    if key.paused_until and not clock.has_come(key.paused_until, now):
-        until = max(until, key.paused_until)
-    ApiKey.objects.filter(pk=key_id).update(paused_until=until, paused_since=now, pause_reason=reason)
+    if credential.paused_until and not clock.has_come(credential.paused_until, now):
+        until = max(until, credential.paused_until)
+    Credential.objects.filter(pk=credential.pk).update(
+        paused_until=until, paused_since=now, pause_reason=reason
+    )
     return Wait(reason, until)
 
 
 def refuse_key(key_id: int, words: str) -> Wait:
-    """Stop buying with a key that IdentityCall refused (401, 403), until a person acts. Locks the key."""
-    key = ApiKey.objects.select_for_update(no_key=True).get(pk=key_id)
-    event = None
-    if not key.refused_at:
-        ApiKey.objects.filter(pk=key_id).update(
+    """Stop buying with a secret that IdentityCall refused (401, 403), until a person acts. Locks the credential."""
+    credential = _locked_credential(key_id)
+    events: tuple[dict[str, Any], ...] = ()
+    if not credential.refused_at:
+        Credential.objects.filter(pk=credential.pk).update(
             refused_at=clock.now(), refused_words=audit.clean(words)[:500]
         )
-        event = {"action": "key.refused", "team": key.team, "note": words, "key": key.last_four}
-    return Wait(KEY_REFUSED, clock.now() + timedelta(seconds=LOOK_AGAIN), event)
+        events = tuple(
+            {"action": "key.refused", "team": key.team, "note": words, "key": key.last_four}
+            for key in concerned(credential, key_id)
+        )
+    return Wait(KEY_REFUSED, clock.now() + timedelta(seconds=LOOK_AGAIN), events)
+
+
+def concerned(credential: Credential, key_id: int | None = None) -> QuerySet[ApiKey]:
+    """The keys whose teams are told of what happened to their secret: the current ones, and this one."""
+    keys = ApiKey.objects.filter(credential=credential).select_related("team")
+    return keys.filter(Q(retired_at=None) | Q(pk=key_id)).order_by("pk")
 
 
 def doubt_key(key_id: int, seq: int) -> None:
-    """Count one more unconfirmed answer in a row with this key; `seq` is its event. Locks the key."""
-    key = ApiKey.objects.select_for_update(no_key=True).get(pk=key_id)
-    ApiKey.objects.filter(pk=key_id).update(doubts_in_a_row=key.doubts_in_a_row + 1, doubted_seq=seq)
+    """Count one more unconfirmed answer in a row with this key; `seq` is its event. Locks the credential."""
+    credential = _locked_credential(key_id)
+    Credential.objects.filter(pk=credential.pk).update(
+        doubts_in_a_row=credential.doubts_in_a_row + 1, doubted_seq=seq
+    )
 
 
-def waits_for_a_read(key: ApiKey) -> bool:
-    """Whether nothing is bought with `key` until its whole owned list has been read."""
-    return key.doubts_in_a_row >= DOUBTS
+def waits_for_a_read(credential: Credential) -> bool:
+    """Whether nothing is bought with this secret until its owned list has been read."""
+    return credential.doubts_in_a_row >= DOUBTS
 
 
 def keys_waiting_for_a_read() -> QuerySet[ApiKey, int]:
-    """The ids of those keys. They need a read even when none of their purchases is watched any more."""
-    return ApiKey.objects.filter(retired_at=None, doubts_in_a_row__gte=DOUBTS).values_list("pk", flat=True)
+    """The ids of their current keys. They need a read even when none of their purchases is watched any more."""
+    waiting = ApiKey.objects.filter(retired_at=None, credential__doubts_in_a_row__gte=DOUBTS)
+    return waiting.values_list("pk", flat=True)
 
 
-def trust_key(key_id: int, *, read_began_after: int | None = None) -> None:
-    """Reset the key's count of doubts, after a clear answer or a whole owned list whose read began after the last.
+def trust_key(key_id: int) -> None:
+    """Reset the count of doubts after a clear answer. One that waits for its list to be read goes on waiting."""
+    doubted = Credential.objects.filter(keys=key_id, doubts_in_a_row__gt=0, doubts_in_a_row__lt=DOUBTS)
+    Credential.objects.filter(pk__in=doubted.values("pk")).update(doubts_in_a_row=0)
 
-    A clear answer alone does not release a key that waits for its list to be read.
+
+def trust_after_read(credential: Credential, *, began_after: int) -> None:
+    """Reset the count of doubts after a well-formed list whose read began after the last of them.
+
+    What waited for it is due at once.
     """
-    doubted = ApiKey.objects.filter(pk=key_id, doubts_in_a_row__gt=0)
-    if read_began_after is None:
-        doubted = doubted.filter(doubts_in_a_row__lt=DOUBTS)
-    else:
-        doubted = doubted.filter(doubted_seq__lte=read_began_after)
-    doubted.update(doubts_in_a_row=0)
+    doubted = Credential.objects.filter(pk=credential.pk, doubts_in_a_row__gt=0, doubted_seq__lte=began_after)
+    waited = waits_for_a_read(credential)
+    if doubted.update(doubts_in_a_row=0) and waited:
+        resume(credential)
+
+
+def resume(credential: Credential) -> None:
+    """Make approved purchases of the teams that buy with this secret due at once, and wake the worker for them."""
+    teams = ApiKey.objects.filter(credential=credential, retired_at=None).values("team")
+    waiting = Purchase.objects.filter(
+        state=State.APPROVED, waiting_since__isnull=False, request__team__in=teams
+    )
+    plan(waiting, clock.now())
+    for purchase_id in waiting.order_by("pk").values_list("pk", flat=True)[
+        :100
+    ]:  # the sweep takes any others
+        jobs.enqueue("buy", purchase_id)
 
 
 NOT_UNDERSTOOD = "IdentityCall's list of owned numbers could not be used: {error}"

@@ -1,4 +1,4 @@
-"""The rate limit of a key: every call waits its turn, across all workers and machines."""
+"""The rate limit of a key: every call waits its turn, across all teams with the same secret, workers and machines."""
 
 import time
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from django.db import transaction
 
 from purchasing import clock
 from purchasing.identitycall.client import Client
-from purchasing.models import ApiKey
+from purchasing.models import ApiKey, Credential
 
 WORKER_WAIT = 20  # seconds that the worker waits for its turn at most
 
@@ -52,7 +52,7 @@ def take_turn(key: ApiKey, *, patience: float, behind: bool = False) -> None:
     """
     # Durable: refuses to be called inside a transaction, as the network is used next.
     with transaction.atomic(durable=True):
-        row = ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)
+        row = Credential.objects.select_for_update(no_key=True).get(pk=key.credential_id)
         now = clock.now()
         if row.paused_until and not clock.has_come(row.paused_until, now):
             raise Busy(row.paused_until, row.pause_reason)
@@ -67,6 +67,6 @@ def take_turn(key: ApiKey, *, patience: float, behind: bool = False) -> None:
         wait = (allowed_at - now).total_seconds()
         if wait > (0 if behind else patience):
             raise Busy(allowed_at)
-        ApiKey.objects.filter(pk=key.pk).update(next_call_at=max(next_at, now) + interval)
+        Credential.objects.filter(pk=row.pk).update(next_call_at=max(next_at, now) + interval)
     if wait > 0:
         time.sleep(wait)

@@ -11,6 +11,7 @@ The network is used outside of transactions; the result of a test is stored afte
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
@@ -18,12 +19,13 @@ from django.db.models import Q
 
 from purchasing import audit, clock, permissions, problems
 from purchasing.audit.search import Filter, newest_first
-from purchasing.encryption import Secret, Undecryptable
+from purchasing.encryption import Secret, Undecryptable, fingerprint
 from purchasing.identitycall import errors
 from purchasing.identitycall.client import Client
-from purchasing.models import ApiKey, Attempt, Purchase, Team
+from purchasing.identitycall.resources import OwnedList
+from purchasing.models import ApiKey, Attempt, Credential, Purchase, Team
 from purchasing.problems import AlreadyMoved, NotYours, Problem
-from purchasing.provider import pauses, turns
+from purchasing.provider import owned_list, pauses, turns
 from purchasing.states import OPEN, Outcome, State
 from purchasing.teams import teams
 from purchasing.workflow import locked_team
@@ -96,10 +98,33 @@ def _client(secret, *, before_read=None):
     )
 
 
+@dataclass(frozen=True)
+class Test:
+    """What a test read: the owned list, when and after which event it began, and what else the key may do."""
+
+    owned: OwnedList
+    began_after: int
+    began_at: datetime
+    report: KeyReport
+
+    def keep(self, key):
+        """Store the list that was read, for all that it settles. Runs in the caller's transaction."""
+        projects = self.report.projects
+        owned_list.keep(
+            key,
+            self.owned,
+            began_after=self.began_after,
+            began_at=self.began_at,
+            projects=None if projects is None else [project.id for project in projects],
+        )
+
+
 def _tested(client):
     """Test what the key may do. Raises a `ProviderError` or `Busy` where the test did not prove that it can read."""
-    client.owned_numbers()
-    return KeyReport(_or_none(client.projects), _or_none(client.write_permission))
+    began_after, began_at = audit.position(), clock.now()
+    owned = client.owned_numbers()
+    report = KeyReport(_or_none(client.projects), _or_none(client.write_permission))
+    return Test(owned, began_after, began_at, report)
 
 
 def _or_none(call):
@@ -119,17 +144,16 @@ def test_stored(team, *, actor):
     key = pauses.current_key(team)
     if key is None:
         raise Problem(f"{team} has no API key to test.")
-    began_at = clock.now()
     try:
         secret = ApiKey.objects.values_list("secret", flat=True).get(pk=key.pk)
         turn = lambda: turns.take_turn(key, patience=TEST_WAIT)  # noqa: E731
-        report = _tested(_client(secret, before_read=turn))
+        test = _tested(_client(secret, before_read=turn))
     except (turns.Busy, Undecryptable) as problem:
         raise Problem(str(problem)) from None
     except errors.ProviderError as error:
         return False, _note_failure(team, key, error, actor)
     pauses.provider_answered()
-    return _note_report(team, key, report, began_at, actor)
+    return _note_report(team, key, test, actor)
 
 
 def _note_failure(team, key, error, actor):
@@ -146,26 +170,28 @@ def _note_failure(team, key, error, actor):
 
 
 @transaction.atomic
-def _note_report(team, key, report, began_at, actor):
+def _note_report(team, key, test, actor):
     """Record what a test showed. It clears a refusal that is older than the test, unless the key cannot write."""
     team, now = locked_team(team.pk), clock.now()
     current = pauses.current_key(team, lock=True)
     if current is None or current.pk != key.pk:
         raise AlreadyMoved("The key was replaced or removed while it was tested.")
+    report = test.report
+    test.keep(current)
     shown = {"sees": report.sees, "may_write": report.may_write}
     ApiKey.objects.filter(pk=key.pk).update(
         tested_at=now, **{name: value for name, value in shown.items() if value not in (None, "")}
     )
     passed = report.may_write is not False
-    refused = ApiKey.objects.filter(pk=key.pk, refused_at__lte=began_at)
+    refused = Credential.objects.filter(pk=key.credential_id, refused_at__lte=test.began_at)
     resumes = passed and refused.update(refused_at=None, refused_words="") > 0
     if resumes:
-        pauses.plan(_waiting(team), now)
+        pauses.resume(current.credential)
     _record("key.tested", actor, team, key, note=report.sentence, passed=passed)
     sentence = report.sentence
     if resumes:
         sentence += " Purchases that waited for the key are bought now."
-    elif current.refused_at:
+    elif current.credential.refused_at:
         sentence += " It stays marked as refused."
     return passed, sentence
 
@@ -207,13 +233,14 @@ def store(team, secret, *, scope, actor):
     if _is_current(team, secret):
         raise NotAccepted("This key is stored already. To test it, use “Test the key”.")
     try:
-        report = _tested(_client(secret))
+        test = _tested(_client(secret))
     except errors.KeyRefused as error:
         raise _not_accepted(team, actor, REFUSED.get(error.status, str(error))) from None
     except errors.ProviderError as error:
         raise _not_accepted(
             team, actor, f"{error} The key could not be tested and is not stored. Try again in a few minutes."
         ) from None
+    report = test.report
     if report.may_write is False:
         raise _not_accepted(team, actor, NO_WRITE)
     with transaction.atomic():
@@ -223,6 +250,7 @@ def store(team, secret, *, scope, actor):
         proved = is_account_wide(key)
         key.said_scope = "" if proved else scope
         key.save(update_fields=["tested_at", "sees", "may_write", "said_scope"])
+        test.keep(key)
         _record("key.tested", actor, team, key, note=report.sentence, passed=True)
         if not proved:
             _record("key.scope_said", actor, team, key, scope=SCOPES[scope])
@@ -328,7 +356,7 @@ def wipe_unneeded():
             if key.pk in needed_keys():  # something began to need it before the lock was held
                 continue
             held = ApiKey.objects.filter(pk=key.pk, retired_at__isnull=False, secret__isnull=False)
-            if held.update(secret=None, doubts_in_a_row=0):
+            if held.update(secret=None):
                 _record("key.wiped", audit.SWEEP, team, key)
 
 
@@ -349,5 +377,6 @@ def reencrypt(*, actor):
                 "from API_KEY_ENCRYPTION_KEYS. Put that back, or store a new API key. Nothing was changed."
             ) from None
         ApiKey.objects.filter(pk=key.pk).update(secret=str(secret))
+        Credential.objects.filter(pk=key.credential_id).update(fingerprint=fingerprint(secret))
     audit.record("key.reencrypted", actor=actor, count=len(stored))
     return len(stored)

@@ -95,9 +95,8 @@ def detail(request, pk):
     reads = []
     if found:
         since = found.attempt.ended_seq or found.attempt.claimed_seq
-        reads = OwnedRead.objects.filter(key=found.attempt.key_id, began_after__gte=since).order_by("-pk")[
-            :20
-        ]
+        reads = OwnedRead.objects.filter(credential=found.attempt.key.credential_id, began_after__gte=since)
+        reads = reads.order_by("-pk")[:20]
     held = purchase.state == State.HELD
     offered = offered_at = None
     if held:

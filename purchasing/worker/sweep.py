@@ -151,7 +151,12 @@ def _wake(due):
         outcome=Outcome.UNCONFIRMED,
         purchase__in=_pks(due.filter(state__in=sorted({*WATCHED, State.APPROVED})), most=5000),
     )
-    keys = {*doubtful.values_list("key", flat=True), *pauses.keys_waiting_for_a_read()}
+    cancelled = Attempt.objects.filter(purchase__cancel_asked_at__isnull=False)
+    keys = {
+        *doubtful.values_list("key", flat=True),
+        *cancelled.values_list("key", flat=True),
+        *pauses.keys_waiting_for_a_read(),
+    }
     wanted += [("check", (key,)) for key in sorted(keys)]
     for task, arguments in wanted:
         if (task, arguments) not in waiting:

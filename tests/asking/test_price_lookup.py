@@ -10,7 +10,7 @@ from django_tasks_db.models import DBTaskResult
 from purchasing import clock
 from purchasing.asking import price_lookup
 from purchasing.buying import procurement
-from purchasing.models import ApiKey, Desk, OfferLook, Purchase
+from purchasing.models import ApiKey, Credential, Desk, OfferLook, Purchase
 from purchasing.provider import offers
 from tests import factories
 from tests.healthy_provider import offer
@@ -73,15 +73,15 @@ def test_a_look_that_fails_changes_nothing(pending, provider, answer):
 def test_a_refused_key_and_a_429_are_noticed(pending, provider):
     provider.offers_answer = (429, {"Retry-After": "30"}, "")
     confirm(pending)
-    assert ApiKey.objects.get().paused_until > clock.now()
+    assert Credential.objects.get().paused_until > clock.now()
     before = len(provider.calls)
     confirm(pending)
     assert len(provider.calls) == before  # a paused key is not used
-    ApiKey.objects.update(paused_until=None)
+    Credential.objects.update(paused_until=None)
     OfferLook.objects.all().delete()
     provider.offers_answer = (401, {}, "")
     confirm(pending)
-    assert ApiKey.objects.get().refused_at is not None
+    assert Credential.objects.get().refused_at is not None
 
 
 def test_during_a_pause_of_the_provider_nothing_is_asked_but_after_its_end(pending, provider):

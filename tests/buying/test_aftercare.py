@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from purchasing import clock
 from purchasing.buying import aftercare
-from purchasing.models import ApiKey, AuditEvent, Purchase
+from purchasing.models import ApiKey, AuditEvent, Credential, Purchase
 from purchasing.states import State
 from purchasing.teams import keys
 from purchasing.worker import sweep
@@ -145,14 +145,14 @@ def test_whatever_goes_wrong_is_said_and_tried_again(bought, number, answer):
 def test_429_pauses_the_key_and_401_marks_it(bought, number):
     number.answer = (429, {"Retry-After": "30"}, "")
     apply(bought)
-    assert ApiKey.objects.get().paused_until > clock.now()
+    assert Credential.objects.get().paused_until > clock.now()
     asked = len(number.keys)
     apply(bought)
     assert len(number.keys) == asked  # a paused key is left alone
-    ApiKey.objects.update(paused_until=None)
+    Credential.objects.update(paused_until=None)
     number.answer = (401, {}, "")
     apply(bought)
-    assert ApiKey.objects.get().refused_at is not None
+    assert Credential.objects.get().refused_at is not None
 
 
 def test_the_key_that_bought_it_is_used_though_it_was_replaced(bought, number, team):

@@ -11,7 +11,7 @@ import requests
 from purchasing import audit, clock, jobs, problems, workflow
 from purchasing.buying import held_purchases, procurement
 from purchasing.buying.look import NotNow
-from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase
+from purchasing.models import ApiKey, Attempt, Credential, Desk, OwnedRead, Purchase
 from purchasing.provider import owned_list, pauses, turns
 from purchasing.states import Cause, State
 from purchasing.teams import keys
@@ -140,7 +140,11 @@ class TestALookThatFails:
         provider.offers_answer = answer
         buy(approved)
         key = ApiKey.objects.get()
-        assert (Desk.objects.get().failures, key.paused_until, key.refused_at) == (0, None, None)
+        assert (Desk.objects.get().failures, key.credential.paused_until, key.credential.refused_at) == (
+            0,
+            None,
+            None,
+        )
 
     def test_or_is_being_tried_by_another_worker_waits_for_what_that_one_finds(self, approved, provider):
         """The provider's pause is over, and one look is under way to find out whether it answers."""
@@ -320,7 +324,7 @@ class TestOnceTheWorkerIsToldToEnd:
         self, approved, provider, drain, monkeypatch
     ):
         look_now(approved)  # so that the turn before the claim is the only one
-        ApiKey.objects.update(rate_per_minute=6, next_call_at=clock.now() + timedelta(seconds=15))
+        Credential.objects.update(rate_per_minute=6, next_call_at=clock.now() + timedelta(seconds=15))
         waited = []
         monkeypatch.setattr(turns.time, "sleep", lambda seconds: (waited.append(seconds), drain()))
         buy(approved)

@@ -18,7 +18,7 @@ from django_tasks_db.models import DBTaskResult
 from purchasing import audit, clock
 from purchasing.buying import held_purchases, procurement
 from purchasing.identitycall.errors import RateLimited
-from purchasing.models import ApiKey, Desk, Purchase
+from purchasing.models import ApiKey, Credential, Desk, Purchase
 from purchasing.provider import pauses, turns
 from purchasing.states import Cause, State
 from purchasing.worker import sweep
@@ -139,7 +139,7 @@ class World:
 
     def in_line_at_the_end_of_the_rate(self):
         self.in_line()
-        ApiKey.objects.update(next_call_at=clock.now() + timedelta(seconds=100), rate_per_minute=6)
+        Credential.objects.update(next_call_at=clock.now() + timedelta(seconds=100), rate_per_minute=6)
         procurement.buy(self.purchase.pk)
         assert self.now.waiting_for
 

@@ -9,7 +9,7 @@ from django_tasks_db.models import DBTaskResult
 from purchasing import audit, clock
 from purchasing.buying import evidence, held_purchases, outcomes, procurement
 from purchasing.identitycall.errors import Declined, NotSent, Unconfirmed
-from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase, VirtualNumber
+from purchasing.models import ApiKey, Attempt, Credential, Desk, OwnedRead, Purchase, VirtualNumber
 from purchasing.provider import owned_list
 from purchasing.states import Cause, Outcome, State
 from purchasing.teams import keys
@@ -69,7 +69,7 @@ class TestReads:
         provider.owned_answer = answer
         assert check(doubtful).state == State.UNCONFIRMED
         provider.owned_answer = None
-        ApiKey.objects.update(paused_until=None)
+        Credential.objects.update(paused_until=None)
         assert check(doubtful).state == State.PURCHASED
 
     def test_a_list_that_lacks_what_it_held_concludes_nothing_though_it_shows_the_number(
@@ -145,14 +145,14 @@ class TestReads:
 
     def test_a_paused_key_is_not_read_and_the_check_is_planned_for_its_end(self, doubtful, provider):
         until = clock.now() + timedelta(minutes=5)
-        ApiKey.objects.update(paused_until=until)
+        Credential.objects.update(paused_until=until)
         before = len(provider.calls)
         assert check(doubtful).due_at == until
         assert len(provider.calls) == before
 
     def test_a_clock_that_went_back_two_hours_stops_no_read(self, doubtful, provider):
         later = clock.now() + timedelta(hours=2)
-        ApiKey.objects.update(paused_until=later)
+        Credential.objects.update(paused_until=later)
         Purchase.objects.update(due_at=later, deadline_at=later)
         provider.owned_numbers = [owned(NUMBER, 77)]
         DBTaskResult.objects.all().delete()
@@ -373,13 +373,13 @@ class TestKeyInDoubt:
     def test_it_is_trusted_again_by_a_list_that_began_after_the_last_doubt(self, team, sam, ana, provider):
         self.three_doubts(team, sam, ana, provider)
         key = ApiKey.objects.get()
-        assert key.doubts_in_a_row == 3
+        assert key.credential.doubts_in_a_row == 3
         from purchasing.provider import pauses
 
-        pauses.trust_key(key.pk, read_began_after=key.doubted_seq - 1)
-        assert ApiKey.objects.get().doubts_in_a_row == 3
-        pauses.trust_key(key.pk, read_began_after=key.doubted_seq)
-        assert ApiKey.objects.get().doubts_in_a_row == 0
+        pauses.trust_key(key.pk, read_began_after=key.credential.doubted_seq - 1)
+        assert Credential.objects.get().doubts_in_a_row == 3
+        pauses.trust_key(key.pk, read_began_after=key.credential.doubted_seq)
+        assert Credential.objects.get().doubts_in_a_row == 0
 
     def test_nobody_waits_for_ever_when_nothing_is_left_to_be_watched(self, team, sam, ana, provider):
         """All three were settled by a person while the list was unreadable: the key still gets its read."""
@@ -401,10 +401,10 @@ class TestKeyInDoubt:
             (row.task_path.rpartition(".")[2], row.args_kwargs["args"]) for row in DBTaskResult.objects.all()
         ]
         evidence.gather(key.pk)
-        assert ApiKey.objects.get().doubts_in_a_row == 3
+        assert Credential.objects.get().doubts_in_a_row == 3
         provider.owned_answer = None
         evidence.gather(key.pk)
-        assert ApiKey.objects.get().doubts_in_a_row == 0
+        assert Credential.objects.get().doubts_in_a_row == 0
 
 
 class TestLateAnswers:

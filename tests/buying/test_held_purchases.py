@@ -13,6 +13,7 @@ from purchasing.models import (
     ApiKey,
     Approval,
     Attempt,
+    Credential,
     Membership,
     OfferLook,
     OwnedRead,
@@ -551,4 +552,4 @@ def test_nothing_is_sent_for_what_waits_for_a_person(doubtful, provider):
         procurement.buy(doubtful.pk)
         sweep.run()
     assert len(provider.purchases) == 1
-    assert ApiKey.objects.get().doubts_in_a_row == 0
+    assert Credential.objects.get().doubts_in_a_row == 0

@@ -12,7 +12,7 @@ import requests
 from purchasing import clock
 from purchasing.buying import evidence, held_purchases, outcomes, procurement
 from purchasing.identitycall.errors import Declined, NotSent
-from purchasing.models import ApiKey, Attempt, Desk, Purchase
+from purchasing.models import Attempt, Credential, Desk, Purchase
 from purchasing.states import Outcome, State
 from purchasing.worker import sweep
 from tests import factories
@@ -265,7 +265,7 @@ class TestTheSecondCall:
         story.settle_second(Outcome.DECLINED, error=Declined("No longer available", status=422))
 
         assert story.now.state == State.UNCONFIRMED
-        ApiKey.objects.update(paused_until=None)
+        Credential.objects.update(paused_until=None)
         story.provider.owned_numbers = [owned(NUMBER, FIRST_ID)]
         assert check(story.purchase).provider_id == FIRST_ID
 
@@ -296,7 +296,7 @@ class TestTheSecondCall:
 def test_what_a_late_answer_says_of_the_key_counts(story):
     """It moves no purchase, but the key is refused or asked to wait all the same."""
     story.run(Story.unconfirmed, LATE[Outcome.KEY_REFUSED][0])
-    assert ApiKey.objects.get().refused_at is not None
+    assert Credential.objects.get().refused_at is not None
 
 
 @pytest.mark.database

@@ -10,7 +10,7 @@ from django.utils import timezone
 from purchasing import clock, problems
 from purchasing.buying import held_purchases
 from purchasing.identitycall import errors
-from purchasing.models import ApiKey, Attempt, OwnedRead, Purchase
+from purchasing.models import ApiKey, Attempt, Credential, OwnedRead, Purchase
 from purchasing.provider import owned_list
 from purchasing.states import Outcome, State
 from purchasing.teams import budgets, keys
@@ -98,7 +98,7 @@ class TestStopWatching:
 
     def test_the_key_of_a_call_that_was_declined_does_not_prolong_it(self, given_up, ana, team):
         declined = Attempt.objects.get()
-        ApiKey.objects.update(refused_at=clock.now())
+        Credential.objects.update(refused_at=clock.now())
         declined.pk, declined.key = None, keys.set_key(team, NEW, actor=factories.SYSTEM)
         declined.outcome = Outcome.DECLINED
         declined.save(force_insert=True)
@@ -112,7 +112,7 @@ class TestStopWatching:
         assert self.stop(late, ana).state == State.FAILED
 
     def test_it_wants_a_reason_and_somebody_else_than_who_asked(self, given_up, ana, sam):
-        ApiKey.objects.update(refused_at=clock.now())
+        Credential.objects.update(refused_at=clock.now())
         with pytest.raises(problems.Problem, match="Say why"):
             self.stop(given_up, ana, reason=" ")
         with pytest.raises(problems.NotYours):
@@ -123,7 +123,7 @@ class TestStopWatching:
             self.stop(doubtful, ana)
 
     def test_is_not_offered_for_what_is_not_given_up(self, doubtful):
-        ApiKey.objects.update(refused_at=clock.now())
+        Credential.objects.update(refused_at=clock.now())
         assert not held_purchases.may_stop_watching(doubtful)
 
 

@@ -11,7 +11,7 @@ from purchasing import clock, workflow
 from purchasing.approving import approvals
 from purchasing.buying import held_purchases, outcomes, procurement
 from purchasing.identitycall.errors import Declined, NotSent
-from purchasing.models import ApiKey, Attempt, Membership, OwnedRead, Purchase
+from purchasing.models import ApiKey, Attempt, Credential, Membership, OwnedRead, Purchase
 from purchasing.states import State
 from purchasing.teams import stop_buying
 from purchasing.worker import sweep
@@ -385,7 +385,7 @@ WAITING = {
         ],
     ),
     "until the lost answers are looked up": (
-        after(Case.approve, lambda case: ApiKey.objects.update(doubts_in_a_row=3), Case.buy),
+        after(Case.approve, lambda case: Credential.objects.update(doubts_in_a_row=3), Case.buy),
         ["The last answers of IdentityCall were lost. Nothing more is bought with this key until the list"],
     ),
     "for the key of the keys": (

@@ -12,7 +12,17 @@ from purchasing import audit, clock, problems, workflow
 from purchasing.asking import price_lookup
 from purchasing.buying import evidence, held_purchases, outcomes, procurement
 from purchasing.buying.look import NotNow, look_at
-from purchasing.models import ApiKey, Attempt, Desk, Membership, OfferLook, OwnedRead, Purchase, User
+from purchasing.models import (
+    ApiKey,
+    Attempt,
+    Credential,
+    Desk,
+    Membership,
+    OfferLook,
+    OwnedRead,
+    Purchase,
+    User,
+)
 from purchasing.provider import owned_list
 from purchasing.states import Cause, Outcome, State
 from purchasing.teams import keys, stop_buying
@@ -173,9 +183,9 @@ class TestSurelyNot:
         again = buy(approved)
         assert again.state == State.APPROVED
         key = ApiKey.objects.get()
-        wait = (key.paused_until - clock.now()).total_seconds()
+        wait = (key.credential.paused_until - clock.now()).total_seconds()
         assert seconds - 5 < wait <= seconds
-        assert again.due_at == key.paused_until
+        assert again.due_at == key.credential.paused_until
 
     def test_a_paused_key_leaves_other_keys_alone(self, approved, provider, sam, ana):
         other = factories.team("Sales", key="idc_" + "s" * 32)
@@ -191,7 +201,7 @@ class TestSurelyNot:
     def test_a_refused_key_waits_for_a_new_one_which_buys(self, approved, provider, team, status):
         provider.answer_purchase({"error": "Invalid API key"}, status=status)
         assert buy(approved).state == State.APPROVED
-        assert ApiKey.objects.get().refused_at is not None
+        assert Credential.objects.get().refused_at is not None
         for _ in range(3):
             buy(approved)
         assert len(provider.purchases) == 1  # nothing more is tried with it
@@ -256,7 +266,7 @@ class TestBeforeTheClaim:
         waiting = buy(approved)
         assert waiting.state == State.APPROVED
         assert waiting.waiting_for
-        assert (Desk.objects.get().failures, ApiKey.objects.get().paused_until) == (1, None)
+        assert (Desk.objects.get().failures, Credential.objects.get().paused_until) == (1, None)
         assert provider.purchases == []
 
     @pytest.mark.parametrize(
@@ -267,7 +277,7 @@ class TestBeforeTheClaim:
         waiting = buy(approved)
         assert waiting.state == State.APPROVED
         assert waiting.waiting_for.startswith("IdentityCall's list of owned numbers could not be used:")
-        assert (Desk.objects.get().failures, ApiKey.objects.get().paused_until > clock.now()) == (0, True)
+        assert (Desk.objects.get().failures, Credential.objects.get().paused_until > clock.now()) == (0, True)
         assert provider.purchases == []
 
     def test_an_unreadable_offer_list_claims_nothing(self, approved, provider):

@@ -8,7 +8,7 @@ from django_tasks_db.models import DBTaskResult
 
 from purchasing import clock
 from purchasing.buying import evidence, held_purchases, outcomes
-from purchasing.models import ApiKey, Attempt, Desk, Purchase
+from purchasing.models import ApiKey, Attempt, Credential, Desk, Purchase
 from purchasing.provider import owned_list
 from purchasing.states import Outcome, State
 from purchasing.teams import keys
@@ -53,7 +53,7 @@ def test_the_plan_of_what_is_tried_again_stays_when_the_list_lacks_it(to_be_trie
 
 def test_the_plan_of_what_is_tried_again_stays_when_the_key_is_paused(to_be_tried_again, provider):
     calls = len(provider.calls)
-    ApiKey.objects.update(paused_until=clock.now() + timedelta(minutes=5))
+    Credential.objects.update(paused_until=clock.now() + timedelta(minutes=5))
     evidence.gather(ApiKey.objects.get().pk)
     assert Purchase.objects.values().get() == to_be_tried_again
     assert len(provider.calls) == calls

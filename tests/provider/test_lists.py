@@ -8,7 +8,7 @@ import requests
 
 from purchasing import clock
 from purchasing.identitycall import errors
-from purchasing.models import ApiKey, OfferLook, OwnedRead, VirtualNumber
+from purchasing.models import ApiKey, Credential, OfferLook, OwnedRead, VirtualNumber
 from purchasing.provider import offers, owned_list, turns
 from purchasing.teams import keys
 from tests import factories
@@ -247,7 +247,7 @@ class TestOffers:
 
 class TestPace:
     def test_a_sixth_of_the_rate_at_once_then_spread(self, key, monkeypatch):
-        ApiKey.objects.update(rate_per_minute=60)
+        Credential.objects.update(rate_per_minute=60)
         waits = []
         monkeypatch.setattr(turns.time, "sleep", waits.append)
         for _ in range(14):
@@ -257,21 +257,21 @@ class TestPace:
         assert 3 < waits[-1] < 6
 
     def test_who_would_wait_too_long_is_told_until_when(self, key):
-        ApiKey.objects.update(rate_per_minute=1, next_call_at=clock.now() + timedelta(seconds=50))
+        Credential.objects.update(rate_per_minute=1, next_call_at=clock.now() + timedelta(seconds=50))
         with pytest.raises(turns.Busy) as busy:
             turns.take_turn(key, patience=20)
         assert timedelta(seconds=40) < busy.value.until - clock.now() < timedelta(seconds=51)
-        before = ApiKey.objects.get().next_call_at
+        before = Credential.objects.get().next_call_at
         with pytest.raises(turns.Busy):
             turns.take_turn(key, patience=20)
-        assert ApiKey.objects.get().next_call_at == before  # a call that does not wait takes no turn
+        assert Credential.objects.get().next_call_at == before  # a call that does not wait takes no turn
 
     def test_a_place_given_by_a_clock_that_went_back_does_not_count(self, key):
-        ApiKey.objects.update(rate_per_minute=60, next_call_at=clock.now() + timedelta(hours=2))
+        Credential.objects.update(rate_per_minute=60, next_call_at=clock.now() + timedelta(hours=2))
         turns.take_turn(key, patience=1)
 
     def test_every_read_takes_its_turn(self, key, provider):
-        ApiKey.objects.update(rate_per_minute=1, next_call_at=clock.now() + timedelta(seconds=90))
+        Credential.objects.update(rate_per_minute=1, next_call_at=clock.now() + timedelta(seconds=90))
         with pytest.raises(turns.Busy):
             owned_list.read(key)
         assert provider.calls == []

@@ -16,7 +16,7 @@ from purchasing.buying import outcomes
 from purchasing.buying.look import NotNow
 from purchasing.identitycall.errors import NotSent
 from purchasing.mail import reminders
-from purchasing.models import ApiKey, Attempt, AuditEvent, Desk, OfferLook, OwnedRead, Purchase
+from purchasing.models import ApiKey, Attempt, AuditEvent, Credential, Desk, OfferLook, OwnedRead, Purchase
 from purchasing.provider import offers, owned_list, pauses, turns
 from purchasing.states import Cause, Outcome, State
 from purchasing.worker import sweep
@@ -137,11 +137,11 @@ class TestOfAKey:
 
     def test_three_doubts_wait_for_a_list_whatever_clear_answer_comes(self, approved, provider):
         key = ApiKey.objects.get()
-        ApiKey.objects.update(doubts_in_a_row=3, doubted_seq=audit.position())
+        Credential.objects.update(doubts_in_a_row=3, doubted_seq=audit.position())
         pauses.trust_key(key.pk)
-        assert ApiKey.objects.get().doubts_in_a_row == 3
+        assert Credential.objects.get().doubts_in_a_row == 3
         pauses.trust_key(key.pk, read_began_after=audit.position())
-        assert ApiKey.objects.get().doubts_in_a_row == 0
+        assert Credential.objects.get().doubts_in_a_row == 0
 
     @pytest.fixture
     def three(self, team, sam, ana):
@@ -151,21 +151,21 @@ class TestOfAKey:
     def test_a_clear_answer_ends_a_row_of_two_doubts(self, three, provider):
         provider.answer_purchase(requests.ReadTimeout())
         assert [buy(purchase).state for purchase in three[:2]] == [State.UNCONFIRMED] * 2
-        assert ApiKey.objects.get().doubts_in_a_row == 2
+        assert Credential.objects.get().doubts_in_a_row == 2
         provider.answer_purchase({"error": "No longer available"}, status=422)
         assert buy(three[2]).state == State.FAILED
-        assert ApiKey.objects.get().doubts_in_a_row == 0
+        assert Credential.objects.get().doubts_in_a_row == 0
 
     def test_so_does_the_list_that_is_read_before_the_next_call(self, three, provider):
         provider.answer_purchase(requests.ReadTimeout())
         buy(three[0]), buy(three[1])
         OwnedRead.objects.update(began_at=clock.now() - timedelta(minutes=2))  # else it serves for the next
         buy(three[2])
-        assert ApiKey.objects.get().doubts_in_a_row == 1
+        assert Credential.objects.get().doubts_in_a_row == 1
 
     def test_who_goes_behind_leaves_places_to_purchases(self, team, provider):
         key = ApiKey.objects.get()
-        ApiKey.objects.update(rate_per_minute=60)  # ten at once
+        Credential.objects.update(rate_per_minute=60)  # ten at once
         with pytest.raises(turns.Busy):
             for _ in range(10):
                 turns.take_turn(key, patience=0, behind=True)
@@ -199,7 +199,7 @@ class TestTheClaim:
         [purchase] = factories.approve(factories.request(team, sam, [NUMBER]), ana)
         provider.answer_purchase({"error": "slow down"}, status=429, headers={"Retry-After": "0"})
         assert buy(purchase).state == State.APPROVED
-        ApiKey.objects.update(paused_until=None)
+        Credential.objects.update(paused_until=None)
         OfferLook.objects.all().delete()
         provider.offers = []
         provider.sells(NUMBER)

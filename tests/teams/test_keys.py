@@ -11,7 +11,7 @@ from django.db import connection
 from purchasing import audit, clock, problems
 from purchasing.buying import evidence, procurement
 from purchasing.identitycall.errors import KeyRefused
-from purchasing.models import ApiKey, Attempt, AuditEvent, Desk, Membership, Purchase
+from purchasing.models import ApiKey, Attempt, AuditEvent, Credential, Desk, Membership, Purchase
 from purchasing.provider import pauses
 from purchasing.teams import keys
 from purchasing.worker import sweep
@@ -73,7 +73,7 @@ class TestStoring:
         with pytest.raises(keys.NotAccepted, match=words):
             store(team, tom)
         assert str(pauses.current_key(team)) == "…1234"
-        assert not pauses.current_key(team).refused_at
+        assert not pauses.current_key(team).credential.refused_at
         assert provider.calls == TEST_CALLS[:1]
         assert words in last_event("key.not_stored").note
 
@@ -200,7 +200,7 @@ def refuse(team):
 class TestTesting:
     def test_a_refused_key_that_passes_buys_again(self, team, tom, provider, approved):
         key = refuse(team)
-        assert key.refused_at
+        assert key.credential.refused_at
         provider.tells_of_the_key()
         Purchase.objects.update(due_at=clock.now() + timedelta(minutes=10))
 
@@ -209,7 +209,7 @@ class TestTesting:
         assert passed
         assert sentence.endswith("Purchases that waited for the key are bought now.")
         key.refresh_from_db()
-        assert (key.refused_at, key.refused_words) == (None, "")
+        assert (key.credential.refused_at, key.credential.refused_words) == (None, "")
         assert provider.calls == TEST_CALLS
         provider.sells("+12125550101")
         procurement.buy(approved.pk)
@@ -220,7 +220,7 @@ class TestTesting:
         provider.tells_of_the_key(write=403)
         passed, sentence = keys.test_stored(team, actor=actor(tom))
         key.refresh_from_db()
-        assert (passed, key.may_write, key.refused_at is None) == (False, False, False)
+        assert (passed, key.may_write, key.credential.refused_at is None) == (False, False, False)
         assert sentence.endswith("It stays marked as refused.")
 
     def test_a_refusal_that_is_newer_than_the_test_stays(self, team, tom, provider):
@@ -233,14 +233,14 @@ class TestTesting:
         provider.http.remove("GET", OWNED)
         provider.http.add_callback("GET", OWNED, answer)
         keys.test_stored(team, actor=actor(tom))
-        assert pauses.current_key(team).refused_at
+        assert pauses.current_key(team).credential.refused_at
 
     def test_one_that_is_refused_is_marked_and_buys_nothing_more(self, team, tom, provider, approved):
         provider.owned_answer = REFUSED
         passed, sentence = keys.test_stored(team, actor=actor(tom))
         assert not passed
         assert "does not accept this key" in sentence
-        assert pauses.current_key(team).refused_at
+        assert pauses.current_key(team).credential.refused_at
         assert (tell("key.refused"), last_event("key.tested").data["passed"]) == (1, False)
         procurement.buy(approved.pk)
         assert provider.purchases == []
@@ -269,7 +269,7 @@ class TestTesting:
         assert (keys.is_account_wide(key), key.may_write) == (True, True)
 
     def test_it_keeps_to_the_rate_of_the_key(self, team, tom, provider):
-        ApiKey.objects.update(next_call_at=clock.now() + timedelta(seconds=90), rate_per_minute=6)
+        Credential.objects.update(next_call_at=clock.now() + timedelta(seconds=90), rate_per_minute=6)
         with pytest.raises(problems.Problem, match="as many calls as its plan allows"):
             keys.test_stored(team, actor=actor(tom))
         assert provider.calls == []
@@ -399,7 +399,7 @@ class TestWiping:
         assert not is_wiped(key)
 
     def test_a_wiped_key_is_asked_nothing_by_the_sweep(self, team, tom, provider):
-        ApiKey.objects.update(doubts_in_a_row=pauses.DOUBTS)
+        Credential.objects.update(doubts_in_a_row=pauses.DOUBTS)
         key = pauses.current_key(team)
         remove(team, tom)
         keys.wipe_unneeded()

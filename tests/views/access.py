@@ -19,7 +19,7 @@ from purchasing.approving import approvals
 from purchasing.asking import drafts
 from purchasing.buying import evidence, held_purchases, procurement
 from purchasing.models import (
-    ApiKey,
+    Credential,
     Desk,
     Draft,
     Mail,
@@ -332,7 +332,7 @@ class Scene:
     def unwatchable(self) -> Purchase:
         """One that was given up, and whose key IdentityCall now refuses."""
         held_purchases.give_up(self.doubtful, reason="Because", actor=factories.actor(self.ana))
-        ApiKey.objects.update(refused_at=clock.now())
+        Credential.objects.update(refused_at=clock.now())
         return self.purchase
 
     @cached_property

@@ -7,7 +7,7 @@ from django.views.defaults import server_error
 
 from purchasing import clock
 from purchasing.buying import procurement
-from purchasing.models import Desk, Purchase, Team
+from purchasing.models import Credential, Desk, Purchase, Team
 from purchasing.states import State
 from purchasing.teams import stop_buying
 from tests import factories
@@ -38,7 +38,7 @@ class TestHome:
         assert "The worker is not running" not in words(client.get("/"))
 
     def test_tells_the_team_admin_alone_about_a_refused_key(self, client, team, tom, sam):
-        team.keys.update(refused_at=clock.now())
+        Credential.objects.update(refused_at=clock.now())
         client.force_login(tom)
         page = client.get("/")
         waits = words(page).partition("Waiting for you")[2].partition("My requests")[0]
