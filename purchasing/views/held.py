@@ -31,6 +31,7 @@ class Row:
     offered: Offer | None
     again: decision_card.Again
     may_approve: bool
+    approvals: str  # who approved it again, and who has to approve it too or again; '' while nobody has
 
     @property
     def may_try_again(self):
@@ -84,6 +85,7 @@ def _row(user, purchase, found, money):
         offered,
         decision_card.again(purchase, offered, offered_at, money),
         permissions.may_approve(user, purchase.request),
+        _waits_for(purchase, offered, offered_at),
     )
 
 
@@ -107,6 +109,7 @@ def detail(request, pk):
     its_papers = papers.Register(purchase.request.team).of_purchase(purchase)
     context = {
         "again": decision_card.again(purchase, offered, offered_at, money) if held else None,
+        "approvals_again": _waits_for(purchase, offered, offered_at) if held else "",
         "offered": offered,
         "offered_at": offered_at,
         "purchase": purchase,
@@ -178,12 +181,16 @@ def give_up(request, pk):
     return _decide(request, pk, "give_up", ReasonForm, held_purchases.give_up, "Given up.")
 
 
+def _waits_for(purchase, offered, offered_at):
+    """Who approved a held purchase again, and who has to approve it too or again, at what IdentityCall offers now."""
+    costs = approvals.Costs(offered.upfront_cost, offered.monthly_cost, offered_at) if offered else None
+    return approvals.waits_for_another_approver(purchase, purchase.request, costs)
+
+
 def _approved_again(purchase):
     purchase.refresh_from_db()
     if purchase.state == State.HELD:
-        return (
-            f"Your approval is recorded. {approvals.waits_for_another_approver(purchase, purchase.request)}"
-        )
+        return f"Your approval is recorded. {_waits_for(purchase, *held_purchases.offer_now(purchase))}"
     return "Approved again and queued."
 
 
@@ -261,7 +268,5 @@ def _decide_several(request, decide, word):
 def _outcome(purchase, word):
     purchase.refresh_from_db()
     if purchase.state == State.HELD:
-        return (
-            f"your approval is recorded. {approvals.waits_for_another_approver(purchase, purchase.request)}"
-        )
+        return f"your approval is recorded. {_waits_for(purchase, *held_purchases.offer_now(purchase))}"
     return f"{word}."
