@@ -23,6 +23,11 @@ def roles(user, team):
     return frozenset(Membership.objects.filter(user=user, team=team).values_list("role", flat=True))
 
 
+def as_stored(user):
+    """The account as the database has it now: what a page loaded is old once it has waited for the network."""
+    return User.objects.get(pk=user.pk)
+
+
 def sees_every_team(user):
     """Whether `user` may read the records of all teams: auditors and superusers."""
     return user.is_active and (user.is_superuser or user.is_auditor)

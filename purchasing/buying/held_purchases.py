@@ -38,6 +38,7 @@ def it_was_bought(purchase: Purchase, *, provider_id: int, reason: str, actor: a
         # When people in two teams name the same id at once, the second waits here and finds it taken.
         Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
         purchase = _held(purchase, in_doubt=True)
+        _may_decide(purchase, actor, reason)  # again: a role may have been lost while the list was read
         if Purchase.objects.filter(provider_id=provider_id).exclude(pk=purchase.pk).exists():
             raise Problem(f"IdentityCall's id {provider_id} already belongs to another number here.")
         outcomes.record_purchased(purchase, attempt, provider_id, f"{reason.strip()} ({seen})", actor=actor)
@@ -208,8 +209,7 @@ def release(purchase: Purchase, *, reason: str, actor: audit.Actor) -> Purchase:
 
     From then on the number costs nothing and may be requested again.
     """
-    if not permissions.may_manage(actor.user, purchase.request.team):
-        raise NotYours("Only the team admin can record that a number is no longer rented.")
+    _may_release(purchase, actor)
     if not reason.strip():
         raise Problem("Say why: the reason stays in the record.")
     if purchase.state != State.PURCHASED or purchase.released_at:
@@ -230,6 +230,7 @@ def release(purchase: Purchase, *, reason: str, actor: audit.Actor) -> Purchase:
         raise Problem(f"The list proves nothing yet: {read.problem} Try again in a minute.")
     with transaction.atomic():
         _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
+        _may_release(purchase, actor)  # again: the role may have been lost while the list was read
         if not Purchase.objects.filter(pk=purchase.pk, state=State.PURCHASED, released_at=None).update(
             released_at=clock.now(), due_at=None
         ):
@@ -256,8 +257,13 @@ def _key_that_sees(purchase: Purchase) -> ApiKey:
     return key
 
 
+def _may_release(purchase: Purchase, actor: audit.Actor) -> None:
+    if not permissions.may_manage(permissions.as_stored(actor.user), purchase.request.team):
+        raise NotYours("Only the team admin can record that a number is no longer rented.")
+
+
 def _may_decide(purchase: Purchase, actor: audit.Actor, reason: str) -> None:
-    if not permissions.may_decide_doubt(actor.user, purchase.request):
+    if not permissions.may_decide_doubt(permissions.as_stored(actor.user), purchase.request):
         raise NotYours(WHO_DECIDES)
     if not reason.strip():
         raise Problem("Say why: the reason stays in the record.")

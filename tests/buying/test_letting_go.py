@@ -1,5 +1,6 @@
 """How watching a given up purchase ends, and how a bought number is released."""
 
+import contextlib
 from datetime import timedelta
 from decimal import Decimal
 
@@ -15,7 +16,7 @@ from purchasing.provider import owned_list
 from purchasing.states import Outcome, State
 from purchasing.teams import budgets, keys
 from tests import factories
-from tests.buying.test_held_purchases import NEW, NUMBER, give_up
+from tests.buying.test_held_purchases import LOSES, NEW, NUMBER, give_up
 from tests.buying.test_procurement import buy, open_try_again
 from tests.factories import actor
 from tests.healthy_provider import OWNED, during, owned
@@ -139,6 +140,19 @@ class TestRelease:
 
     def release(self, purchase, person, reason="Given back"):
         return held_purchases.release(purchase, reason=reason, actor=actor(person))
+
+    @pytest.mark.parametrize("loses", LOSES.values(), ids=LOSES)
+    def test_not_by_somebody_who_loses_role_or_account_while_the_list_is_read(
+        self, bought, tom, provider, loses
+    ):
+        provider.owned_numbers = []
+        with contextlib.suppress(problems.Problem):
+            self.release(bought, tom)  # two lists have to agree
+        during(provider, OWNED, lambda: loses(tom))
+        with pytest.raises(problems.NotYours, match="Only the team admin"):
+            self.release(bought, tom)
+        assert Purchase.objects.get().released_at is None
+        assert "purchase.released" not in factories.actions(bought)
 
     def test_a_number_that_the_list_shows_is_still_rented(self, bought, tom):
         with pytest.raises(problems.Problem, match="still shows it"):
