@@ -208,6 +208,14 @@ def records_of(phone_numbers):
     return {record.phone_number: record for record in open_ones}
 
 
+def others_with_its_id(purchase):
+    """Other numbers, of any team, that are recorded under a purchase's IdentityCall id: a person said so."""
+    if purchase.provider_id is None:
+        return []
+    others = Purchase.objects.filter(provider_id=purchase.provider_id).exclude(pk=purchase.pk)
+    return list(others.order_by("pk").values_list("phone_number", flat=True))
+
+
 def waiting_long(user):
     """Approved purchases, in the teams that `user` manages, whose long wait was reported."""
     waiting = Purchase.objects.filter(state=State.APPROVED, waiting_told_at__isnull=False)

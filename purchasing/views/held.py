@@ -1,6 +1,7 @@
 """Purchases that need a person's decision: the evidence and the choices."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
 from django.contrib import messages
@@ -128,6 +129,10 @@ def detail(request, pk):
         "again_form": redraw(request, f"again-{pk}", ReasonForm, auto_id="again_%s"),
         "may_stop_watching": held_purchases.may_stop_watching(purchase)
         and permissions.may_decide_doubt(request.user, purchase.request),
+        "may_end_watch": held_purchases.may_end_watch(request.user, purchase),
+        "watch_ends_at": purchase.state == State.GIVEN_UP
+        and purchase.state_changed_at + timedelta(days=evidence.GIVEN_UP_DAYS),
+        "id_also_of": selectors.others_with_its_id(purchase),
         "may_release": purchase.state == State.PURCHASED
         and purchase.released_at is None
         and permissions.may_manage(request.user, purchase.request.team),
@@ -140,8 +145,14 @@ def detail(request, pk):
 
 @require_POST
 def it_was_bought(request, pk):
-    """Settle an unconfirmed purchase: it was bought, under this id."""
-    return _decide(request, pk, "bought", BoughtForm, held_purchases.it_was_bought, "Recorded as bought.")
+    """Settle a purchase in doubt, or one that was watched long enough: it was bought, under this id."""
+
+    def decide(purchase, **decision):
+        given_up = purchase.state == State.GIVEN_UP
+        settle = held_purchases.bought_after_all if given_up else held_purchases.it_was_bought
+        return settle(purchase, **decision)
+
+    return _decide(request, pk, "bought", BoughtForm, decide, "Recorded as bought.")
 
 
 @require_POST

@@ -177,6 +177,13 @@ class TestItWasBought:
         event = bought.events.get(action="purchase.purchased")
         assert event.attempt == Attempt.objects.earliest("pk")
 
+    def test_on_a_persons_word_with_a_key_whose_secret_was_wiped(self, doubtful, ana):
+        ApiKey.objects.update(secret=None)
+        bought = was_bought(doubtful, ana)
+        assert bought.state == State.PURCHASED
+        note = bought.events.get(action="purchase.purchased").note
+        assert "could not be read: The secret of the key …1234 was wiped" in note
+
     def test_refused_when_the_list_has_lost_the_id(self, doubtful, ana, provider):
         VirtualNumber.objects.create(
             key=ApiKey.objects.get(),
