@@ -207,13 +207,16 @@ def may_stop_watching(purchase: Purchase) -> bool:
 
 def may_end_watch(user: User, purchase: Purchase) -> bool:
     """Whether this person may say how a given up purchase ended: its team's admin, not the requester, after 30 days."""
-    watched_until = purchase.state_changed_at + timedelta(days=evidence.GIVEN_UP_DAYS)
     return (
         purchase.state == State.GIVEN_UP
-        and clock.now() > watched_until
+        and _was_watched_long(purchase)
         and user.pk != purchase.request.requester_id
         and permissions.may_manage(user, purchase.request.team)
     )
+
+
+def _was_watched_long(purchase: Purchase) -> bool:
+    return clock.now() > purchase.state_changed_at + timedelta(days=evidence.GIVEN_UP_DAYS)
 
 
 def bought_after_all(purchase: Purchase, *, provider_id: int, reason: str, actor: audit.Actor) -> Purchase:
@@ -247,10 +250,11 @@ def bought_after_all(purchase: Purchase, *, provider_id: int, reason: str, actor
 
 
 def _may_say_bought(purchase: Purchase, actor: audit.Actor, reason: str) -> None:
-    if not reason.strip():
-        raise Problem("Say why: the reason stays in the record.")
+    _may_decide(purchase, actor, reason)
     if purchase.state != State.GIVEN_UP:
         raise AlreadyMoved(workflow.what_happened(purchase))
+    if not _was_watched_long(purchase):
+        raise Problem(f"It is still being watched. {WHO_ENDS_THE_WATCH}")
     if not may_end_watch(permissions.as_stored(actor.user), purchase):
         raise NotYours(WHO_ENDS_THE_WATCH)
 
