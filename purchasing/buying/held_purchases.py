@@ -182,7 +182,7 @@ def stop_watching(purchase: Purchase, *, reason: str, actor: audit.Actor) -> Pur
     _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
     if purchase.state != State.GIVEN_UP:
         raise AlreadyMoved(workflow.what_happened(purchase))
-    if not may_stop_watching(purchase) and not may_end_watch(actor.user, purchase):
+    if not may_stop_watching(purchase) and not may_end_watch(permissions.as_stored(actor.user), purchase):
         raise Problem(
             "It is still being watched: IdentityCall's list can be read with the key of the order. "
             f"{WHO_ENDS_THE_WATCH}"
