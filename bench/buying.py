@@ -94,7 +94,7 @@ def paced(kinds, table):
 
 def _paced(kind, recording):
     lost = TOGETHER // 3 if recording == "recorded" else None
-    with Stage(kind=kind, buyers=1, rate=RATE, numbers=3 * TOGETHER, enforced=True, lost=lost) as stage:
+    with Stage(kind=kind, buyers=1, rate=RATE, numbers=20, enforced=True, lost=lost) as stage:
         result = stage.order("buy", TOGETHER, recording)
         return result, *stage.calls(result["began"])
 
@@ -103,7 +103,7 @@ def idle(kinds, table):
     """From approval to claim while the worker has nothing else to do."""
     table.head("from approval to claim, worker idle")
     for kind in kinds:
-        with Stage(kind=kind, buyers=1, rate=UNPACED, numbers=300) as stage:
+        with Stage(kind=kind, buyers=1, rate=UNPACED, numbers=20) as stage:
             result = stage.order("idle", 25)
         median = result["median"]
         table.row(
@@ -120,7 +120,7 @@ def throughput(kinds, table):
     table.head(f"purchases a second, {LATENCY * 1000:.0f} ms latency of the provider")
     for kind in kinds:
         for processes, count in PROCESSES.items():
-            with Stage(kind=kind, buyers=processes, rate=UNPACED, numbers=600) as stage:
+            with Stage(kind=kind, buyers=processes, rate=UNPACED, numbers=20) as stage:
                 result = stage.order("buy", count, "recorded")
             pace = result["bought"] / result["span"] if result["span"] else 0
             most = processes / LATENCY
@@ -130,7 +130,9 @@ def throughput(kinds, table):
                 f"{pace:.1f} ({pace / most:.2f})",
                 f"{most:.1f} is processes / latency; {result['bought']} bought",
                 bound=f"at least {SHARE} of it" if bounded else "",
-                within=(pace >= SHARE * most and result["bought"] == count) if bounded else result["bought"] == count,
+                within=(pace >= SHARE * most and result["bought"] == count)
+                if bounded
+                else result["bought"] == count,
             )
 
 

@@ -1,6 +1,7 @@
 """A running Number Desk with one team and the sandbox provider at a given rate and latency."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -50,6 +51,11 @@ class Stage(chaos.Stage):
 
     def __exit__(self, *error):
         self.stop()
+
+    def stop(self):
+        """End all processes and remove the folder."""
+        super().stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def order(self, what, *arguments):
         """Run one order of `bench.pace.orders` in a process of its own; returns what it found."""

@@ -74,7 +74,7 @@ def look_again(purchase_id):
     if key is None:
         return
     try:
-        offers.find_offer(key, purchase)
+        offers.find_offer(key, purchase, behind=True)
     except errors.ProviderError as error:
         if isinstance(error, errors.RateLimited | errors.KeyRefused):
             pauses.after_failed_read(key, error)

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 
 from purchasing import audit, clock, jobs, permissions, problems, selectors, words, workflow
-from purchasing.buying import outcomes, price_guard
+from purchasing.buying import aftercare, outcomes, price_guard
 from purchasing.buying.look import LOOK_AGE, Look, NotNow, keys_in_doubt, look_at
 from purchasing.buying.price_guard import Hold
 from purchasing.encryption import Undecryptable
@@ -39,7 +39,9 @@ def buy(purchase_id: int, *, worker: audit.Actor = audit.WORKER) -> None:
         look = look_at(purchase, key)
         if look is None:
             return
-        turns.take_turn(key, patience=turns.WORKER_WAIT)
+        # Switching recording off follows directly: its place is taken with that of the purchase.
+        places = 1 if purchase.record_calls else 2
+        place = turns.take_turn(key, patience=turns.WORKER_WAIT, places=places)
         client = turns.client_for(key)
         if jobs.is_draining():
             raise NotNow("The worker is being restarted.", clock.now())
@@ -55,6 +57,8 @@ def buy(purchase_id: int, *, worker: audit.Actor = audit.WORKER) -> None:
         return  # another worker has it, or it was cancelled
     else:
         _call(client, attempt, fence)
+        if not purchase.record_calls:
+            aftercare.switch_off(purchase_id, key, place=place)
 
 
 def _due(purchase_id: int) -> Purchase | None:
@@ -217,4 +221,10 @@ def _call(client: Client, attempt: Attempt, fence: Fence) -> None:
     except errors.ProviderError as error:
         outcomes.settle(attempt, Outcome.UNCONFIRMED, error=error)
     else:
-        outcomes.settle(attempt, Outcome.PURCHASED, provider_id=bought.id, answer_text=bought.answer_text)
+        outcomes.settle(
+            attempt,
+            Outcome.PURCHASED,
+            provider_id=bought.id,
+            answer_text=bought.answer_text,
+            applied=aftercare.shown_by(bought, attempt.purchase),
+        )

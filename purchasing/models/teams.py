@@ -124,6 +124,7 @@ class ApiKey(models.Model):
     said_scope = models.CharField(max_length=20, blank=True)
     rate_per_minute = models.PositiveIntegerField(null=True)
     next_call_at = models.DateTimeField(null=True)
+    next_behind_at = models.DateTimeField(null=True)  # of the share that is kept for pages and read-backs
 
     objects = ApiKeyManager()
 
