@@ -11,15 +11,14 @@ import django
 
 django.setup()
 
+from bench.pace.stage import KEY  # noqa: E402
 from purchasing import audit, clock  # noqa: E402
 from purchasing.approving import approvals  # noqa: E402
 from purchasing.asking import submission  # noqa: E402
-from purchasing.models import AuditEvent, Attempt, Purchase, PurchaseRequest, Team, User  # noqa: E402
+from purchasing.models import Attempt, AuditEvent, Purchase, PurchaseRequest, Team, User  # noqa: E402
 from purchasing.provider import offers, pauses  # noqa: E402
 from purchasing.states import Outcome, State  # noqa: E402
 from purchasing.teams import keys, members, teams  # noqa: E402
-
-from bench.pace.stage import KEY  # noqa: E402
 
 ACTOR = audit.system("bench")
 PLACE = {"country_code": "US", "number_type": "local"}

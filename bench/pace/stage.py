@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections import Counter
 
 from bench.chaos import stage as chaos
@@ -13,6 +14,7 @@ from dashboard.run import BASE_DIR
 LATENCY = 0.15  # seconds that the provider takes for a purchase call
 KEY = "idc_" + "b" * 28 + "9876"
 NAME = "bench"  # of the key at the provider
+_ONE_SERVER = threading.Lock()  # the package that starts PostgreSQL does not like two threads at once
 
 
 class Stage(chaos.Stage):
@@ -31,6 +33,10 @@ class Stage(chaos.Stage):
         shown = super()._environment()
         usual = {name: value for name, value in shown.items() if name not in chaos.TIMES}
         return {**usual, "RATE_LIMIT_PER_MINUTE": str(self.rate), "LOG_LEVEL": "ERROR"}
+
+    def _database(self):
+        with _ONE_SERVER:
+            return super()._database()
 
     def __enter__(self):
         try:
@@ -54,7 +60,8 @@ class Stage(chaos.Stage):
 
     def stop(self):
         """End all processes and remove the folder."""
-        super().stop()
+        with _ONE_SERVER:
+            super().stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def order(self, what, *arguments):

@@ -17,7 +17,7 @@ from django.db import transaction
 
 from purchasing import audit, clock, jobs, permissions, problems, selectors, words, workflow
 from purchasing.buying import aftercare, outcomes, price_guard
-from purchasing.buying.look import LOOK_AGE, Look, NotNow, keys_in_doubt, look_at
+from purchasing.buying.look import Look, NotNow, keys_in_doubt, look_at
 from purchasing.buying.price_guard import Hold
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
@@ -42,6 +42,10 @@ def buy(purchase_id: int, *, worker: audit.Actor = audit.WORKER) -> None:
         # Switching recording off follows directly: its place is taken with that of the purchase.
         places = 1 if purchase.record_calls else 2
         place = turns.take_turn(key, patience=turns.WORKER_WAIT, places=places)
+        if not look.is_fresh(clock.now()):  # the turn was long in coming
+            look = look_at(purchase, key)
+            if look is None:
+                return
         client = turns.client_for(key)
         if jobs.is_draining():
             raise NotNow("The worker is being restarted.", clock.now())
@@ -117,8 +121,7 @@ def claim(purchase: Purchase, *, key: ApiKey, look: Look, worker: audit.Actor) -
     is_due = purchase.due_at is not None and clock.has_come(purchase.due_at, now)
     if purchase.state != State.APPROVED or not is_due:
         raise problems.AlreadyMoved(workflow.what_happened(purchase))
-    oldest = now - timedelta(seconds=LOOK_AGE)
-    if not (oldest <= look.read.began_at <= now and oldest <= look.seen_at <= now):
+    if not look.is_fresh(now):
         raise NotNow("Looking at IdentityCall once more before buying.", now)
     keys = (key, *keys_in_doubt(purchase, but=key))
     # Another worker may have read a list since the look.

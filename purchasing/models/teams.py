@@ -125,6 +125,7 @@ class ApiKey(models.Model):
     rate_per_minute = models.PositiveIntegerField(null=True)
     next_call_at = models.DateTimeField(null=True)
     next_behind_at = models.DateTimeField(null=True)  # of the share that is kept for pages and read-backs
+    reading_until = models.DateTimeField(null=True)  # a worker reads a list for all, until then at most
 
     objects = ApiKeyManager()
 

@@ -14,7 +14,7 @@ from purchasing import clock
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import Offer, parse_cost
 from purchasing.models import ApiKey, OfferLook
-from purchasing.provider.turns import client_for
+from purchasing.provider.turns import alone, client_for
 from purchasing.states import NumberType
 
 OFFERS_SERVE = 60  # seconds for which a list may be reused
@@ -170,7 +170,8 @@ def find_offer(
         place: dict[str, Any] = {"key": key, "country_code": country_code, "number_type": number_type}
         kept = _fresh_look(place, max_age)
         if kept is None:
-            available(**place, max_age=max_age, behind=behind)
+            with alone(key):
+                available(**place, max_age=max_age, behind=behind)
             kept = _fresh_look(place, None)
             assert kept is not None  # it was stored just now
         asked_at, found = kept

@@ -12,7 +12,7 @@ from purchasing import audit, clock
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import OwnedNumber
 from purchasing.models import ApiKey, OwnedRead, VirtualNumber
-from purchasing.provider.turns import client_for
+from purchasing.provider.turns import alone, client_for
 
 LIST_SERVES = 60  # seconds for which a read may be reused
 
@@ -26,17 +26,23 @@ def fresh_read(key: ApiKey, *, not_before_seq: int = 0, max_age: float = LIST_SE
 
     Raises `NotWhole` when the new list proves nothing, and a `ProviderError` when it could not be read.
     """
-    recent = (
-        OwnedRead.objects.filter(key=key, began_at__gt=clock.now() - timedelta(seconds=max_age))
-        .order_by("-pk")
-        .first()
-    )
-    if recent and recent.whole and recent.began_after >= not_before_seq and recent.began_at <= clock.now():
+    recent = _recent_read(key, not_before_seq, max_age)
+    if recent is not None:
         return recent
-    new = read(key)
+    with alone(key):
+        recent = _recent_read(key, not_before_seq, max_age)
+        new = recent or read(key)
     if not new.whole:
         raise NotWhole(new.problem)
     return new
+
+
+def _recent_read(key: ApiKey, not_before_seq: int, max_age: float) -> OwnedRead | None:
+    now = clock.now()
+    recent = OwnedRead.objects.filter(key=key, began_at__gt=now - timedelta(seconds=max_age)).last()
+    if recent and recent.whole and recent.began_after >= not_before_seq and recent.began_at <= now:
+        return recent
+    return None
 
 
 def read(key: ApiKey) -> OwnedRead:

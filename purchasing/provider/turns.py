@@ -1,6 +1,8 @@
 """The rate limit of a key: every call waits its turn, across all workers and machines."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -54,6 +56,29 @@ def client_for(
         deadline=deadline,
         before_read=before_read,
     )
+
+
+@contextmanager
+def alone(key: ApiKey) -> Iterator[None]:
+    """Read something with this key while no other worker does; whoever waited uses what that one has stored.
+
+    It never waits longer than a read takes: a worker may have been killed meanwhile.
+    """
+    longest = timedelta(seconds=WORKER_WAIT + settings.IDENTITYCALL_DEADLINE)
+    gives_up_at = time.monotonic() + longest.total_seconds()
+    while True:
+        now = clock.now()
+        over = Q(reading_until=None) | Q(reading_until__lte=now) | Q(reading_until__gt=now + longest)
+        mine = now + longest
+        if ApiKey.objects.filter(over, pk=key.pk).update(reading_until=mine):
+            break
+        if time.monotonic() > gives_up_at:
+            break
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        ApiKey.objects.filter(pk=key.pk, reading_until=mine).update(reading_until=None)
 
 
 class Pace:

@@ -218,7 +218,7 @@ def test_what_cannot_be_applied_is_told_once(bought, number):
 
 
 class TestWithThePurchase:
-    """The answer to the purchase shows the name, so nothing more is called, or one PATCH that switches recording off."""
+    """The answer to the purchase shows the name, so nothing more is called, or one PATCH for the recording."""
 
     @pytest.fixture
     def many(self, team, sam, ana):

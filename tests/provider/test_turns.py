@@ -60,7 +60,7 @@ def test_no_minute_sees_more_calls_than_the_plan_allows(key, time, team, sam, an
     if due:
         factories.approve(factories.request(team, sam, [NUMBER]), ana)
     calls = []
-    for _ in range(0, 150 * rate // 60):
+    for _ in range(150 * rate // 60):
         for options in ({}, {"places": 2}, {"behind": True, "patience": 0}):
             at = taken(key, time, **options)
             if at is not None:
