@@ -95,10 +95,6 @@ class Pace:
         self.gap = timedelta(seconds=60 / self.spread)
         self.gap_behind = timedelta(seconds=60 / behind)
 
-    def seconds_for(self, calls: float) -> float:
-        """How long this many calls take, if nothing else uses the rate."""
-        return max(0.0, calls - self.burst) * 60 / self.spread
-
 
 def take_turn(key: ApiKey, *, patience: float, behind: bool = False, places: int = 1) -> datetime:
     """Take the key's next turn and wait for it, at most `patience` seconds; else raise `Busy`.

@@ -1,8 +1,8 @@
 """The worker: processes that run the queue, restarted when they end, drained on one SIGTERM.
 
-One process sweeps and does everything else, the others buy. Each has two lanes, so that a task that waits, for its
-turn in a key's rate or for an answer, keeps no other from running: the one process reads evidence in a lane of its own,
-the others buy two numbers at once. A lane waits for a wake-up (PostgreSQL: NOTIFY; SQLite: the file's data version), for
+One process sweeps and does everything else, the others buy. Each has two lanes, so that a task that waits (for its turn
+in a key's rate, or for an answer) keeps no other from running: the first process reads evidence in a lane of its own,
+the others buy two numbers at once. A lane waits for a wake-up (PostgreSQL: NOTIFY; SQLite: the file's data version) for
 a few seconds at most, so a lost wake-up only costs time.
 """
 

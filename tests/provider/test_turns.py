@@ -142,8 +142,3 @@ def test_a_place_taken_ahead_is_not_used_while_the_key_is_paused(key, time):
     pauses.pause_key(key.pk, 60)
     with pytest.raises(turns.Busy, match="asked to wait"):
         turns.use_place(key, place)
-
-
-def test_how_long_many_calls_take():
-    assert turns.Pace(60).seconds_for(106) == pytest.approx(100 * 60 / 51)
-    assert turns.Pace(60).seconds_for(3) == 0
