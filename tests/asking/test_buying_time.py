@@ -39,8 +39,8 @@ def test_one_hundred_numbers_of_one_kind_take_less_than_130_seconds_on_the_small
 
 
 def test_a_type_that_is_not_known_is_looked_for_in_four_lists():
-    known, unknown = (buying_time.seconds(60, numbers(20, kind), 0) for kind in ("local", ""))
-    assert unknown - known > 3 * 60 / 51
+    known, unknown = (buying_time.seconds(60, numbers(100, kind), 0) for kind in ("local", ""))
+    assert unknown > known + 10
 
 
 def test_nothing_is_said_without_a_key_or_a_number(team):
