@@ -85,9 +85,9 @@ def _key_for(purchase: Purchase) -> ApiKey:
 
 def _is_listed(purchase: Purchase, key: ApiKey) -> bool:
     """Whether the key's list showed the number under its id: a person may have typed another number's id."""
-    return VirtualNumber.objects.filter(
-        key=key, provider_id=purchase.provider_id, phone_number=purchase.phone_number
-    ).exists()
+    assert purchase.provider_id is not None  # stored with the state
+    shown = VirtualNumber.objects.filter(key=key, provider_id=purchase.provider_id)
+    return shown.filter(phone_number=purchase.phone_number).exists()
 
 
 def _apply_settings(reader: Client, changer: Client, purchase: Purchase, *, is_sure: bool) -> str:
