@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from purchasing import clock
 from purchasing.identitycall.client import Client
@@ -15,6 +15,7 @@ from purchasing.models import ApiKey, Purchase
 from purchasing.states import State
 
 WORKER_WAIT = 20  # seconds that the worker waits for its turn at most
+READING = 10  # seconds for which other workers wait for a list that one of them reads
 LATE = 3  # seconds after which a place that was taken ahead is too old to be used
 FULL = "This key is making as many calls as its plan allows; it continues in a moment."
 
@@ -60,25 +61,25 @@ def client_for(
 
 @contextmanager
 def alone(key: ApiKey) -> Iterator[None]:
-    """Read something with this key while no other worker does; whoever waited uses what that one has stored.
+    """Read a list with this key while no other worker does; whoever waited uses what that one has stored.
 
-    It never waits longer than a read takes: a worker may have been killed meanwhile.
+    A worker may be killed while it reads: after `READING` seconds nobody waits for it any more.
     """
-    longest = timedelta(seconds=WORKER_WAIT + settings.IDENTITYCALL_DEADLINE)
-    gives_up_at = time.monotonic() + longest.total_seconds()
-    while True:
+    mine = None
+    while mine is None:
         now = clock.now()
-        over = Q(reading_until=None) | Q(reading_until__lte=now) | Q(reading_until__gt=now + longest)
-        mine = now + longest
-        if ApiKey.objects.filter(over, pk=key.pk).update(reading_until=mine):
-            break
-        if time.monotonic() > gives_up_at:
-            break
-        time.sleep(0.05)
+        ahead = now + timedelta(seconds=READING)
+        free = _paced(key).filter(
+            Q(reading_until=None) | Q(reading_until__lte=now) | Q(reading_until__gt=ahead)
+        )
+        if free.exists() and free.update(reading_until=ahead):
+            mine = ahead
+        else:
+            time.sleep(0.05)
     try:
         yield
     finally:
-        ApiKey.objects.filter(pk=key.pk, reading_until=mine).update(reading_until=None)
+        _paced(key).filter(reading_until=mine).update(reading_until=None)
 
 
 class Pace:
@@ -106,7 +107,7 @@ def take_turn(key: ApiKey, *, patience: float, behind: bool = False, places: int
     """
     # Durable: refuses to be called inside a transaction, as the network is used next.
     with transaction.atomic(durable=True):
-        row = ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)
+        row = _paced(key).select_for_update(no_key=True).get()
         now = clock.now()
         _refuse_paused(row, now)
         pace = Pace(row.rate)
@@ -114,13 +115,13 @@ def take_turn(key: ApiKey, *, patience: float, behind: bool = False, places: int
         usable = max(1, pace.burst // 2) if behind else pace.burst
         allowed_at = next_at - pace.gap * (usable - 1)
         taken = {"next_call_at": max(next_at, now) + pace.gap * places}
-        if behind and (allowed_at - now > timedelta(seconds=patience) or _others_are_due(row, now)):
+        if behind and (allowed_at - now > timedelta(seconds=patience) or _others_are_due(key, now)):
             allowed_at = _sane(row.next_behind_at, now)
             taken = {"next_behind_at": max(allowed_at, now) + pace.gap_behind}
         wait = (allowed_at - now).total_seconds()
         if wait > patience:
             raise Busy(allowed_at)
-        ApiKey.objects.filter(pk=row.pk).update(**taken)
+        _paced(key).update(**taken)
     if wait > 0:
         time.sleep(wait)
     return allowed_at + pace.gap * (places - 1)
@@ -129,12 +130,17 @@ def take_turn(key: ApiKey, *, patience: float, behind: bool = False, places: int
 def use_place(key: ApiKey, place: datetime) -> bool:
     """Wait for a place that was taken ahead; returns whether it still counts. Raises `Busy` for a paused key."""
     now = clock.now()
-    _refuse_paused(ApiKey.objects.get(pk=key.pk), now)
+    _refuse_paused(_paced(key).get(), now)
     wait = (place - now).total_seconds()
     if not -LATE <= wait <= WORKER_WAIT:
         return False
     time.sleep(max(0.0, wait))
     return True
+
+
+def _paced(key: ApiKey) -> QuerySet[ApiKey]:
+    """The row that keeps the pace of this key."""
+    return ApiKey.objects.filter(pk=key.pk)
 
 
 def _refuse_paused(row: ApiKey, now: datetime) -> None:
@@ -147,10 +153,9 @@ def _sane(next_at: datetime | None, now: datetime) -> datetime:
     return next_at if next_at and next_at < now + timedelta(minutes=2) else now
 
 
-def _others_are_due(row: ApiKey, now: datetime) -> bool:
+def _others_are_due(key: ApiKey, now: datetime) -> bool:
     """Whether a purchase, its evidence or switching its recording off is due with this key."""
     due = Q(due_at__lte=now) | Q(due_at__gt=now + clock.LONGEST_WAIT)
     first = Q(state__in=[State.APPROVED, State.UNCONFIRMED, State.HELD, State.GIVEN_UP])
     first |= Q(state=State.PURCHASED, record_calls=False, applied_at=None)
-    teams = ApiKey.objects.filter(pk=row.pk).values("team")
-    return Purchase.objects.filter(due, first, request__team__in=teams).exists()
+    return Purchase.objects.filter(due, first, request__team__in=_paced(key).values("team")).exists()

@@ -144,3 +144,12 @@ def test_a_place_taken_ahead_is_not_used_while_the_key_is_paused(key, time):
     pauses.pause_key(key.pk, 60)
     with pytest.raises(turns.Busy, match="asked to wait"):
         turns.use_place(key, place)
+
+
+def test_one_worker_reads_a_list_and_the_others_wait_for_it(key, time):
+    with turns.alone(key):
+        assert time.passed == 0
+        with turns.alone(key):  # the first was killed meanwhile: nobody waits for it for ever
+            assert time.passed == pytest.approx(turns.READING, abs=0.1)
+    with turns.alone(key):
+        assert time.passed == pytest.approx(turns.READING, abs=0.1)
