@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from purchasing import audit, clock, permissions, problems
+from purchasing import audit, clock, permissions, problems, words
 from purchasing.audit.search import Filter, newest_first
 from purchasing.encryption import Secret, Undecryptable, fingerprint
 from purchasing.identitycall import errors
@@ -25,7 +25,7 @@ from purchasing.identitycall.client import Client
 from purchasing.identitycall.resources import OwnedList
 from purchasing.models import ApiKey, Attempt, Credential, Purchase, Team
 from purchasing.problems import AlreadyMoved, NotYours, Problem
-from purchasing.provider import owned_list, pauses, turns
+from purchasing.provider import owned_list, pauses, turns, unrecorded
 from purchasing.states import OPEN, Outcome, State
 from purchasing.teams import teams
 from purchasing.workflow import locked_team
@@ -188,7 +188,7 @@ def _note_report(team, key, test, actor):
     if resumes:
         pauses.resume(current.credential)
     _record("key.tested", actor, team, key, note=report.sentence, passed=passed)
-    sentence = report.sentence
+    sentence = f"{report.sentence}{_rented_but_unknown(current)}"
     if resumes:
         sentence += " Purchases that waited for the key are bought now."
     elif current.credential.refused_at:
@@ -254,10 +254,18 @@ def store(team, secret, *, scope, actor):
         _record("key.tested", actor, team, key, note=report.sentence, passed=True)
         if not proved:
             _record("key.scope_said", actor, team, key, scope=SCOPES[scope])
-    sentence = report.sentence
+    sentence = f"{report.sentence}{_rented_but_unknown(key)}"
     if proved and scope != "account":
         sentence += " So it is for the whole account, not for one project as you said."
     return key, sentence
+
+
+def _rented_but_unknown(key):
+    """A sentence, with a blank before it, about numbers that its list shows and that are not in the record, or ''."""
+    count = unrecorded.count(unrecorded.unknown_of(key.credential))
+    if not count:
+        return ""
+    return f" It shows {words.numbers(count)} that {'is' if count == 1 else 'are'} rented, but not in the record."
 
 
 def _not_accepted(team, actor, text):
