@@ -4,7 +4,7 @@ import hashlib
 import itertools
 from decimal import Decimal
 
-from purchasing import audit
+from purchasing import audit, clock
 from purchasing.approving import approvals
 from purchasing.asking import drafts, submission
 from purchasing.models import Credential, Draft, Purchase, Team, User
@@ -27,7 +27,7 @@ def team(name="Support", key=True) -> Team:
     made = teams.create_team(name, actor=SYSTEM)
     if key:
         stored = keys.set_key(made, key, actor=SYSTEM)
-        Credential.objects.filter(pk=stored.credential_id, projects=None).update(projects=[1])
+        Credential.objects.filter(pk=stored.credential_id, projects__isnull=True).update(projects=[1])
     return made
 
 
@@ -98,3 +98,11 @@ def state_of(purchase) -> str:
 def actions(purchase) -> list[str]:
     """What the record holds about a purchase, oldest first."""
     return list(purchase.events.order_by("seq").values_list("action", flat=True))
+
+
+def lose(keys, how):
+    """These keys cannot be read with any more: 'refused' by IdentityCall, or their secrets are 'wiped'."""
+    if how == "refused":
+        Credential.objects.filter(keys__in=keys).update(refused_at=clock.now())
+    else:
+        keys.update(secret=None)

@@ -20,7 +20,7 @@ from purchasing.asking import submission, versions
 from purchasing.audit import filing
 from purchasing.buying import evidence, held_purchases, look, outcomes, procurement
 from purchasing.identitycall.errors import RateLimited, Unconfirmed
-from purchasing.identitycall.resources import Offer, OwnedNumber
+from purchasing.identitycall.resources import Offer, OwnedList, OwnedNumber
 from purchasing.models import (
     ApiKey,
     Approval,
@@ -387,15 +387,14 @@ class TestBuying:
             outcomes.settle(attempt, Outcome.UNCONFIRMED, error=Unconfirmed("Lost"))
             Purchase.objects.filter(pk=purchase.pk).update(window_ends_at=clock.now())
             sweep.run()
-            read = owned_list._keep(
+            known = VirtualNumber.objects.filter(credential=attempt.key.credential)
+            numbers = [OwnedNumber(n.provider_id, n.phone_number) for n in known]
+            numbers.append(OwnedNumber(900 + place, purchase.phone_number))
+            read = owned_list.keep(
                 attempt.key,
-                audit.position(),
-                clock.now(),
-                [
-                    OwnedNumber(n.provider_id, n.phone_number)
-                    for n in VirtualNumber.objects.filter(key=attempt.key)
-                ]
-                + [OwnedNumber(900 + place, purchase.phone_number)],
+                OwnedList(tuple(numbers)),
+                began_after=audit.position(),
+                began_at=clock.now(),
             )
             held = Purchase.objects.get(pk=purchase.pk)
             race(
@@ -429,7 +428,12 @@ def claimed(purchase):
     Credential.objects.update(doubts_in_a_row=0, paused_until=None)
     key, now = pauses.current_key(purchase.request.team), clock.now()
     read = OwnedRead.objects.create(
-        key=key, began_after=audit.position(), began_at=now, ended_at=now, whole=True, well_formed=True
+        credential=key.credential,
+        began_after=audit.position(),
+        began_at=now,
+        ended_at=now,
+        complete=True,
+        well_formed=True,
     )
     shown = Offer(purchase.phone_number, upfront_cost=Decimal("1.00"), monthly_cost=Decimal("2.00"))
     seen = look.Look(read, shown, now)

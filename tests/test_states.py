@@ -13,15 +13,15 @@ from tests import factories
 # Row by row: a state, and how it is left.
 TABLE = """
 pending      approved rejected cancelled expired purchased
-approved     purchasing purchased failed cancelled held
+approved     purchasing purchased cancelled held
 purchasing   purchased failed unconfirmed approved
 unconfirmed  purchased held
 held         purchased approved given_up failed
 given_up     purchased failed
 purchased
-failed
+failed       purchased
 rejected
-cancelled
+cancelled    purchased
 expired
 """
 ROWS = {was: set(follow) for was, *follow in (line.split() for line in TABLE.strip().splitlines())}

@@ -53,7 +53,7 @@ def rows(user, pasted, *, team=None, since=None):
         part = numbers[start : start + 500]
         records.update(selectors.records_of(part))
         listed = VirtualNumber.objects.filter(phone_number__in=part, gone_at=None)
-        for phone_number, owner in listed.values_list("phone_number", "key__team"):
+        for phone_number, owner in listed.values_list("phone_number", "credential__keys__team"):
             owned.setdefault(phone_number, set()).add(owner)
     seen = set(permissions.teams_seen_by(user).values_list("pk", flat=True))
     register, sightings = papers.Register(team), sightings_of(team, pasted, since=since)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Min, QuerySet
+from django.db.models import Exists, Min, OuterRef, QuerySet
 
 from purchasing import audit, clock, jobs, selectors, workflow
 from purchasing.buying import outcomes
@@ -37,12 +37,11 @@ def gather(key_id: int) -> None:
     planned = watched.filter(state__in=sorted(WATCHED))
     cancelled = Purchase.objects.filter(cancel_asked_at__isnull=False, attempts__key=key_id)
     is_wanted = watched.filter(selectors.is_due(now)).exists() or cancelled.exists()
-    if not is_wanted and not pauses.waits_for_a_read(key.credential):
+    if not is_wanted and (key.retired_at is not None or not pauses.waits_for_a_read(key.credential)):
         return
     read = None
     try:
-        doubts = Attempt.objects.filter(key=key_id, outcome=Outcome.UNCONFIRMED, purchase__in=planned)
-        read = owned_list.read(key, with_projects=doubts.filter(projects__isnull=False).exists())
+        read = owned_list.read(key)
         pauses.provider_answered()
     except turns.Busy as busy:
         pauses.plan(planned, busy.until)
@@ -68,6 +67,19 @@ def in_doubt(key_id: int) -> QuerySet[Purchase]:
         state__in=sorted({*WATCHED, State.APPROVED}),
         pk__in=Attempt.objects.filter(key=key_id, outcome=Outcome.UNCONFIRMED).values("purchase"),
     ).order_by("pk")
+
+
+def settle_all_shown() -> None:
+    """Settle what lists have shown since a call for it, for every credential: a task for it may have been lost."""
+    shown = VirtualNumber.objects.filter(
+        credential=OuterRef("key__credential"),
+        phone_number=OuterRef("purchase__phone_number"),
+        gone_at=None,
+        first_seen_seq__gte=OuterRef("claimed_seq"),
+    )
+    sent = Attempt.objects.filter(outcome__in=sorted(SENT), purchase__state__in=MAY_BE_BOUGHT)
+    for credential_id in set(sent.filter(Exists(shown)).values_list("key__credential", flat=True)):
+        settle_shown(credential_id)
 
 
 def settle_shown(credential_id: int) -> None:

@@ -32,9 +32,7 @@ from purchasing.provider import owned_list, pauses, turns
 from purchasing.states import WATCHED, Outcome, State
 
 WHO_DECIDES = "Only the team admin can say what became of these numbers."
-AGREE = (
-    "A second list, at least a minute after the first one that lacked {numbers}, has to agree. Try again in a minute."
-)
+AGREE = "A second list, at least a minute after the first that lacked {numbers}, has to agree. Try again in a minute."
 
 
 @dataclass(frozen=True)

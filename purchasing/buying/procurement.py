@@ -111,7 +111,7 @@ def claim(purchase: Purchase, *, key: ApiKey, look: Look, worker: audit.Actor) -
         raise NotNow("The team's key was replaced just now.", now)
     request, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
     is_due = purchase.due_at is not None and clock.has_come(purchase.due_at, now)
-    if purchase.state != State.APPROVED or not is_due:
+    if purchase.state != State.APPROVED or not is_due or purchase.cancel_asked_at is not None:
         raise problems.AlreadyMoved(workflow.what_happened(purchase))
     oldest = now - timedelta(seconds=LOOK_AGE)
     if not (oldest <= look.read.began_at <= now and oldest <= look.seen_at <= now):

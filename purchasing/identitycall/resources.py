@@ -79,7 +79,7 @@ class OwnedList:
 
     numbers: tuple[OwnedNumber, ...]
     odd: tuple[OddEntry, ...] = ()
-    entries: int = 0
+    entries: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from purchasing.models import (
 )
 from purchasing.provider import pauses
 from purchasing.provider.turns import client_for
-from purchasing.states import SENT, State
+from purchasing.states import SENT, WATCHED, Outcome, State
 
 LIST_SERVES = 60  # seconds for which a read may be reused
 NAMED = 5  # numbers or entries that a sentence names at most
@@ -59,16 +59,17 @@ def fresh_read(key: ApiKey, *, not_before_seq: int = 0, max_age: float = LIST_SE
     return read(key)
 
 
-def read(key: ApiKey, *, with_projects: bool = False) -> OwnedRead:
+def read(key: ApiKey) -> OwnedRead:
     """Read the key's owned list now and store what it showed. A failure is stored too, and raised (`ProviderError`).
 
-    `with_projects` asks for the projects as well, which a key that knew no number needs for a proof of absence.
+    While a call is in doubt that was made when the key knew no number, the projects are read as well: only those
+    show whether it is still the key that it was.
     """
     client = client_for(key)
     began_after, began_at = audit.position(), clock.now()
     try:
         owned = client.owned_numbers()
-        projects = _projects(client) if with_projects else None
+        projects = _projects(client) if _needs_projects(key) else None
     except errors.ProviderError as error:
         OwnedRead.objects.create(
             credential_id=key.credential_id,
@@ -81,6 +82,13 @@ def read(key: ApiKey, *, with_projects: bool = False) -> OwnedRead:
         )
         raise
     return keep(key, owned, began_after=began_after, began_at=began_at, projects=projects)
+
+
+def _needs_projects(key: ApiKey) -> bool:
+    doubts = Attempt.objects.filter(
+        key__credential=key.credential_id, outcome=Outcome.UNCONFIRMED, projects__isnull=False
+    )
+    return doubts.filter(purchase__state__in=sorted(WATCHED)).exists()
 
 
 def _projects(client: Client) -> list[int] | None:
@@ -241,7 +249,7 @@ def _note_sight(
         _blind(
             key,
             credential,
-            f"IdentityCall's list shows none of the {len(known)} numbers that this key has shown before "
+            "IdentityCall's list shows no number that this key has shown before "
             f"({_named(row.phone_number or f'id {row.provider_id}' for row in known)}), as if the key had been moved "
             "to another project.",
         )

@@ -78,7 +78,8 @@ def obstacle(desk: Desk, team: Team, key: ApiKey | None, now: datetime) -> Wait 
 
 @transaction.atomic
 def plan(purchases: QuerySet[Purchase], at: datetime) -> None:
-    """Make these purchases due at `at`. Locks them in the order used everywhere: by id."""
+    """Make these purchases due at `at`, except those that are being cancelled. Locks them by id, as everywhere."""
+    purchases = purchases.filter(cancel_asked_at=None)
     ids = list(purchases.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
     Purchase.objects.filter(pk__in=ids).update(due_at=at)
 
@@ -258,9 +259,7 @@ def trust_after_read(credential: Credential, *, began_after: int) -> None:
 def resume(credential: Credential) -> None:
     """Make approved purchases of the teams that buy with this secret due at once, and wake the worker for them."""
     teams = ApiKey.objects.filter(credential=credential, retired_at=None).values("team")
-    waiting = Purchase.objects.filter(
-        state=State.APPROVED, waiting_since__isnull=False, request__team__in=teams
-    )
+    waiting = Purchase.objects.filter(state=State.APPROVED, request__team__in=teams)
     plan(waiting, clock.now())
     for purchase_id in waiting.order_by("pk").values_list("pk", flat=True)[
         :100

@@ -346,6 +346,7 @@ def kept(team):
 def needed_keys():
     """The ids of keys that reads need: for calls under way or in doubt, and for numbers bought but not finished."""
     watched = Q(outcome=Outcome.OPEN) | Q(outcome=Outcome.UNCONFIRMED, purchase__state__in=sorted(OPEN))
+    watched |= Q(purchase__cancel_asked_at__isnull=False)
     unfinished = Purchase.objects.filter(state=State.PURCHASED, applied_at=None, bought_with__isnull=False)
     return {
         *Attempt.objects.filter(watched).values_list("key", flat=True),

@@ -113,6 +113,7 @@ def _live_context(request, asked):
         "poll_seconds": seconds,
         "seen": uuid.uuid5(uuid.NAMESPACE_URL, repr(marks)).hex,
         "may_decide": permissions.may_decide_doubt(request.user, asked),
+        "may_manage": not own and permissions.may_manage(request.user, asked.team),
     }
 
 

@@ -30,6 +30,7 @@ def run():
     for step in (
         lambda: _give_up_waiting_for_answers(now),
         lambda: _expire(now),
+        evidence.settle_all_shown,
         lambda: _hold_undecided(now),
         lambda: _hold_waited_too_long(now),
         lambda: _notify_of_long_waits(now),

@@ -12,7 +12,7 @@ from purchasing import audit, clock
 from purchasing.approving import approvals
 from purchasing.asking import versions
 from purchasing.identitycall.resources import Offer
-from purchasing.models import ApiKey, OfferLook, Purchase, RequirementGroup, SeenVersion, StandIn, Team
+from purchasing.models import Credential, OfferLook, Purchase, RequirementGroup, SeenVersion, StandIn, Team
 from purchasing.states import State
 from tests import factories
 from tests.views.access import snapshot, words
@@ -483,7 +483,11 @@ class TestHowOftenTheDatabaseIsAsked:
             approvals.approve(asked.pk, ids(asked)[:50], approver=actor(eve), version=1)
             requests.append(asked)
         OfferLook.objects.create(
-            key=ApiKey.objects.get(), country_code="US", number_type="local", began_at=clock.now(), offers={}
+            credential=Credential.objects.get(),
+            country_code="US",
+            number_type="local",
+            began_at=clock.now(),
+            offers={},
         )
         return requests
 

@@ -187,7 +187,7 @@ class TestANumberThatTheListShows:
         with pytest.raises(NotNow, match="shows it now"):
             claim(stored(approved), look)
         nothing_was_claimed(approved, provider)
-        assert buy(approved).state == State.FAILED
+        assert buy(approved).held_cause == Cause.OWNED
 
     @pytest.fixture
     def again(self, approved, provider, ana):
@@ -263,16 +263,6 @@ class TestANumberThatTheListShows:
         waiting = buy(again)
         assert (waiting.state, len(provider.purchases)) == (State.APPROVED, 1)
         assert reason in waiting.waiting_for
-
-    def test_nor_while_its_list_is_not_whole(self, again, provider, team):
-        provider.owned_numbers = [owned("+12125550150", 60)]
-        owned_list.read(ApiKey.objects.get())
-        OwnedRead.objects.update(began_at=clock.now() - timedelta(minutes=5))
-        keys.set_key(team, NEW, actor=factories.SYSTEM)
-        provider.owned_with[NEW], provider.owned_numbers = [], []
-        waiting = buy(again)
-        assert (waiting.state, len(provider.purchases)) == (State.APPROVED, 1)
-        assert "the list of the replaced key is read again" in waiting.waiting_for
 
 
 class TestAnApprovalThatNoLongerCounts:

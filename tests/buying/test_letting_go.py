@@ -5,12 +5,12 @@ from decimal import Decimal
 
 import pytest
 import requests
-from django.utils import timezone
+from django.db.models import F
 
 from purchasing import clock, problems
 from purchasing.buying import held_purchases
 from purchasing.identitycall import errors
-from purchasing.models import ApiKey, Attempt, Credential, OwnedRead, Purchase
+from purchasing.models import ApiKey, Attempt, Credential, OwnedRead, Purchase, VirtualNumber
 from purchasing.provider import owned_list
 from purchasing.states import Outcome, State
 from purchasing.teams import budgets, keys
@@ -21,6 +21,7 @@ from tests.factories import actor
 from tests.healthy_provider import OWNED, during, owned
 
 pytestmark = pytest.mark.django_db
+KEPT = owned("+12125550177", 900)
 
 
 @pytest.fixture
@@ -42,11 +43,9 @@ class TestStopWatching:
             self.stop(given_up, ana)
         assert factories.state_of(given_up) == State.GIVEN_UP
 
-    @pytest.mark.parametrize(
-        "gone", [{"refused_at": timezone.now()}, {"secret": None}], ids=["refused", "wiped"]
-    )
+    @pytest.mark.parametrize("gone", ["refused", "wiped"])
     def test_a_person_ends_what_no_read_can_settle(self, given_up, ana, gone):
-        ApiKey.objects.update(**gone)
+        factories.lose(ApiKey.objects.all(), gone)
         assert self.stop(given_up, ana).state == State.FAILED
         assert given_up.events.order_by("-seq").first().note == "It is not in IdentityCall"
 
@@ -137,6 +136,20 @@ class TestRelease:
         bought.refresh_from_db()
         return bought
 
+    def give_back(self, provider):
+        """The account has another number as well; this one is given back, which a list shows."""
+        provider.owned_numbers = [*provider.owned_numbers, KEPT]
+        owned_list.read(ApiKey.objects.get())
+        provider.owned_numbers = [KEPT]
+        owned_list.read(ApiKey.objects.get())
+
+    def a_minute_passes(self):
+        for rows, name in (
+            (VirtualNumber.objects.exclude(gone_at=None), "gone_at"),
+            (OwnedRead.objects, "began_at"),
+        ):
+            rows.update(**{name: F(name) - timedelta(minutes=2)})
+
     def release(self, purchase, person, reason="Given back"):
         return held_purchases.release(purchase, reason=reason, actor=actor(person))
 
@@ -145,31 +158,44 @@ class TestRelease:
             self.release(bought, tom)
         assert Purchase.objects.get().released_at is None
 
-    def test_one_list_without_it_proves_nothing_two_do(self, bought, tom, provider):
-        provider.owned_numbers = []
-        with pytest.raises(problems.Problem, match="still shows it"):
-            self.release(bought, tom)
+    def test_one_list_without_it_proves_nothing_two_a_minute_apart_do(self, bought, tom, provider):
+        self.give_back(provider)
+        for _ in range(2):
+            with pytest.raises(problems.Problem, match="at least a minute later"):
+                self.release(bought, tom)
+        self.a_minute_passes()
         self.release(bought, tom)
         purchase = Purchase.objects.get()
         assert purchase.released_at is not None
         assert purchase.due_at is None  # nothing is applied to it any more
         assert factories.actions(purchase)[-1] == "purchase.released"
 
-    def test_a_list_that_lacks_other_numbers_proves_nothing_either(self, bought, tom, provider):
-        """Two lists have agreed that it is gone; but the one that is read for the release lacks still more."""
-        key, other = ApiKey.objects.get(), owned("+12125550177", 900)
-        for shown in ([*provider.owned_numbers, other], [other], [other]):
-            provider.owned_numbers = shown
-            owned_list.read(key)
-        assert owned_list.listed(key, NUMBER) is None
+    def test_a_list_of_a_blind_key_proves_nothing(self, bought, tom, provider):
+        self.give_back(provider)
+        self.a_minute_passes()
         provider.owned_numbers = []
-        with pytest.raises(problems.Problem, match="proves nothing yet"):
+        with pytest.raises(problems.Problem, match=r"proves nothing: .* no number that this key has shown"):
             self.release(bought, tom)
         assert Purchase.objects.get().released_at is None
 
+    def test_a_number_that_no_list_ever_showed_is_released_by_two_lists_as_well(self, bought, tom, provider):
+        self.give_back(provider)
+        VirtualNumber.objects.filter(phone_number=NUMBER).delete()
+        with pytest.raises(problems.Problem, match="at least a minute later"):
+            self.release(bought, tom)
+        self.a_minute_passes()
+        self.release(bought, tom)
+        assert Purchase.objects.get().released_at is not None
+
+    def test_what_was_released_is_not_missed_by_later_lists(self, bought, tom, provider):
+        self.give_back(provider)
+        self.a_minute_passes()
+        self.release(bought, tom)
+        assert owned_list.read(ApiKey.objects.get()).complete
+
     def test_it_costs_nothing_any_more_and_may_be_asked_for_again(self, bought, team, sam, tom, provider):
-        provider.owned_numbers = []
-        owned_list.read(ApiKey.objects.get())
+        self.give_back(provider)
+        self.a_minute_passes()
         Purchase.objects.update(purchased_at=clock.now() - timedelta(days=40))
         assert budgets.of(team).committed == Decimal("2.00")
         self.release(bought, tom)
@@ -191,8 +217,8 @@ class TestRelease:
 
     def test_of_two_at_once_one_is_told(self, bought, tom, provider):
         """A second click on the same page, while the list is read for the first one."""
-        provider.owned_numbers = []
-        owned_list.read(ApiKey.objects.get())
+        self.give_back(provider)
+        self.a_minute_passes()
         clicks = iter([lambda: self.release(bought, tom, reason="Second click")])
         during(provider, OWNED, lambda: [click() for click in clicks])
         with pytest.raises(problems.AlreadyMoved, match="already done"):
@@ -200,10 +226,10 @@ class TestRelease:
         [event] = bought.events.filter(action="purchase.released")
         assert event.note == "Second click"
 
-    def with_another_key(self, bought, team, provider, shown, gone=None):
+    def with_another_key(self, bought, team, provider, shown, gone="refused"):
         """The key it was bought with is refused, or gone; the list of the new one shows this."""
         keys.set_key(team, NEW, actor=factories.SYSTEM)
-        ApiKey.objects.filter(pk=bought.bought_with_id).update(**gone or {"refused_at": clock.now()})
+        factories.lose(ApiKey.objects.filter(pk=bought.bought_with_id), gone)
         provider.owned_with[NEW] = shown
         owned_list.read(ApiKey.objects.get(retired_at=None))
 
@@ -224,13 +250,12 @@ class TestRelease:
         with pytest.raises(problems.Problem, match="no API key"):
             self.release(bought, tom)
 
-    @pytest.mark.parametrize(
-        "gone", [{"refused_at": timezone.now()}, {"secret": None}], ids=["refused", "wiped"]
-    )
+    @pytest.mark.parametrize("gone", ["refused", "wiped"])
     def test_a_new_key_of_the_same_account_does(self, bought, tom, team, provider, gone):
-        self.with_another_key(bought, team, provider, list(provider.owned_numbers), gone)
-        provider.owned_with[NEW] = []
+        self.with_another_key(bought, team, provider, [*provider.owned_numbers, KEPT], gone)
+        provider.owned_with[NEW] = [KEPT]
         owned_list.read(ApiKey.objects.get(retired_at=None))
+        self.a_minute_passes()
         self.release(bought, tom)
         assert Purchase.objects.get().released_at is not None
 
@@ -241,8 +266,8 @@ class TestRelease:
             self.release(bought, tom)
 
     def test_it_is_said_by_the_admin_with_a_reason_and_once(self, bought, tom, ana, provider):
-        provider.owned_numbers = []
-        owned_list.read(ApiKey.objects.get())
+        self.give_back(provider)
+        self.a_minute_passes()
         with pytest.raises(problems.NotYours):
             self.release(bought, ana)
         with pytest.raises(problems.Problem, match="Say why"):

@@ -189,7 +189,7 @@ ANSWERS = {
             lambda case: case.provider.owned_numbers.append(owned(NUMBER, 7)),
             lambda case: check(case.purchase),
         ),
-        ["Bought IdentityCall id 7.", "The list of owned numbers shows it."],
+        ["Bought IdentityCall id 7.", "IdentityCall's list shows it since our order."],
     ),
     "answered late": (
         after(
@@ -213,7 +213,7 @@ ODD_ANSWERS = {
     ),
     "confirms another number": (
         lambda case: case.answered({"data": owned("+12125550199")}),
-        [UNKNOWN, "IdentityCall's answer could not be understood", NOT_KNOWN],
+        [UNKNOWN, "IdentityCall's answer names another number: +12125550199 under the id 501.", NOT_KNOWN],
     ),
     "another kind of confirmation": (
         lambda case: case.answered(BOUGHT, status=202),
@@ -371,7 +371,7 @@ WAITING = {
         ),
         ["Approved, queued Waiting since", "The connection to IdentityCall broke."],
     ),
-    "for a whole list": (
+    "for a key that sees nothing": (
         after(
             Case.approve,
             lambda case: setattr(case.provider, "owned_numbers", [owned("+12125550188", 1)]),
@@ -381,7 +381,9 @@ WAITING = {
             Case.buy,
         ),
         [
-            "Before buying, the list of owned numbers is read again. The list lacked 1 number(s) that it showed before"
+            "IdentityCall's list shows no number that this key has shown before (+12125550188), as if the key had been "
+            "moved to another project. Nothing is bought with this key until its list shows them again or a team "
+            "admin decides."
         ],
     ),
     "until the lost answers are looked up": (
@@ -418,7 +420,10 @@ ENDED = {
             lambda case: case.provider.owned_numbers.append(owned(NUMBER, 7)),
             Case.buy,
         ),
-        ["Could not be bought The number already belongs to your IdentityCall account. Nothing was bought."],
+        [
+            "Needs a decision IdentityCall's list shows it already, under the id 7, and no call of ours explains "
+            "that. It is not bought again."
+        ],
     ),
     "rejected": (
         lambda case: approvals.reject(

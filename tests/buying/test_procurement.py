@@ -255,9 +255,11 @@ def open_try_again(purchase):
 
 
 class TestBeforeTheClaim:
-    def test_a_number_that_was_ours_before_fails_without_a_call(self, approved, provider):
-        provider.owned_numbers.append(owned(NUMBER))
-        assert buy(approved).state == State.FAILED
+    def test_a_number_that_was_ours_before_is_held_without_a_call(self, approved, provider):
+        provider.owned_numbers.append(owned(NUMBER, 7))
+        held = buy(approved)
+        assert (held.state, held.held_cause) == (State.HELD, Cause.OWNED)
+        assert "under the id 7" in held.held_words
         assert provider.purchases == []
 
     @pytest.mark.parametrize("answer", [(500, {}, ""), (503, {}, "<html>"), requests.ReadTimeout()])
@@ -270,7 +272,7 @@ class TestBeforeTheClaim:
         assert provider.purchases == []
 
     @pytest.mark.parametrize(
-        "answer", [(200, {}, "{"), (200, {}, '{"data": [{"id": 1}]}'), (302, {"Location": "/"}, "")]
+        "answer", [(200, {}, "{"), (200, {}, '{"data": {}}'), (302, {"Location": "/"}, "")]
     )
     def test_an_owned_list_that_cannot_be_used_pauses_its_key_alone(self, approved, provider, answer):
         provider.owned_answer = answer
@@ -285,14 +287,27 @@ class TestBeforeTheClaim:
         assert buy(approved).state == State.APPROVED
         assert provider.purchases == []
 
-    def test_a_list_that_lacks_what_it_held_claims_nothing_until_the_next_agrees(self, approved, provider):
+    def test_a_key_that_lacks_some_numbers_goes_on_buying(self, approved, provider):
         provider.owned_numbers = [owned("+12125550188", 1), owned("+12125550189", 2)]
         owned_list.read(ApiKey.objects.get())
         OwnedRead.objects.update(began_at=clock.now() - timedelta(minutes=5))
         provider.owned_numbers = [owned("+12125550188", 1)]
         provider.sells(NUMBER)
-        assert buy(approved).state == State.APPROVED
-        assert provider.purchases == []
+        assert buy(approved).state == State.PURCHASED
+
+    def test_a_blind_key_buys_nothing_until_it_sees_again(self, approved, provider):
+        provider.owned_numbers = [owned("+12125550188", 1)]
+        owned_list.read(ApiKey.objects.get())
+        OwnedRead.objects.update(began_at=clock.now() - timedelta(minutes=5))
+        provider.owned_numbers = []
+        provider.sells(NUMBER)
+        for _ in range(2):
+            waiting = buy(approved)
+            assert (waiting.state, provider.purchases) == (State.APPROVED, [])
+            assert "no number that this key has shown" in waiting.waiting_for
+        provider.owned_numbers = [owned("+12125550188", 1)]
+        owned_list.read(ApiKey.objects.get())
+        assert Purchase.objects.get().due_at <= clock.now()  # at once
         assert buy(approved).state == State.PURCHASED
 
     def test_one_read_serves_many_claims(self, team, sam, ana, provider):
@@ -341,7 +356,9 @@ class TestBeforeTheClaim:
         look = look_now(approved)
         keys.set_key(team, "idc_" + "n" * 32, actor=factories.SYSTEM)
         with pytest.raises(NotNow, match="key"):
-            procurement.claim(approved, key=look.read.key, look=look, worker=audit.WORKER)
+            procurement.claim(
+                approved, key=ApiKey.objects.get(retired_at__isnull=False), look=look, worker=audit.WORKER
+            )
 
     @pytest.mark.parametrize("loss", ["role", "account"])
     def test_an_approver_who_may_no_longer_approve_holds_it(self, approved, provider, ana, loss):

@@ -95,12 +95,13 @@ class TestACallFromAfterTheNumberWasFirstShown:
         purchase = call_twice("1.50", "3.00")
         first, second = Attempt.objects.order_by("pk")
         VirtualNumber.objects.create(
-            key=first.key,
+            credential=first.key.credential,
             provider_id=77,
             phone_number=NUMBER,
             first_seen_seq=second.claimed_seq - 1,
             first_seen_at=clock.now(),
             gone_at=clock.now(),
+            confirmed_gone_at=clock.now(),
         )
         return purchase
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 import responses
 
-from purchasing.identitycall import errors, paging
+from purchasing.identitycall import errors, paging, resources
 from purchasing.identitycall.client import Fence
 from purchasing.identitycall.resources import NumberDetail, Offer, OfferList, OwnedList, OwnedNumber, Project
 from tests import wire
@@ -301,23 +301,33 @@ BAD_BODIES = {
 
 class TestWhatAListHolds:
     @pytest.mark.parametrize("entry", BAD_ENTRIES.values(), ids=BAD_ENTRIES.keys())
-    def test_one_bad_entry_makes_all_of_it_unreadable(self, entry):
-        error, _ = owned_numbers({"data": [*entries(1, 2), entry, *entries(3)]})
-        assert summary(error) == UNREADABLE
+    def test_an_entry_that_cannot_be_read_is_named_beside_the_others(self, entry):
+        result, _ = owned_numbers({"data": [*entries(1, 2), entry, *entries(3)]})
+        assert (result.numbers, result.entries) == (numbers(1, 2, 3), 4)
+        [odd] = result.odd
+        assert odd.id == (
+            entry["id"] if isinstance(entry, dict) and resources.is_id(entry.get("id")) else None
+        )
+        assert odd.shows
 
     @pytest.mark.parametrize("entry", BAD_ENTRIES.values(), ids=BAD_ENTRIES.keys())
-    def test_one_bad_entry_on_a_page_does_so_too(self, entry):
-        error, _ = owned_numbers(FIRST, ONE, TWO, THREE | {"data": [entry]})
-        assert summary(error) == UNREADABLE
+    def test_on_a_page_as_well(self, entry):
+        result, _ = owned_numbers(FIRST, ONE, TWO, THREE | {"data": [entry]})
+        assert (result.numbers, len(result.odd)) == (numbers(1, 2, 3, 4), 1)
 
-    @pytest.mark.parametrize(
-        "other",
-        [{"id": 1, "phone_number": phone(2)}, {"id": 2, "phone_number": phone(1)}],
-        ids=["one id for two numbers", "two ids for one number"],
-    )
-    def test_two_entries_that_contradict_each_other_make_it_unreadable(self, other):
-        error, _ = owned_numbers({"data": [*entries(1), other]})
-        assert summary(error) == UNREADABLE
+    def test_what_it_shows_is_cut_and_holds_no_key(self):
+        shows = "idc_" + "k" * 32 + "x" * 500
+        result, _ = owned_numbers({"data": [{"id": 9, "phone_number": shows}]})
+        assert (len(result.odd[0].shows) <= 100, "kkkk" in result.odd[0].shows) == (True, False)
+
+    def test_one_number_may_stand_under_two_ids(self):
+        result, _ = owned_numbers({"data": [*entries(1), {"id": 2, "phone_number": phone(1)}]})
+        assert {(one.id, one.phone_number) for one in result.numbers} == {(1, phone(1)), (2, phone(1))}
+
+    def test_one_id_for_two_numbers_shows_neither(self):
+        result, _ = owned_numbers({"data": [*entries(1, 3), {"id": 1, "phone_number": phone(2)}]})
+        assert result.numbers == numbers(3)
+        assert [(odd.id, odd.shows) for odd in result.odd] == [(1, f"{phone(1)} and {phone(2)}")]
 
     def test_odd_and_extra_fields_break_nothing(self):
         odd = owned(

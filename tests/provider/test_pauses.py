@@ -52,7 +52,7 @@ def refuse_connections(provider):
 
 class TestOfTheProvider:
     def test_a_list_that_one_team_cannot_use_keeps_no_other_from_buying(self, team, sam, ana, provider, now):
-        """Team A's account shows an entry that cannot be; team B's is healthy."""
+        """Team A's list cannot be read; team B's is healthy."""
         sales = factories.team("Sales", key="idc_" + "s" * 32)
         [stuck] = factories.approve(factories.request(team, sam, [NUMBER]), ana)
         members = factories.member("sam", sales, "requester"), factories.member("ana", sales, "approver")
@@ -61,7 +61,7 @@ class TestOfTheProvider:
 
         def by_key(request):
             bad = request.headers["Authorization"].endswith("1234")
-            return (200, {}, json.dumps({"data": [{"id": None}]})) if bad else healthy(request)
+            return (200, {}, json.dumps({"data": None})) if bad else healthy(request)
 
         provider.http.remove("GET", OWNED)
         provider.http.add_callback("GET", OWNED, by_key)
@@ -140,7 +140,7 @@ class TestOfAKey:
         Credential.objects.update(doubts_in_a_row=3, doubted_seq=audit.position())
         pauses.trust_key(key.pk)
         assert Credential.objects.get().doubts_in_a_row == 3
-        pauses.trust_key(key.pk, read_began_after=audit.position())
+        pauses.trust_after_read(Credential.objects.get(), began_after=audit.position())
         assert Credential.objects.get().doubts_in_a_row == 0
 
     @pytest.fixture

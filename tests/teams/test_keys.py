@@ -84,7 +84,7 @@ class TestStoring:
             requests.ReadTimeout(),
             (500, {}, "fault"),
             (429, {"Retry-After": "7"}, "{}"),
-            (200, {}, '{"data": [{"id": 0}]}'),
+            (200, {}, '{"data": {}}'),
             (404, {}, '{"error": "Resource not found"}'),
         ],
         ids=["no connection", "no answer", "fault", "too often", "no whole list", "not found"],
@@ -144,6 +144,7 @@ class TestStoring:
         assert last_event("key.not_stored").note == str(refusal.value)
 
     def test_projects_that_cannot_be_read_leave_it_unknown(self, team, tom, provider):
+        provider.http.remove("GET", PROJECTS)
         provider.http.add("GET", PROJECTS, status=500)
         provider.http.add("POST", OPERATORS, status=422)
         key, sentence = store(team, tom)
@@ -262,6 +263,7 @@ class TestTesting:
         keys.test_stored(team, actor=actor(tom))
         provider.http.remove("GET", PROJECTS)
         provider.http.remove("POST", OPERATORS)
+        provider.http.remove("GET", PROJECTS)
         provider.http.add("GET", PROJECTS, status=500)
         provider.http.add("POST", OPERATORS, status=500)
         keys.test_stored(team, actor=actor(tom))

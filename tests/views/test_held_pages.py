@@ -89,7 +89,7 @@ class TestInDoubt:
 
     def test_a_team_that_also_shows_the_number_is_told_to_look_there(self, scene, approver):
         VirtualNumber.objects.create(
-            key=scene.sales.keys.get(),
+            credential=scene.sales.keys.get().credential,
             provider_id=7,
             phone_number=NUMBER,
             first_seen_seq=1,

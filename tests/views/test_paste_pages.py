@@ -169,7 +169,7 @@ class TestVerdicts:
         sales = factories.team("Sales", key="idc_" + "s" * 32)
         key = (team if own else sales).keys.get()
         VirtualNumber.objects.create(
-            key=key,
+            credential=key.credential,
             provider_id=7,
             phone_number="+12125550101",
             first_seen_seq=1,
