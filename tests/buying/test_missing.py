@@ -87,9 +87,7 @@ class TestTheQuestion:
 
 
 class TestTheyAreGone:
-    def test_a_bought_one_is_no_longer_rented_and_lists_are_complete_again(
-        self, bought, team, tom, provider
-    ):
+    def test_a_bought_one_is_no_longer_rented_and_lists_are_complete_again(self, bought, team, tom, provider):
         shows(provider, owned(FIRST, 1), minutes_ago=2)
         assert gone(team, [9], tom) == 1
         bought.refresh_from_db()

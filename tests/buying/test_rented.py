@@ -84,9 +84,7 @@ class TestDeciding:
         row = RentedNumber.objects.get(provider_id=1)
         assert (row.team, row.kept, row.reason, row.decided_by) == (team, True, "Hotline", tom)
 
-    def test_one_that_was_asked_for_becomes_that_purchase_by_a_superuser(
-        self, approved, provider, team, tom
-    ):
+    def test_one_that_was_asked_for_becomes_that_purchase_by_a_superuser(self, approved, provider, team, tom):
         provider.owned_numbers = [owned(ASKED, 9), owned(FIRST, 1)]
         owned_list.read(ApiKey.objects.get())
         with pytest.raises(problems.NotYours):

@@ -339,6 +339,14 @@ class Scene:
         assert self.purchase.held_cause == "owned"
         return self.purchase
 
+    @cached_property
+    def unrecorded(self) -> int:
+        """The id of a number that the list shows and the record does not explain, beside one that was kept."""
+        self.provider.owned_numbers[:] = [owned("+12125550188", 8), owned("+12125550189", 9)]
+        owned_list.read(self.team.keys.get())
+        rented.keep(self.team, [9], reason="Old", actor=factories.actor(self.person("root")))
+        return 8
+
     def forget(self):
         """Numbers that the team's key showed once, and none of which it shows any more."""
         self.provider.owned_numbers[:] = [owned("+12125550188", 8)]
@@ -478,9 +486,7 @@ class Scene:
         if name in ("purchase-keep", "purchase-not-ours", "held-keep-several", "held-not-ours-several"):
             return {"purchase": [self.owned.pk], "provider_id": "4711", "reason": "Because"}
         if name in ("team-rented-keep", "team-rented-dismiss"):
-            self.provider.owned_numbers[:] = [owned("+12125550188", 8)]
-            owned_list.read(self.team.keys.get())
-            return {"ticked": ["8"], "reason": "Because"}
+            return {"ticked": [self.unrecorded], "reason": "Because"}
         if name in ("team-missing-gone", "team-key-right"):
             self.forget()
             return {"ticked": ["8"], "reason": "Because"}
