@@ -170,6 +170,8 @@ def sentence(event, number=None):
     known = defaultdict(lambda: "?", {name: str(value) for name, value in event.data.items()})
     its_number = event.phone_number or event.data.get("phone_number", "")
     known |= {"number": number or phone(its_number), "team": event.team or "a team"}
+    if "bought" in event.data:
+        known["bought"] = phone(str(event.data["bought"]))
     return words.format_map(known)
 
 

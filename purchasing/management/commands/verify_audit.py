@@ -44,7 +44,8 @@ class Command(BaseCommand):
                 self.stdout.write(
                     f"Its {verdict.seals} seals are valid; the last one covers event {last.seq}."
                 )
-            self.stdout.write(unrecorded.in_words())
+            if unrecorded.unknown_numbers().exists():
+                self.stdout.write(unrecorded.in_words())
             return
         where = "" if verdict.bad_seq is None else f" at event {verdict.bad_seq}"
         self.stderr.write(f"The audit chain is broken{where}: {verdict.problem}.")
