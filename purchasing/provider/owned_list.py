@@ -89,7 +89,7 @@ def _needs_projects(key: ApiKey) -> bool:
     doubts = Attempt.objects.filter(
         key__credential=key.credential_id, outcome=Outcome.UNCONFIRMED, projects__isnull=False
     )
-    return doubts.filter(purchase__state__in=sorted(WATCHED)).exists()
+    return doubts.filter(purchase__state__in=sorted(WATCHED)).exclude(projects=[]).exists()
 
 
 def _projects(client: Client) -> list[int] | None:

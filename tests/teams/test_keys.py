@@ -432,6 +432,18 @@ class TestReEncrypting:
         event = last_event("key.reencrypted")
         assert (event.actor_name, event.data) == ("command line", {"count": 3})
 
+    def test_what_is_known_of_a_secret_is_found_before_and_after(self, team, settings):
+        """By any of the encryption keys, so that nothing is forgotten between the new setting and the command."""
+        known = Credential.objects.get()
+        [old] = settings.API_KEY_ENCRYPTION_KEYS
+        new = Fernet.generate_key().decode()
+        settings.API_KEY_ENCRYPTION_KEYS = [new, old]
+        assert Credential.objects.of(KEY) == known
+        call_command("rotate_encryption_key")
+        settings.API_KEY_ENCRYPTION_KEYS = [new]
+        assert Credential.objects.of(KEY) == known
+        assert KEY not in known.fingerprint
+
     def test_one_that_cannot_be_read_stops_it_and_nothing_is_changed(self, team, settings):
         lost = Fernet.generate_key().decode()
         [old] = settings.API_KEY_ENCRYPTION_KEYS
