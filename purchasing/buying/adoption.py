@@ -30,7 +30,7 @@ def may_keep(user: User, purchase: Purchase) -> bool:
         return False
     if is_owned_already(purchase):
         return permissions.may_manage(user, purchase.request.team)
-    return user.is_active and user.is_superuser
+    return bool(user.is_active and user.is_superuser)
 
 
 def shown(purchase: Purchase) -> dict[int, ApiKey]:

@@ -256,10 +256,10 @@ def _record_gone(team: Team, chosen: list[Missing], reason: str, actor: audit.Ac
     for pk, key in moved.items():
         Purchase.objects.filter(pk=pk).update(bought_with=key)
     for one in chosen:
-        purchase = released.get(one.purchase.pk) if one.purchase is not None else None
-        if purchase is not None:
-            Purchase.objects.filter(pk=purchase.pk).update(released_at=now, due_at=None)
-            event = audit.record("purchase.released", actor=actor, purchase=purchase, note=reason)
+        ended = released.get(one.purchase.pk) if one.purchase is not None else None
+        if ended is not None:
+            Purchase.objects.filter(pk=ended.pk).update(released_at=now, due_at=None)
+            event = audit.record("purchase.released", actor=actor, purchase=ended, note=reason)
         else:
             event = audit.record(
                 "number.gone",

@@ -7,6 +7,7 @@ list on an old account is its baseline: dismissed in one go.
 from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from django.db import transaction
 
@@ -57,12 +58,19 @@ def keep(
     """
     chosen, team = _chosen(team, provider_ids, reason, actor)
     costs = {"upfront_cost": upfront_cost, "monthly_cost": monthly_cost}
-    asked_for = {unknown.number.provider_id: unknown.record for unknown in chosen if unknown.is_asked_for}
-    records = [record for record in asked_for.values() if record is not None]
-    for request_id in sorted({record.request_id for record in records}):  # all locks before the first event
-        locked(request_id, [record.pk for record in records if record.request_id == request_id])
+    # By purchase: of two ids of one number the first becomes the purchase, the other one stays without a record.
+    asked_for = {
+        unknown.record.pk: (unknown.number.provider_id, unknown.record)
+        for unknown in reversed(chosen)
+        if unknown.record is not None and unknown.is_asked_for
+    }
+    records = dict(asked_for.values())
+    for request_id in sorted(
+        {record.request_id for record in records.values()}
+    ):  # all locks before any event
+        locked(request_id, [record.pk for record in records.values() if record.request_id == request_id])
     for unknown in chosen:
-        record = asked_for.get(unknown.number.provider_id)
+        record = records.get(unknown.number.provider_id)
         if record is not None:
             adoption.keep(record, provider_id=unknown.number.provider_id, reason=reason, actor=actor, **costs)
         else:
@@ -110,6 +118,7 @@ def _decide(
     upfront_cost: Decimal | None = None,
     monthly_cost: Decimal | None = None,
 ) -> None:
+    assert actor.user is not None  # a team admin, as `_chosen` found
     RentedNumber.objects.update_or_create(
         provider_id=number.provider_id,
         defaults={
@@ -124,13 +133,13 @@ def _decide(
             "ended_at": None,
         },
     )
-    costs = {"upfront_cost": text_of(upfront_cost), "monthly_cost": text_of(monthly_cost)} if kept else {}
+    data: dict[str, Any] = {"provider_id": number.provider_id, "phone_number": number.phone_number}
+    if kept:
+        data |= {"upfront_cost": text_of(upfront_cost), "monthly_cost": text_of(monthly_cost)}
     audit.record(
         "number.kept" if kept else "number.dismissed",
         actor=actor,
         team=team,
         note=reason.strip(),
-        provider_id=number.provider_id,
-        phone_number=number.phone_number,
-        **costs,
+        **data,
     )

@@ -96,6 +96,15 @@ class TestDeciding:
         assert (kept.state, kept.provider_id) == (State.PURCHASED, 9)
         assert list(RentedNumber.objects.values_list("provider_id", flat=True)) == [1]
 
+    def test_of_two_ids_of_a_number_that_was_asked_for_one_becomes_the_purchase(
+        self, approved, provider, team
+    ):
+        provider.owned_numbers = [owned(ASKED, 9), owned(ASKED, 10)]
+        owned_list.read(ApiKey.objects.get())
+        rented.keep(team, [9, 10], reason="Ours", actor=actor(factories.superuser()))
+        assert Purchase.objects.get().provider_id == 9
+        assert RentedNumber.objects.get().provider_id == 10
+
     @pytest.mark.parametrize("decide", [rented.keep, rented.dismiss])
     def test_what_somebody_decided_in_the_meantime_is_not_decided_again(self, baseline, team, tom, decide):
         rented.dismiss(team, [1], reason="From before", actor=actor(tom))
