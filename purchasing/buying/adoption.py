@@ -29,7 +29,7 @@ def may_keep(user: User, purchase: Purchase) -> bool:
     if user.pk == purchase.request.requester_id or purchase.state not in ADOPTED:
         return False
     if is_owned_already(purchase):
-        return permissions.may_manage(user, purchase.request.team)
+        return bool(permissions.may_manage(user, purchase.request.team))
     return bool(user.is_active and user.is_superuser)
 
 
