@@ -135,7 +135,9 @@ def not_ours(purchase: Purchase, *, reason: str, actor: audit.Actor) -> Purchase
 
 
 def _check(actor: audit.Actor, purchase: Purchase, reason: str) -> None:
-    if purchase.state in ADOPTED and not (actor.user and may_keep(actor.user, purchase)):
+    if purchase.state in ADOPTED and not (
+        actor.user and may_keep(permissions.as_stored(actor.user), purchase)
+    ):
         raise NotYours(WHO_DECIDES if is_owned_already(purchase) else WHO_ADOPTS)
     if not reason.strip():
         raise Problem("Say why: the reason stays in the record.")

@@ -200,7 +200,7 @@ def _is_blind(key: ApiKey) -> bool:
 
 
 def _check(team: Team, reason: str, actor: audit.Actor) -> None:
-    if actor.user is None or not permissions.may_manage(actor.user, team):
+    if actor.user is None or not permissions.may_manage(permissions.as_stored(actor.user), team):
         raise NotYours(WHO_DECIDES)
     if not reason.strip():
         raise Problem("Say why: the reason stays in the record.")

@@ -6,7 +6,7 @@ An answer belongs to its attempt. Any answer that is not certainly a no leaves t
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -193,10 +193,12 @@ def record_purchased(
     *,
     actor: audit.Actor = audit.WORKER,
     key: ApiKey | None = None,
+    also_of: Sequence[str] = (),
 ) -> None:
     """Move to purchased, on an answer, evidence or a person's word, and enqueue the task that applies its settings.
 
-    `key` is the key that sees the number, where that is not the attempt's.
+    `key` is the key that sees the number, where that is not the attempt's. `also_of` are other numbers here that have
+    the same id, which only a person can have said.
     """
     now = clock.now()
     # The costs approved for this call: another try may have been approved at another cost since.
@@ -214,7 +216,7 @@ def record_purchased(
         held_words="",
         checks=0,
         due_at=now,
-        data={"provider_id": provider_id},
+        data={"provider_id": provider_id, **({"id_also_of": list(also_of)} if also_of else {})},
         **costs,
     )
     jobs.enqueue("apply", purchase.pk)

@@ -169,8 +169,11 @@ def waited_too_long() -> Hold:
 
 
 def _counting_approvals(purchase: Purchase, request: PurchaseRequest) -> list[Approval]:
-    """The approvals that the claim rests on; approvers, and those they stood in for, must still be entitled."""
-    counting = purchase.approvals.filter(superseded_at__isnull=True, version=purchase.version)
+    """The approvals that the claim rests on; approvers, and those they stood in for, must still be entitled.
+
+    All must be for what is bought: its version and its costs, an unconfirmed cost accepted by all or by none.
+    """
+    counting = purchase.approvals.filter(superseded_at__isnull=True)
     ids = {pk for pair in counting.values_list("approver", "on_behalf_of") for pk in pair if pk}
     # Locked, so that nobody loses a role or an account between this check and the claim's commit.
     list(request.team.memberships.select_for_update(no_key=True).filter(user__in=ids).order_by("pk"))
@@ -184,7 +187,20 @@ def _counting_approvals(purchase: Purchase, request: PurchaseRequest) -> list[Ap
                 Cause.APPROVER,
                 f"{approval.approver} approved it, but may no longer approve for {request.team}.",
             )
+        if not _is_for(approval, purchase):
+            raise Hold(Cause.APPROVER, f"{approval.approver} approved it at other terms or costs than these.")
+    if purchase.cost_confirmed_at is None and len({one.unconfirmed_cost_ok for one in approvals}) > 1:
+        raise Hold(
+            Cause.APPROVER, "Not everybody who approved it accepted a price that nobody has confirmed."
+        )
     return approvals
+
+
+def _is_for(approval: Approval, purchase: Purchase) -> bool:
+    """Whether an approval is for these terms and costs; a cost that was unknown then, a claim may have filled in."""
+    return approval.version == purchase.version and all(
+        getattr(approval, name) in (None, getattr(purchase, name)) for name in price_guard.COSTS
+    )
 
 
 def payload(purchase: Purchase) -> str:

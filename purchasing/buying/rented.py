@@ -95,7 +95,7 @@ def _chosen(
         raise Problem("Say why: the reason stays in the record.")
     outcomes.lock_ids()
     team = locked_team(team.pk)
-    if not permissions.may_manage(actor.user, team):
+    if actor.user is None or not permissions.may_manage(permissions.as_stored(actor.user), team):
         raise NotYours(WHO_DECIDES)
     wanted = set(provider_ids)
     if not wanted:

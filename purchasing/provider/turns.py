@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import transaction
 
 from purchasing import clock
+from purchasing.encryption import Undecryptable
 from purchasing.identitycall.client import Client
 from purchasing.models import ApiKey, Credential
 
@@ -30,12 +31,15 @@ def client_for(
 ) -> Client:
     """A client that waits its turn before each read; `behind` others, see `take_turn`.
 
-    No call takes more than `longest` seconds.
+    No call takes more than `longest` seconds. Raises `Undecryptable`, also for a key whose secret was wiped.
     """
+    secret = ApiKey.objects.values_list("secret", flat=True).get(pk=key.pk)
+    if secret is None:
+        raise Undecryptable(f"The secret of the key {key} was wiped: nothing can be read with it any more.")
     deadline = min(longest or settings.IDENTITYCALL_DEADLINE, settings.IDENTITYCALL_DEADLINE)
     return Client(
         settings.IDENTITYCALL_API_URL,
-        ApiKey.objects.values_list("secret", flat=True).get(pk=key.pk) or "",
+        secret,
         connect_timeout=settings.IDENTITYCALL_CONNECT_TIMEOUT,
         read_timeout=min(deadline, settings.IDENTITYCALL_READ_TIMEOUT),
         deadline=deadline,

@@ -6,7 +6,8 @@ write, in which case it is not accepted either, or shows that it probably may. A
 stored: it would replace one that works, and while IdentityCall cannot be reached nothing is bought anyway. On the
 server, `manage.py set_key` stores a key untested.
 
-The network is used outside of transactions; the result of a test is stored afterwards, under the locks.
+The network is used outside of transactions; the result of a test is stored afterwards, under the locks, by somebody who
+still is the team's admin.
 """
 
 import re
@@ -159,10 +160,11 @@ def test_stored(team, *, actor):
 def _note_failure(team, key, error, actor):
     """Record that a test did not prove that the key can read."""
     refused = isinstance(error, errors.KeyRefused)
-    if refused or isinstance(error, errors.RateLimited):
-        pauses.after_failed_read(key, error)
     sentence = REFUSED.get(error.status, str(error)) if refused else f"The test was inconclusive. {error}"
     with transaction.atomic():
+        team = teams.locked_by_admin(team, actor)
+        if refused or isinstance(error, errors.RateLimited):
+            pauses.after_failed_read(key, error)
         if refused:
             ApiKey.objects.filter(pk=key.pk).update(tested_at=clock.now())
         _record("key.tested", actor, team, key, note=sentence, passed=False)
@@ -172,7 +174,7 @@ def _note_failure(team, key, error, actor):
 @transaction.atomic
 def _note_report(team, key, test, actor):
     """Record what a test showed. It clears a refusal that is older than the test, unless the key cannot write."""
-    team, now = locked_team(team.pk), clock.now()
+    team, now = teams.locked_by_admin(team, actor), clock.now()
     current = pauses.current_key(team, lock=True)
     if current is None or current.pk != key.pk:
         raise AlreadyMoved("The key was replaced or removed while it was tested.")
@@ -270,6 +272,7 @@ def _rented_but_unknown(key):
 
 def _not_accepted(team, actor, text):
     with transaction.atomic():
+        team = teams.locked_by_admin(team, actor)
         audit.record("key.not_stored", actor=actor, team=team, note=text)
     return NotAccepted(text)
 

@@ -7,13 +7,22 @@ import requests
 
 from purchasing import clock, problems
 from purchasing.buying import missing, rented
-from purchasing.models import ApiKey, AuditEvent, Credential, OwnedRead, Purchase, RentedNumber, VirtualNumber
+from purchasing.models import (
+    ApiKey,
+    AuditEvent,
+    Credential,
+    OwnedRead,
+    Purchase,
+    RentedNumber,
+    User,
+    VirtualNumber,
+)
 from purchasing.provider import owned_list
 from purchasing.states import State
 from tests import factories
 from tests.buying.test_procurement import buy
 from tests.factories import actor
-from tests.healthy_provider import PROJECTS, owned
+from tests.healthy_provider import OWNED, PROJECTS, during, owned
 
 pytestmark = pytest.mark.django_db
 FIRST, SECOND, ASKED = "+12125550188", "+12125550189", "+12125550101"
@@ -139,6 +148,13 @@ class TestTheyAreGone:
         bought.refresh_from_db()
         assert (bought.released_at, bought.bought_with) == (None, sales.keys.get())
         assert asked(team, tom) == []
+
+    def test_who_lost_the_role_while_the_list_was_read_says_nothing(self, bought, team, tom, provider):
+        shows(provider, owned(FIRST, 1), minutes_ago=2)
+        during(provider, OWNED, lambda: User.objects.filter(pk=tom.pk).update(is_active=False))
+        with pytest.raises(problems.NotYours):
+            gone(team, [9], tom)
+        assert Purchase.objects.get().released_at is None
 
     def test_only_the_team_admin_says_so_and_with_a_reason(self, bought, team, tom, ana, provider):
         shows(provider, owned(FIRST, 1), minutes_ago=2)
