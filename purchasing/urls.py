@@ -86,6 +86,7 @@ urlpatterns = [
     path("teams/<slug:slug>/key/", keys.page, name="team-key"),
     path("teams/<slug:slug>/key/test/", keys.test, name="team-key-test"),
     path("teams/<slug:slug>/key/scope/", keys.say_scope, name="team-key-scope"),
+    path("teams/<slug:slug>/key/rate/", keys.set_rate, name="team-key-rate"),
     path("teams/<slug:slug>/key/remove/", keys.remove, name="team-key-remove"),
     path("teams/<slug:slug>/key/right/", keys.is_right, name="team-key-right"),
     path("teams/<slug:slug>/rented/", rented.listing, name="team-rented"),

@@ -39,6 +39,14 @@ def in_words() -> str:
     return f"Rented, but not in the record: {words.numbers(found) if found else 'none'}."
 
 
+def said_of(credential: Credential) -> str:
+    """A sentence, with a blank before it, about those that a credential's list shows; '' where it shows none."""
+    found = count(unknown_of(credential))
+    if not found:
+        return ""
+    return f" It shows {words.numbers(found)} that {'is' if found == 1 else 'are'} rented, but not in the record."
+
+
 def _unknown(rows: QuerySet[VirtualNumber]) -> QuerySet[VirtualNumber]:
     bought = Purchase.objects.filter(provider_id=OuterRef("provider_id"))
     decided = RentedNumber.objects.filter(provider_id=OuterRef("provider_id"), ended_at=None)

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from purchasing import audit, clock, permissions, problems, words
+from purchasing import audit, clock, permissions, problems
 from purchasing.audit.search import Filter, newest_first
 from purchasing.encryption import Secret, Undecryptable, fingerprint
 from purchasing.identitycall import errors
@@ -31,6 +31,8 @@ from purchasing.states import OPEN, Outcome, State
 from purchasing.teams import teams
 from purchasing.workflow import locked_team
 
+# Calls a minute. With fewer, the lists that are looked at before a purchase would be too old when they are read.
+LEAST_RATE, MOST_RATE = 12, 6000
 TEST_WAIT = 5  # seconds that a page waits for a turn in the key's rate
 LONGEST_TEST_CALL = 15  # seconds that one call of a test may take, because a person waits for it
 SCOPES = {"project": "one project", "account": "the whole account"}
@@ -190,7 +192,7 @@ def _note_report(team, key, test, actor):
     if resumes:
         pauses.resume(current.credential)
     _record("key.tested", actor, team, key, note=report.sentence, passed=passed)
-    sentence = f"{report.sentence}{_rented_but_unknown(current)}"
+    sentence = f"{report.sentence}{unrecorded.said_of(current.credential)}"
     if resumes:
         sentence += " Purchases that waited for the key are bought now."
     elif current.credential.refused_at:
@@ -212,8 +214,13 @@ def set_key(team, secret, *, actor):
         raise Problem("An API key is idc_ followed by 32 letters or digits.")
     team = Team.objects.select_for_update(no_key=True).get(pk=team.pk)
     now = clock.now()
-    replaced = ApiKey.objects.filter(team=team, retired_at=None).update(retired_at=now)
+    replaced = pauses.current_key(team, lock=True)
+    ApiKey.objects.filter(team=team, retired_at=None).update(retired_at=now)
     key = ApiKey.objects.create(team=team, secret=secret, last_four=secret[-4:])
+    if replaced and replaced.credential.rate_per_minute:
+        # The plan is the account's: another key of it has the same rate until somebody says otherwise.
+        unset = Credential.objects.filter(pk=key.credential_id, rate_per_minute=None)
+        unset.update(rate_per_minute=replaced.credential.rate_per_minute)
     pauses.plan(Purchase.objects.filter(request__in=team.requests.all(), state=State.APPROVED), now)
     audit.record(
         "key.replaced" if replaced else "key.stored", actor=actor, team=team, key=key.last_four, key_id=key.pk
@@ -256,18 +263,10 @@ def store(team, secret, *, scope, actor):
         _record("key.tested", actor, team, key, note=report.sentence, passed=True)
         if not proved:
             _record("key.scope_said", actor, team, key, scope=SCOPES[scope])
-    sentence = f"{report.sentence}{_rented_but_unknown(key)}"
+    sentence = f"{report.sentence}{unrecorded.said_of(key.credential)}"
     if proved and scope != "account":
         sentence += " So it is for the whole account, not for one project as you said."
     return key, sentence
-
-
-def _rented_but_unknown(key):
-    """A sentence, with a blank before it, about numbers that its list shows and that are not in the record, or ''."""
-    count = unrecorded.count(unrecorded.unknown_of(key.credential))
-    if not count:
-        return ""
-    return f" It shows {words.numbers(count)} that {'is' if count == 1 else 'are'} rented, but not in the record."
 
 
 def _not_accepted(team, actor, text):
@@ -298,6 +297,28 @@ def say_scope(team, *, scope, actor):
         raise Problem("The projects that this key sees prove that it is for the whole account.")
     ApiKey.objects.filter(pk=key.pk).update(said_scope=scope)
     _record("key.scope_said", actor, team, key, scope=SCOPES[scope])
+
+
+@transaction.atomic
+def set_rate(team, *, rate, actor):
+    """Set how many calls a minute the plan of the team's key allows; None for the usual rate. Returns what counts now.
+
+    Raises `Problem` for a rate that no plan has.
+    """
+    team = teams.locked_by_admin(team, actor)
+    key = pauses.current_key(team, lock=True)
+    if key is None:
+        raise Problem(f"{team} has no API key.")
+    if rate is not None and not LEAST_RATE <= rate <= MOST_RATE:
+        raise Problem(
+            f"Enter {LEAST_RATE} to {MOST_RATE:,} calls a minute, as your IdentityCall plan allows."
+        )
+    credential = key.credential  # locked with the key; the rate counts for every team that stored this secret
+    was, credential.rate_per_minute = (credential.rate_per_minute, credential.rate), rate
+    if was[0] != rate:
+        Credential.objects.filter(pk=credential.pk).update(rate_per_minute=rate)
+        _record("key.rate_set", actor, team, key, rate=credential.rate, before=was[1])
+    return credential.rate
 
 
 def scope_event(key):

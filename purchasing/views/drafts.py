@@ -10,8 +10,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from purchasing import permissions, problems, selectors, words
-from purchasing.asking import call_recording, drafts, name_patterns, submission
+from purchasing.asking import buying_time, call_recording, drafts, name_patterns, submission
 from purchasing.models import Draft, PurchaseRequest
+from purchasing.provider import pauses
 from purchasing.teams import papers
 from purchasing.views.forms.asking import LineForm, RequestForm
 from purchasing.views.papers import group_choices, with_choice
@@ -192,6 +193,8 @@ def _page(request, draft, teams, form, lines=None):
         )
         rows.append((line, one, advice))
     hints = {one.country_code: call_recording.hint(one.country_code) for one in asked if one.country_code}
+    key = pauses.current_key(team) if team else None
+    unrecorded = sum(one.record_calls == "no" for one in asked)
     context = {
         "draft": draft,
         "form": form,
@@ -202,6 +205,10 @@ def _page(request, draft, teams, form, lines=None):
         "unconfirmed": sum(one.seen_at is None for one in asked),
         "hints": {words.country(code): hint for code, hint in hints.items() if hint},
         "paste": getattr(draft, "paste", None),
+        "buying_time": buying_time.in_words(key, asked, unrecorded),
+        "buying_time_unrecorded": ""
+        if unrecorded == len(asked)
+        else buying_time.in_words(key, asked, len(asked)),
     }
     return render(request, "purchasing/request_new.html", context)
 

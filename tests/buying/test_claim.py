@@ -11,7 +11,7 @@ import requests
 
 from purchasing import audit, clock, jobs, problems, workflow
 from purchasing.buying import held_purchases, procurement
-from purchasing.buying.look import NotNow
+from purchasing.buying.look import LOOK_AGE, NotNow
 from purchasing.models import ApiKey, Approval, Attempt, Credential, Desk, OwnedRead, Purchase
 from purchasing.provider import owned_list, pauses, turns
 from purchasing.states import Cause, State
@@ -96,7 +96,7 @@ class TestALookFromTheFuture:
             claim(stored(approved), look)
         nothing_was_claimed(approved, provider)
 
-    @pytest.mark.parametrize("age", [timedelta(minutes=-5), timedelta(seconds=procurement.LOOK_AGE + 1)])
+    @pytest.mark.parametrize("age", [timedelta(minutes=-5), timedelta(seconds=LOOK_AGE + 1)])
     def test_at_the_price_is_taken_again_as_is_an_old_one(self, approved, provider, age):
         seen = dataclasses.replace(look_now(approved), seen_at=clock.now() - age)
         with pytest.raises(NotNow, match="once more"):

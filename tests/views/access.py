@@ -125,6 +125,7 @@ purchasing:team-key               GET    login  404   403   403       403      4
 purchasing:team-key               POST   login  404   403   403       403      403   403      done  403     done  login
 purchasing:team-key-test          POST   login  404   403   403       403      403   403      done  403     done  login
 purchasing:team-key-scope         POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:team-key-rate          POST   login  404   403   403       403      403   403      done  403     done  login
 purchasing:team-key-remove        POST   login  404   403   403       403      403   403      done  403     done  login
 purchasing:team-key-right         POST   login  404   403   403       403      403   403      done  403     done  login
 purchasing:team-rented            GET    login  404   403   403       403      403   403      200   403     200   login
@@ -550,6 +551,7 @@ class Scene:
             "scope": "project",
             "password": factories.PASSWORD,
             "seen": self.team.keys.get().pk,
+            "rate": "300",
             "reason": "Because",
         }
 
