@@ -10,7 +10,7 @@ def cost_field():
 
 
 class Migration(migrations.Migration):
-    dependencies = [("purchasing", "0013_tighten_credentials")]
+    dependencies = [("purchasing", "0014_pace")]
     operations = [
         migrations.CreateModel(
             "RentedNumber",
