@@ -37,7 +37,7 @@ def gather(key_id: int) -> None:
     planned = watched.filter(state__in=sorted(WATCHED))
     cancelled = Purchase.objects.filter(cancel_asked_at__isnull=False, attempts__key=key_id)
     is_wanted = watched.filter(selectors.is_due(now)).exists() or cancelled.exists()
-    if not is_wanted and (key.retired_at is not None or not pauses.waits_for_a_read(key.credential)):
+    if not is_wanted and (key.retired_at is not None or not _needs_a_read(key)):
         return
     read = None
     try:
@@ -59,6 +59,15 @@ def gather(key_id: int) -> None:
     next_at = planned.aggregate(at=Min("due_at"))["at"]
     if next_at:
         jobs.enqueue_at(next_at, "check", key_id)
+
+
+def _needs_a_read(key: ApiKey) -> bool:
+    """Whether buying with a current key waits for its list. A blind one is read once a minute, as it may see again."""
+    if pauses.waits_for_a_read(key.credential):
+        return True
+    minute_ago = clock.now() - timedelta(seconds=owned_list.LIST_SERVES)
+    reads = OwnedRead.objects.filter(credential=key.credential_id, began_at__gt=minute_ago)
+    return key.credential.blind_at is not None and not reads.exists()
 
 
 def in_doubt(key_id: int) -> QuerySet[Purchase]:

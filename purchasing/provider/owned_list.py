@@ -148,9 +148,9 @@ def keep(
         problem=" ".join(problems)[:1000],
     )
     _counts_from.setdefault(credential.pk, stored.pk)
+    pauses.trust_after_read(credential, began_after=began_after)
     if not is_late:
         _note_sight(key, credential, known, seen, projects)
-    pauses.trust_after_read(credential, began_after=began_after)
     if _may_settle(credential, new):
         jobs.enqueue("settle_shown", credential.pk)
     return stored
@@ -305,9 +305,9 @@ def _blind(key: ApiKey, credential: Credential, words: str) -> None:
 def see(credential: Credential) -> None:
     """End the blindness of a credential: what waited for it is due at once. Runs in the caller's transaction."""
     Credential.objects.filter(pk=credential.pk).update(blind_at=None, blind_words="")
+    pauses.resume(credential)  # locks purchases, so before the events
     for key in pauses.concerned(credential):
         audit.record("key.sees_again", actor=audit.WORKER, team=key.team, key=key.last_four, key_id=key.pk)
-    pauses.resume(credential)
 
 
 def _may_settle(credential: Credential, new: list[VirtualNumber]) -> bool:

@@ -234,9 +234,12 @@ def waits_for_a_read(credential: Credential) -> bool:
 
 
 def keys_waiting_for_a_read() -> QuerySet[ApiKey, int]:
-    """The ids of their current keys. They need a read even when none of their purchases is watched any more."""
-    waiting = ApiKey.objects.filter(retired_at=None, credential__doubts_in_a_row__gte=DOUBTS)
-    return waiting.values_list("pk", flat=True)
+    """The ids of current keys that buy nothing until a list was read: also of blind ones, which may see again.
+
+    They need a read even when none of their purchases is watched any more.
+    """
+    waits = Q(credential__doubts_in_a_row__gte=DOUBTS) | Q(credential__blind_at__isnull=False)
+    return ApiKey.objects.filter(waits, retired_at=None).values_list("pk", flat=True)
 
 
 def trust_key(key_id: int) -> None:
@@ -261,9 +264,8 @@ def resume(credential: Credential) -> None:
     teams = ApiKey.objects.filter(credential=credential, retired_at=None).values("team")
     waiting = Purchase.objects.filter(state=State.APPROVED, request__team__in=teams)
     plan(waiting, clock.now())
-    for purchase_id in waiting.order_by("pk").values_list("pk", flat=True)[
-        :100
-    ]:  # the sweep takes any others
+    # The sweep takes any others.
+    for purchase_id in waiting.order_by("pk").values_list("pk", flat=True)[:100]:
         jobs.enqueue("buy", purchase_id)
 
 

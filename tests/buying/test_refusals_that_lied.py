@@ -8,7 +8,7 @@ import requests
 from purchasing import clock, workflow
 from purchasing.buying import evidence, look, procurement
 from purchasing.models import ApiKey, Attempt, AuditEvent, Credential, OwnedRead, Purchase, VirtualNumber
-from purchasing.provider import owned_list
+from purchasing.provider import owned_list, pauses
 from purchasing.states import Cause, Outcome, State
 from purchasing.worker import sweep
 from tests import factories
@@ -190,8 +190,6 @@ class TestCancellingAfterASentCall:
         assert "purchasing.tasks.check" in {row.task_path for row in DBTaskResult.objects.all()}
 
     def test_a_key_that_resumes_does_not_resume_it(self, refused, sam, team):
-        from purchasing.provider import pauses
-
         self.cancel(refused, sam)
         pauses.resume(Credential.objects.get())
         assert Purchase.objects.get().due_at is None
@@ -316,6 +314,20 @@ class TestAMovedKey:
         doubtful = buy(approved)
         provider.owned_numbers = [owned(NUMBER, 7)]
         assert check(doubtful).state == State.PURCHASED
+
+    def test_it_is_read_once_a_minute_until_it_sees_again(self, team, provider):
+        key = ApiKey.objects.get()
+        provider.owned_numbers = [owned("+12125550188", 1)]
+        owned_list.read(key)
+        provider.owned_numbers = []
+        owned_list.read(key)
+        assert key.pk in pauses.keys_waiting_for_a_read()
+        provider.owned_numbers = [owned("+12125550188", 1)]
+        evidence.gather(key.pk)
+        assert Credential.objects.get().blind_at is not None  # it was read a moment ago
+        OwnedRead.objects.update(began_at=clock.now() - clock.LONGEST_WAIT)
+        evidence.gather(key.pk)
+        assert Credential.objects.get().blind_at is None
 
 
 class TestOneSecretInTwoTeams:
