@@ -189,14 +189,22 @@ _default_file = BASE_DIR / "var" / ("sandbox.sqlite3" if SANDBOX else "db.sqlite
 DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{_default_file}")}
 _database = DATABASES["default"]
 _options = _database.get("OPTIONS", {})  # those of the URL
-# Seconds without an answer of PostgreSQL after which web and worker close the connection.
-DATABASE_ANSWER_TIMEOUT = float(_options.pop("answer_timeout", 60))
+try:
+    # Seconds without an answer of PostgreSQL after which web and worker close the connection.
+    DATABASE_ANSWER_TIMEOUT = float(_options.pop("answer_timeout", 60))
+    _turn_timeout = float(_options.pop("timeout", 20))  # seconds that a writer on SQLite waits for others
+except ValueError:
+    DATABASE_ANSWER_TIMEOUT = _turn_timeout = 0
+if not (0 < DATABASE_ANSWER_TIMEOUT < 1e6 and 0 < _turn_timeout < 1e6):
+    raise ImproperlyConfigured(
+        "timeout (SQLite) and answer_timeout (PostgreSQL) in DATABASE_URL must be seconds above 0."
+    )
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     _database["ENGINE"] = "dashboard.sqlite"
     _database["NAME"] = str(BASE_DIR / _database["NAME"])  # a relative path is below the project
     _database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
-        "timeout": float(_options.pop("timeout", 20)),  # seconds that a writer waits for others
+        "timeout": _turn_timeout,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
     _database["TEST"] = {"NAME": str(Path(_database["NAME"]).with_suffix(".test.sqlite3"))}

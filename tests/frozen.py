@@ -77,7 +77,13 @@ class FrozenServer:
         binaries = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
         subprocess.run(
             [
-                *(binaries / "pg_basebackup", "--host", shared["OPTIONS"]["host"], "--username", shared["USER"]),
+                *(
+                    binaries / "pg_basebackup",
+                    "--host",
+                    shared["OPTIONS"]["host"],
+                    "--username",
+                    shared["USER"],
+                ),
                 *("--pgdata", self.folder, "--wal-method", "fetch", "--checkpoint", "fast", "--no-sync"),
             ],
             check=True,

@@ -2,8 +2,8 @@
 
 SQLite's own busy handler is unfair: under steady writing one or two processes take every turn, and the others wait
 until they get 'database is locked'. Here each write transaction first takes an exclusive `flock` on a file beside the
-database (`turns.py`). The kernel grants it first come, first served, to threads and processes alike. Who does not get it
-within the busy timeout gets 'database is locked' as well: the one who has it may be frozen.
+database (`turns.py`). The kernel grants it first come, first served, to threads and processes alike. Who does not get
+it within the busy timeout gets 'database is locked' as well: the one who has it may be frozen.
 """
 
 from pathlib import Path
@@ -55,7 +55,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.is_in_memory_db():
             return
         try:
-            self._turn = turns.take(f"{self.settings_dict['NAME']}.turn", self.settings_dict["OPTIONS"]["timeout"])
+            self._turn = turns.take(
+                f"{self.settings_dict['NAME']}.turn", self.settings_dict["OPTIONS"]["timeout"]
+            )
         except turns.TooLong:
             raise OperationalError("database is locked") from None
 
