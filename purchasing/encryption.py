@@ -11,9 +11,10 @@ from django.db.models.lookups import IsNull
 class Undecryptable(Exception):
     """The stored secret cannot be read: none of API_KEY_ENCRYPTION_KEYS encrypted it."""
 
-    def __init__(self):
+    def __init__(self, words=None):
         super().__init__(
-            "A stored API key cannot be decrypted: the encryption key it was stored with is missing "
+            words
+            or "A stored API key cannot be decrypted: the encryption key it was stored with is missing "
             "from API_KEY_ENCRYPTION_KEYS. Nothing is bought with it until that is fixed."
         )
 

@@ -23,6 +23,11 @@ def roles(user, team):
     return frozenset(Membership.objects.filter(user=user, team=team).values_list("role", flat=True))
 
 
+def as_stored(user):
+    """The account as the database has it now: what a page loaded is old once it has waited for the network."""
+    return User.objects.get(pk=user.pk)
+
+
 def sees_every_team(user):
     """Whether `user` may read the records of all teams: auditors and superusers."""
     return user.is_active and (user.is_superuser or user.is_auditor)
@@ -144,13 +149,30 @@ def still_counts(approval, request):
     )
 
 
-def counting_approvals(purchase, request):
-    """The approvals of a purchase's current version that still count, oldest first."""
-    approvals = purchase.approvals.filter(superseded_at=None, version=purchase.version)
+def is_at(approval, version, costs, unconfirmed_cost_ok=None):
+    """Whether an approval is for this version at these costs, the upfront and the monthly one.
+
+    `unconfirmed_cost_ok` is whether the other approvals accept a cost that nobody has confirmed; None where that makes
+    no difference.
+    """
+    return (
+        approval.version == version
+        and (approval.upfront_cost, approval.monthly_cost) == costs
+        and unconfirmed_cost_ok in (None, approval.unconfirmed_cost_ok)
+    )
+
+
+def counting_approvals(purchase, request, *, costs=None, unconfirmed_cost_ok=None):
+    """The approvals of a purchase that still count, oldest first: of its version, at `costs` (by default its own).
+
+    Two people approve the same thing or they do not approve it together. `unconfirmed_cost_ok` as in `is_at`.
+    """
+    costs = costs or (purchase.upfront_cost, purchase.monthly_cost)
+    approvals = purchase.approvals.filter(superseded_at=None).select_related("approver", "on_behalf_of")
     return [
         approval
-        for approval in approvals.select_related("approver", "on_behalf_of").order_by("pk")
-        if still_counts(approval, request)
+        for approval in approvals.order_by("pk")
+        if is_at(approval, purchase.version, costs, unconfirmed_cost_ok) and still_counts(approval, request)
     ]
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from purchasing import clock, permissions
@@ -115,8 +115,11 @@ def _stands_in(user):
 
 
 def _not_approved_by(people):
-    """Requests with a pending number that none of these people has approved, nor anybody for them."""
-    given = Approval.objects.filter(superseded_at=None).filter(
+    """Requests with a pending number that none of these people has approved as it is now, nor anybody for them."""
+    given = Approval.objects.filter(
+        _at_the_current_cost("upfront_cost"), _at_the_current_cost("monthly_cost")
+    )
+    given = given.filter(superseded_at=None, version=F("purchase__version")).filter(
         Q(approver__in=people) | Q(on_behalf_of__in=people)
     )
     return (
@@ -124,6 +127,11 @@ def _not_approved_by(people):
         .exclude(pk__in=given.values("purchase"))
         .values("request")
     )
+
+
+def _at_the_current_cost(name):
+    unknown = Q(**{f"{name}__isnull": True, f"purchase__{name}__isnull": True})
+    return unknown | Q(**{name: F(f"purchase__{name}")})
 
 
 def _with_enough_approvals(user, requests):
@@ -204,6 +212,14 @@ def records_of(phone_numbers):
         state=State.PURCHASED, released_at__isnull=True
     )
     return {record.phone_number: record for record in open_ones}
+
+
+def others_with_its_id(purchase):
+    """Other numbers, of any team, that are recorded under a purchase's IdentityCall id: a person said so."""
+    if purchase.provider_id is None:
+        return []
+    others = Purchase.objects.filter(provider_id=purchase.provider_id).exclude(pk=purchase.pk)
+    return list(others.order_by("pk").values_list("phone_number", flat=True))
 
 
 def waiting_long(user):

@@ -14,7 +14,7 @@ def buy(purchase_id):
     procurement.buy(purchase_id)
 
 
-@task(priority=40)
+@task(queue_name="evidence", priority=40)
 def check(key_id):
     """Read a key's owned list for its purchases in doubt."""
     evidence.gather(key_id)

@@ -81,6 +81,7 @@ urlpatterns = [
     path("teams/<slug:slug>/key/", keys.page, name="team-key"),
     path("teams/<slug:slug>/key/test/", keys.test, name="team-key-test"),
     path("teams/<slug:slug>/key/scope/", keys.say_scope, name="team-key-scope"),
+    path("teams/<slug:slug>/key/rate/", keys.set_rate, name="team-key-rate"),
     path("teams/<slug:slug>/key/remove/", keys.remove, name="team-key-remove"),
     path("teams/<slug:slug>/invite/", members.invite, name="team-invite"),
     path("teams/<slug:slug>/members/<int:pk>/", members.member, name="member"),

@@ -60,6 +60,7 @@ EVENTS = {
     "key.tested": "tested the API key …{key} of {team}",
     "key.not_stored": "tried to store an API key for {team}, which was not accepted",
     "key.scope_said": "set the scope of the API key …{key} of {team}: {scope}",
+    "key.rate_set": "set the API key …{key} of {team} to {rate} calls a minute (before: {before})",
     "key.removed": "removed the API key …{key} of {team}",
     "key.wiped": "erased the API key …{key} of {team}, which is no longer needed",
     "key.reencrypted": "re-encrypted all stored API keys with the newest encryption key: {count}",

@@ -58,7 +58,9 @@ def move(
         Approval.objects.filter(purchase=purchase, superseded_at=None).update(superseded_at=clock.now())
     if not unmoved.update(state=to, state_changed_at=clock.now(), due_at=due_at, **changes):
         raise AlreadyMoved(what_happened(purchase))
+    request = purchase.request
     purchase.refresh_from_db()
+    purchase.request = request  # no move changes it: saves reading it again
     event: AuditEvent = audit.record(
         f"purchase.{to}",
         actor=actor,

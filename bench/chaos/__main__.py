@@ -27,15 +27,18 @@ def main(arguments=None):
         numbers=options.purchases // 5 + 5,
         interrupted=lambda: bool(signals_received),
     )
+    keep = options.keep
     try:
-        return _run(options, stage, lambda: bool(signals_received))
+        is_good = _run(options, stage, lambda: bool(signals_received))
+        keep = keep or not is_good
+        return 0 if is_good else 1
     except Told:
         print("Ended by a signal.", file=sys.stderr)
     except CannotRun as problem:
         print(problem, file=sys.stderr)
     finally:
-        stage.stop()
-        if options.keep:
+        stage.stop(keep=keep)
+        if keep:
             print(f"Logs and database are kept in {stage.folder}")
         else:
             shutil.rmtree(stage.folder, ignore_errors=True)
@@ -43,6 +46,7 @@ def main(arguments=None):
 
 
 def _run(options, stage, interrupted):
+    """Run the campaign and print its table; whether every check passed."""
     os.environ.clear()
     os.environ |= stage.environment | {"LOG_LEVEL": "ERROR"}  # the level applies only to this process
     django.setup()
@@ -67,7 +71,7 @@ def _run(options, stage, interrupted):
         books = verdict.Books(campaign)
         found = verdict.judge(books)
         print(verdict.table(books, found), flush=True)
-        return 0 if found.is_good else 1
+        return found.is_good
 
 
 def _options(arguments):
@@ -84,7 +88,7 @@ def _options(arguments):
         help="processes to kill, at random and chosen points (an eighth of the purchases)",
     )
     parser.add_argument("--workers", type=int, default=4, help="processes that buy (4)")
-    parser.add_argument("--keep", action="store_true", help="keep the folder with logs and database")
+    parser.add_argument("--keep", action="store_true", help="keep the folder also after a good end")
     parser.add_argument(
         "--limit-seconds", type=float, help="give up after this time (3 minutes and 2 s a purchase)"
     )

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from django.db import transaction
 from django_tasks import TaskResultStatus
 from django_tasks_db.models import DBTaskResult
 
-from bench.chaos.cast import ADMIN, DISMISSED, ROOT, new_key
-from purchasing import clock, tasks
+from bench.chaos.cast import ACTOR, ADMIN, DISMISSED, ROOT, new_key
+from purchasing import audit, clock, tasks
 from purchasing.models import ApiKey, Purchase, Team, User
 from purchasing.states import State
 
@@ -15,11 +16,20 @@ ALIVE = (State.APPROVED, State.PURCHASING, State.UNCONFIRMED, State.HELD, State.
 
 @dataclass(frozen=True)
 class Span:
-    """A period in which all (`who` is all), a team or the approvals of one approver could buy nothing."""
+    """A period in which all (`who` is '') or one team could buy nothing."""
 
     who: str
     began_at: object
     ended_at: object
+
+
+@dataclass(frozen=True)
+class Dismissal:
+    """An approver whose account was switched off with one event of the record and on again with another."""
+
+    who: str
+    began_seq: int
+    ended_seq: int
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,18 @@ class Price:
     cost: str
     began_at: object
     ended_at: object
+
+
+@transaction.atomic
+def switch(username, *, on):
+    """Switch an account on or off without ending its sessions; returns the place of this in the record.
+
+    A claim and this lock the account before they write their events, so the record has them in their true order.
+    """
+    person = User.objects.select_for_update(no_key=True).get(username=username)
+    User.objects.filter(pk=person.pk).update(is_active=on)
+    action = "member.activated" if on else "member.deactivated"
+    return audit.record(action, actor=ACTOR, member=username, member_id=person.pk).seq
 
 
 class Mischief:
@@ -119,12 +141,9 @@ class Mischief:
     def _dismiss_an_approver(self):
         """Deactivate an account for a while. Purchases it approved that are not claimed yet must not be sent."""
         person = self.chance.choice(DISMISSED)
-        User.objects.filter(username=person).update(is_active=False)
-        began_at = clock.now()
+        began_seq = switch(person, on=False)
         self.campaign.storm_over.wait(self.chance.uniform(1, 3))
-        ended_at = clock.now()
-        User.objects.filter(username=person).update(is_active=True)
-        self.dismissals.append(Span(person, began_at, ended_at))
+        self.dismissals.append(Dismissal(person, began_seq, switch(person, on=True)))
         self.campaign.count("approvers dismissed for a while")
 
     def _stop_buying(self):

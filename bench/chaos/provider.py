@@ -54,6 +54,9 @@ class Provider:
     def add_key(self, name, secret, project_id):
         self._ask("POST", "keys", json={"name": name, "secret": secret, "project_id": project_id})
 
+    def set_rate_limit(self, per_minute):
+        self._ask("POST", "settings", json={"rate_limit": per_minute})
+
     def revoke_key(self, name):
         self._ask("DELETE", f"keys/{name}")
 

@@ -124,8 +124,8 @@ class Stage:
                     with self._lock:
                         self._workers.setdefault(process.pid, process)
 
-    def stop(self):
-        """End all started processes, by process id."""
+    def stop(self, *, keep):
+        """End all started processes, by process id. With `keep`, the data of PostgreSQL stay in the folder."""
         supervisors = [name for name in self.supervisors if name in self.processes.children]
         others = [name for name in self.processes.children if name not in (*supervisors, "sandbox")]
         self.processes.stop(*supervisors, patience=10)
@@ -135,6 +135,7 @@ class Stage:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         if self._postgres is not None:
+            self._postgres.cleanup_mode = "stop" if keep else "delete"
             self._postgres.cleanup()
 
     # --- The processes of the workers ---------------------------------------------------------------------------

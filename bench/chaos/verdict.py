@@ -329,11 +329,17 @@ def claimed_while_stopped(books):
 
 
 def claimed_for_dismissed(books):
-    for span in books.campaign.mischief.dismissals:
-        for attempt in _claimed_within(books, span):
-            standing = [a for a in books.approvals[attempt.purchase_id] if a.created_at <= attempt.claimed_at]
-            if standing and standing[-1].approver.username == span.who:
-                yield f"attempt {attempt.pk} on the approval of {span.who}"
+    """Claims that the record has between the events that switched an approver's account off and on again.
+
+    Times cannot decide it: a claim takes its own time before it waits for the accounts of its approvers.
+    """
+    attempts = [attempt for found in books.attempts.values() for attempt in found]
+    for off in books.campaign.mischief.dismissals:
+        for attempt in attempts:
+            if off.began_seq < attempt.claimed_seq < off.ended_seq and off.who in {
+                approval.approver.username for approval in standing_approvals(books, attempt)
+            }:
+                yield f"attempt {attempt.pk} on the approval of {off.who}"
 
 
 def _claimed_within(books, span):

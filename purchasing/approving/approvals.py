@@ -1,7 +1,8 @@
 """Approving and rejecting: who may, how many approvals are needed, and whether the budget allows it.
 
-An approval is bound to the version and the costs of the page it was given on. The ticked numbers are approved all or
-none.
+An approval is bound to the version and the costs of the page it was given on. Two approvals count together only where
+they are for the same version at the same costs, and accept an unconfirmed cost both or neither. The ticked numbers are
+approved all or none.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db import transaction
+from django.db.models import F, Q
 
 from purchasing import audit, clock, jobs, permissions, words, workflow
 from purchasing.asking import submission
@@ -17,6 +19,8 @@ from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import State
 from purchasing.teams import budgets
 
+# Not superseded when the purchase came into its present state: they count, or have to be given again.
+SINCE_MOVED = Q(superseded_at=None) | Q(superseded_at__gt=F("purchase__state_changed_at"))
 NOT_AN_APPROVER = "A colleague who may approve for this team has to decide; nobody decides their own request."
 
 
@@ -125,7 +129,11 @@ def _add_approval(
     note="",
 ):
     """Record one approval of one purchase. The last one that is needed approves the purchase and queues it."""
-    given = permissions.counting_approvals(purchase, request)
+    at = {
+        "costs": (costs.upfront, costs.monthly),
+        "unconfirmed_cost_ok": None if costs.is_sure else unconfirmed_cost_ok,
+    }
+    given = permissions.counting_approvals(purchase, request, **at)
     approved_by = people_of(given)
     decider = next((decider for decider in deciding_as if not decider.ids & approved_by), None)
     terms = workflow.terms(purchase) | {"unconfirmed_cost_ok": unconfirmed_cost_ok} | _in_data(costs)
@@ -139,6 +147,9 @@ def _add_approval(
     if decider is not None:
         if decider.principal != approver.user:
             approver = approver.standing_in_for(decider.principal)
+        standing = purchase.approvals.filter(superseded_at=None)
+        other = [one.pk for one in standing if not permissions.is_at(one, purchase.version, **at)]
+        standing.filter(pk__in=other).update(superseded_at=now)
         Approval.objects.create(
             purchase=purchase,
             version=purchase.version,
@@ -154,7 +165,7 @@ def _add_approval(
             return
     # Approvals that no longer count (the giver has left, for instance) are superseded, or the claim would hold the
     # purchase because of them.
-    counting = [approval.pk for approval in permissions.counting_approvals(purchase, request)]
+    counting = [approval.pk for approval in permissions.counting_approvals(purchase, request, **at)]
     purchase.approvals.filter(superseded_at=None).exclude(pk__in=counting).update(superseded_at=now)
     workflow.move(
         purchase,
@@ -184,24 +195,84 @@ def people_of(given):
     return {pk for approval in given for pk in (approval.approver_id, approval.on_behalf_of_id) if pk}
 
 
-def waits_for_another_approver(purchase, request):
-    """A sentence on who approved a purchase that needs two approvals, and who has to approve it too.
+@dataclass(frozen=True)
+class Standing:
+    """How the approvals of a pending or held purchase stand: those that count, and why others have to be given again.
 
-    '' while nobody has approved it. Where the approvals given are enough by now, it says that one more click is
-    needed.
+    `outdated` are sentences, one for each person whose approval is for other terms or costs.
     """
-    given = permissions.counting_approvals(purchase, request)
-    if not given:
-        return ""
-    names = ", ".join(
+
+    counting: list[Approval]
+    outdated: tuple[str, ...]
+
+
+def standing_of(purchase, rows, costs=None):
+    """The `Standing` of a purchase at `costs`, by default its own.
+
+    `rows` are its approvals `SINCE_MOVED`, oldest first, of people whose approval still counts.
+    """
+    costs = costs or Costs.of(purchase)
+    now = (costs.upfront, costs.monthly)
+    counting = [
+        one for one in rows if one.superseded_at is None and permissions.is_at(one, purchase.version, now)
+    ]
+    done, latest = people_of(counting), {}
+    for one in rows:
+        if not people_of([one]) & done:
+            latest[one.approver_id, one.on_behalf_of_id] = one
+    whys = ((one, _why_outdated(one, purchase, now, counting)) for one in latest.values())
+    return Standing(
+        counting,
+        tuple(f"{_by(one)} has to approve it again: the earlier approval {why}." for one, why in whys if why),
+    )
+
+
+def _by(approval):
+    return (
         f"{approval.approver} (for {approval.on_behalf_of})"
         if approval.on_behalf_of
         else str(approval.approver)
-        for approval in given
     )
+
+
+def _why_outdated(approval, purchase, costs, counting):
+    """Why an approval is not for what those that count are for; '' where it is."""
+    if (approval.upfront_cost, approval.monthly_cost) != costs:
+        return (
+            f"was for {words.money(approval.upfront_cost)} once and {words.money(approval.monthly_cost)} a month, "
+            "and the price has changed since"
+        )
+    if approval.version != purchase.version:
+        return "was for an older version of the request"
+    if any(one.unconfirmed_cost_ok != approval.unconfirmed_cost_ok for one in counting):
+        accepted = "accepted" if approval.unconfirmed_cost_ok else "did not accept"
+        return f"{accepted} a price that nobody has confirmed, unlike the newer one"
+    return ""
+
+
+def waits_for_another_approver(purchase, request, costs=None):
+    """A sentence on who approved a purchase that needs two approvals, who has to approve it too, and who again and why.
+
+    `costs` are those that another approval would be for, by default the purchase's own. '' while nobody has approved
+    it. Where the approvals given are enough by now, it says that one more click is needed.
+    """
+    rows = purchase.approvals.filter(SINCE_MOVED).select_related("approver", "on_behalf_of").order_by("pk")
+    rows = [approval for approval in rows if permissions.still_counts(approval, request)]
+    return sentence(request, standing_of(purchase, rows, costs))
+
+
+def sentence(request, standing):
+    """The sentence of `waits_for_another_approver` for a purchase of this request whose approvals stand so."""
+    again = " ".join(standing.outdated)
+    given = standing.counting
+    if not given:
+        return again
+    names = ", ".join(_by(approval) for approval in given)
     if len(given) >= permissions.approvals_needed(request):
-        return f"{names} approved it, which is enough by now. An approver has to approve it once more."
-    return f"{names} approved it; {_missing(request, given)} has to approve it too."
+        first = f"{names} approved it, which is enough by now. An approver has to approve it once more."
+    else:
+        first = f"{names} approved it; {_missing(request, given)} has to approve it too."
+    return f"{first} {again}".rstrip()
 
 
 def _missing(request, given):

@@ -205,7 +205,7 @@ def briefings(requests, user):
     requests = list(requests)
     pending = _pending(requests)
     sightings = _sightings(requests, pending)
-    given = _counting_approvals(pending)
+    standing = _standing(pending)
     teams = {asked.team for asked in requests}
     money_of = {team.pk: Money.of(team) for team in teams}
     register_of = {team.pk: papers.Register(team) for team in teams}
@@ -214,7 +214,7 @@ def briefings(requests, user):
     for asked in requests:
         money, register = money_of[asked.team_id], register_of[asked.team_id]
         deciding_as, needed = permissions.deciding_as(user, asked), permissions.approvals_needed(asked)
-        sentences = _sentences(asked, pending[asked.pk], given)
+        sentences = _sentences(asked, pending[asked.pk], standing)
         undecided, approved = [], []
         for purchase in pending[asked.pk]:
             offered, looked_at = sightings[purchase.pk]
@@ -226,7 +226,7 @@ def briefings(requests, user):
                 approvals=sentences[purchase.pk],
                 is_blocked=money.is_hard and not Costs.of(purchase).is_sure,
             )
-            waits_for_others = _waits_for_others(given[purchase.pk], deciding_as, needed)
+            waits_for_others = _waits_for_others(standing[purchase.pk].counting, deciding_as, needed)
             (approved if waits_for_others else undecided).append(number)
         figures = selectors.figures(number.purchase for number in undecided)
         result.append(
@@ -235,7 +235,7 @@ def briefings(requests, user):
                 undecided=undecided,
                 approved=approved,
                 approved_by_user=all(
-                    user.pk in {approval.approver_id for approval in given[number.purchase.pk]}
+                    user.pk in {one.approver_id for one in standing[number.purchase.pk].counting}
                     for number in approved
                 ),
                 figures=figures,
@@ -269,26 +269,26 @@ def _earlier(asked):
 # --- Who has approved ---------------------------------------------------------------------------------------------
 
 
-def _counting_approvals(pending):
-    """The approvals that count, oldest first, of the pending numbers of requests: `{purchase id: [Approval]}`.
+def _standing(pending):
+    """How the approvals of the pending numbers of requests stand: `{purchase id: approvals.Standing}`.
 
     One query for all of them, and one check for each pair of people.
     """
     by_pk = {purchase.pk: purchase for numbers in pending.values() for purchase in numbers}
     found, counts = defaultdict(list), {}
     rows = Approval.objects.filter(
-        purchase__request__in=pending, purchase__state=State.PENDING, superseded_at=None
+        approvals.SINCE_MOVED, purchase__request__in=pending, purchase__state=State.PENDING
     )
     for approval in rows.select_related("approver", "on_behalf_of").order_by("pk"):
         purchase = by_pk.get(approval.purchase_id)
-        if purchase is None or approval.version != purchase.version:
+        if purchase is None:
             continue
         who = (purchase.request_id, approval.approver_id, approval.on_behalf_of_id)
         if who not in counts:
             counts[who] = permissions.still_counts(approval, purchase.request)
         if counts[who]:
             found[approval.purchase_id].append(approval)
-    return found
+    return {pk: approvals.standing_of(purchase, found[pk]) for pk, purchase in by_pk.items()}
 
 
 def _waits_for_others(given, deciding_as, needed):
@@ -301,17 +301,18 @@ def _waits_for_others(given, deciding_as, needed):
     )
 
 
-def _sentences(asked, pending, given):
-    """Who approved each number and who has to approve it too: `{purchase id: sentence}`.
+def _sentences(asked, pending, standing):
+    """Who approved each number and who has to approve it too, or again: `{purchase id: sentence}`.
 
-    Numbers approved by the same people share a sentence, which takes several queries.
+    Numbers whose approvals stand alike share a sentence, which takes several queries.
     """
-    by_people, sentences = {(): ""}, {}
+    alike, sentences = {}, {}
     for purchase in pending:
-        people = tuple((approval.approver_id, approval.on_behalf_of_id) for approval in given[purchase.pk])
-        if people not in by_people:
-            by_people[people] = approvals.waits_for_another_approver(purchase, asked)
-        sentences[purchase.pk] = by_people[people]
+        its = standing[purchase.pk]
+        people = tuple((approval.approver_id, approval.on_behalf_of_id) for approval in its.counting)
+        if (people, its.outdated) not in alike:
+            alike[people, its.outdated] = approvals.sentence(asked, its)
+        sentences[purchase.pk] = alike[people, its.outdated]
     return sentences
 
 
@@ -323,11 +324,11 @@ def describe_approvals(asked, pending):
     """
     for purchase in pending:
         purchase.request = asked
-    given = _counting_approvals({asked.pk: pending})
-    approved_all = [approvals.people_of(given[purchase.pk]) for purchase in pending]
+    standing = _standing({asked.pk: pending})
+    approved_all = [approvals.people_of(standing[purchase.pk].counting) for purchase in pending]
     done = set.intersection(*approved_all) if pending else set()
     missing = [str(decider) for decider in permissions.deciders(asked) if not decider.ids & done]
-    return _sentences(asked, pending, given), list(dict.fromkeys(missing))
+    return _sentences(asked, pending, standing), list(dict.fromkeys(missing))
 
 
 # --- What IdentityCall showed -------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Drafts of requests: what staff picked and typed, kept until they send or discard it.
 
 Numbers and costs come from what was pasted or found, never from the form. What is typed is kept unchanged, even where
-it could not be sent like this.
+it could not be sent like this. A draft is read, changed and written under its lock, so that two tabs lose nothing of
+each other.
 """
 
 import uuid
@@ -14,10 +15,13 @@ from django.db import IntegrityError, transaction
 from purchasing import clock, pasting, problems, words
 from purchasing.asking import name_patterns, submission
 from purchasing.identitycall.resources import Offer, parse_cost
-from purchasing.models import Draft, Purchase
+from purchasing.models import Draft, Paste, Purchase, PurchaseRequest
 from purchasing.provider import offers, pauses
 from purchasing.states import FINAL, NumberType, State
 
+OTHER_NUMBERS = (
+    "The numbers of this request changed after the form was opened. The current ones are shown here."
+)
 MOST_TYPED = 5_000  # characters kept of a field: more than can be sent, so that nothing typed is lost
 
 
@@ -72,6 +76,22 @@ def _unpacked(kept):
     return DraftNumber(**kept)
 
 
+class Gone(problems.AlreadyMoved):
+    """The draft was sent or discarded in another tab."""
+
+    def __init__(self):
+        super().__init__("This request was sent or discarded in another tab. Nothing was changed.")
+
+
+def _locked(draft):
+    """The draft as it is stored now, locked. Raises `Gone`."""
+    stored = Draft.objects.select_for_update(no_key=True, of=("self",)).select_related("team")
+    stored = stored.filter(pk=draft.pk).first()
+    if stored is None:
+        raise Gone
+    return stored
+
+
 def save(draft, lines=None, **changes):
     """Store changes of a draft and when it was changed, by which drafts are sorted."""
     if lines is not None:
@@ -87,12 +107,29 @@ def save(draft, lines=None, **changes):
 
 
 @transaction.atomic
-def of_paste(paste, picked):
-    """The draft for the ticked numbers of a paste: created, or updated to the ticks with everything typed kept."""
-    draft = paste.draft or Draft.objects.create(user=paste.user, team=paste.team, source=Draft.Source.PASTED)
+def tick(paste, *, may_pick, shown, ticked):
+    """Update the ticks of a paste to a page: `shown` are its numbers, `ticked` the ticked ones; returns all ticked.
+
+    Ticks on other pages stay. `may_pick` are all numbers of the paste that can be requested, in their order.
+    """
+    kept = set(Paste.objects.select_for_update(no_key=True).get(pk=paste.pk).picked)
+    now = kept - set(shown) | set(ticked) & set(shown)
+    paste.picked = [number for number in may_pick if number in now]
+    paste.save(update_fields=["picked"])
+    return set(paste.picked)
+
+
+@transaction.atomic
+def of_paste(paste, candidates):
+    """The draft for the ticked ones of a paste's candidates: created, or updated with everything typed kept."""
+    paste = Paste.objects.select_for_update(no_key=True, of=("self",)).select_related("team").get(pk=paste.pk)
     if paste.draft_id is None:
+        draft = Draft.objects.create(user=paste.user, team=paste.team, source=Draft.Source.PASTED)
         paste.draft = draft
         paste.save(update_fields=["draft"])
+    else:
+        draft = _locked(paste.draft)
+    picked = [each for each in candidates if each.phone_number in paste.picked]
     known = {line.phone_number: line for line in lines_of(draft)}
     lines = [known.get(each.phone_number) or _of_candidate(each) for each in picked]
     return save(draft, lines)
@@ -151,7 +188,7 @@ def _basket_to_change(user, team):
             )
     except IntegrityError:  # created in another tab at the same moment
         draft = Draft.objects.get(user=user, source=Draft.Source.FOUND)
-    return Draft.objects.select_for_update().get(pk=draft.pk)
+    return _locked(draft)
 
 
 def _of_offer(offer, seen_at):
@@ -209,8 +246,13 @@ def _of_purchase(purchase: Purchase):
 # --- Editing drafts -----------------------------------------------------------------------------------------------
 
 
+@transaction.atomic
 def keep(draft, *, team, reason, purpose, pattern, typed):
-    """Keep the contents of the form: `typed` maps phone numbers to the texts of their fields."""
+    """Keep the contents of the form: `typed` maps phone numbers to the texts of their fields.
+
+    Returns the draft, with what other tabs have added or taken out since the form was drawn.
+    """
+    draft = _locked(draft)
     lines = [
         replace(line, **{name: text[:MOST_TYPED] for name, text in typed.get(line.phone_number, {}).items()})
         for line in lines_of(draft)
@@ -219,13 +261,17 @@ def keep(draft, *, team, reason, purpose, pattern, typed):
     return save(draft, lines, team=team, **{name: text[:MOST_TYPED] for name, text in texts.items()})
 
 
+@transaction.atomic
 def take_out(draft, phone_number):
     """Remove a number; what was typed for the others stays."""
+    draft = _locked(draft)
     return save(draft, [line for line in lines_of(draft) if line.phone_number != phone_number])
 
 
+@transaction.atomic
 def name_all(draft):
     """Name every number by the draft's pattern."""
+    draft = _locked(draft)
     lines = lines_of(draft)
     by_pattern = zip(lines, names(draft.pattern, lines), strict=True)
     return save(draft, [replace(line, name=name) for line, name in by_pattern])
@@ -281,12 +327,23 @@ def _looked_up(line, offer: Offer | None, seen_at):
 # --- Sending ------------------------------------------------------------------------------------------------------
 
 
+@transaction.atomic
 def send(draft, *, actor, team, reason, purpose, chosen):
     """Send a draft to the approvers and delete it; a draft sent twice gives the same request.
 
-    `chosen` maps phone numbers to the cleaned values of their fields. Raises what `submission.submit` raises.
+    `chosen` maps phone numbers to the cleaned values of their fields. Raises `Gone`, `AlreadyMoved` where the draft has
+    other numbers by now, and what `submission.submit` raises.
     """
+    try:
+        draft = _locked(draft)
+    except Gone:
+        sent = PurchaseRequest.objects.filter(requester=actor.user, form_token=draft.pk).first()
+        if sent is None:
+            raise
+        return sent
     lines = looked_up(lines_of(draft), team)
+    if {line.phone_number for line in lines} != chosen.keys():
+        raise problems.AlreadyMoved(OTHER_NUMBERS)
     request = submission.submit(
         team=team,
         requester=actor,

@@ -49,7 +49,7 @@ def look(team, *, country_code, number_type, again=False):
     problem = _obstacle(key, now) or ("" if again else _failed_just_now(kept, now))
     if not problem:
         try:
-            offers.available(key, **place, max_age=0, patience=PAGE_WAIT, longest=LONGEST_SEARCH)
+            offers.available(key, **place, max_age=0, patience=PAGE_WAIT, behind=True, longest=LONGEST_SEARCH)
         except errors.ProviderError as error:
             problem = str(error)
             if isinstance(error, errors.RateLimited | errors.KeyRefused):

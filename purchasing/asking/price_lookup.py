@@ -35,7 +35,7 @@ def confirm(request_id):
         try:
             search(key, missing[0])
         except turns.Busy as busy:
-            jobs.enqueue_at(busy.until, "confirm_costs", request_id)
+            try_again_soon(busy, "confirm_costs", request_id)
             return
         except Undecryptable:
             return
@@ -74,12 +74,23 @@ def look_again(purchase_id):
     if key is None:
         return
     try:
-        offers.find_offer(key, purchase)
+        offers.find_offer(key, purchase, behind=True)
     except errors.ProviderError as error:
         if isinstance(error, errors.RateLimited | errors.KeyRefused):
             pauses.after_failed_read(key, error)
-    except (turns.Busy, Undecryptable):
+    except turns.Busy as busy:
+        try_again_soon(busy, "look_again", purchase_id)
+    except Undecryptable:
         pass
+
+
+def try_again_soon(busy, task, *arguments):
+    """Run this task again when the key is free, if that is within a minute. Returns whether it is."""
+    now = clock.now()
+    if busy.until > now + timedelta(minutes=1):
+        return False
+    # The sweep knows nothing of these tasks: until then they plan themselves, at most as far ahead as the queue takes.
+    return jobs.enqueue_at(min(busy.until, now + timedelta(seconds=jobs.SWEEP_EVERY - 1)), task, *arguments)
 
 
 def usable_key(team):

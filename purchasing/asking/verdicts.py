@@ -163,7 +163,7 @@ def look_up(paste_id):
         try:
             price_lookup.search(key, missing[0])
         except turns.Busy as busy:
-            if jobs.enqueue_at(busy.until, "look_up", str(paste_id)):
+            if price_lookup.try_again_soon(busy, "look_up", str(paste_id)):
                 return
             missing = []
         except Undecryptable:

@@ -115,7 +115,8 @@ def settle_by_presence(purchase_id: int, request_id: int, key: ApiKey) -> bool:
     if workflow.is_over(purchase.state):
         other = selectors.open_records(purchase.phone_number).exclude(pk=purchase.pk).first()
     if other is not None:
-        jobs.enqueue("hold_owned", other.pk, key.pk)
+        if other.state == State.APPROVED:
+            jobs.enqueue("hold_owned", other.pk, key.pk)
         return False
     attempt, provider_id = found
     outcomes.record_purchased(

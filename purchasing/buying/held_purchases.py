@@ -1,5 +1,6 @@
 """What people decide about a purchase that is held or in doubt, always with a reason that stays in the record."""
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -12,13 +13,18 @@ from purchasing.buying import evidence, outcomes
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import Offer
-from purchasing.models import ApiKey, Attempt, Credential, OwnedRead, Purchase, VirtualNumber
+from purchasing.models import ApiKey, Attempt, Credential, OwnedRead, Purchase, User, VirtualNumber
 from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.provider import offers, owned_list, pauses, turns
 from purchasing.states import Outcome, State
 
 APART = 60  # seconds between the two lists that have to lack a number before it counts as given back
 WHO_DECIDES = "A team admin or an approver, other than the person who asked, has to decide this."
+
+WHO_ENDS_THE_WATCH = (
+    f"From {evidence.GIVEN_UP_DAYS} days after it was given up, a team admin, other than the person who asked, may say "
+    "how it ended."
+)
 
 SeenCosts = tuple[Decimal | None, Decimal | None]  # the upfront and the monthly cost that a page showed
 
@@ -38,6 +44,7 @@ def it_was_bought(purchase: Purchase, *, provider_id: int, reason: str, actor: a
     with transaction.atomic():
         outcomes.lock_ids()  # when people in two teams name the same id at once, the second waits here
         purchase = _held(purchase, in_doubt=True)
+        _may_decide(purchase, actor, reason)  # again: a role may have been lost while the list was read
         if Purchase.objects.filter(provider_id=provider_id).exclude(pk=purchase.pk).exists():
             raise Problem(f"IdentityCall's id {provider_id} already belongs to another number here.")
         outcomes.record_purchased(purchase, attempt, provider_id, f"{reason.strip()} ({seen})", actor=actor)
@@ -169,16 +176,20 @@ def give_up(purchase: Purchase, *, reason: str, actor: audit.Actor) -> Purchase:
 
 @transaction.atomic
 def stop_watching(purchase: Purchase, *, reason: str, actor: audit.Actor) -> Purchase:
-    """End a purchase that was given up and that no read can settle any more (`may_stop_watching`).
+    """End a purchase that was given up, as never bought.
 
-    Otherwise the number would stay locked, and its cost committed, for ever.
+    It is for one that no read can settle any more (`may_stop_watching`), and after 30 days for any, on a team admin's
+    word (`may_end_watch`). Otherwise the number would stay locked, and its cost committed, for ever.
     """
     _may_decide(purchase, actor, reason)
     _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
     if purchase.state != State.GIVEN_UP:
         raise AlreadyMoved(workflow.what_happened(purchase))
-    if not may_stop_watching(purchase):
-        raise Problem("It is still being watched: IdentityCall's list can be read with the key of the order.")
+    if not may_stop_watching(purchase) and not may_end_watch(permissions.as_stored(actor.user), purchase):
+        raise Problem(
+            "It is still being watched: IdentityCall's list can be read with the key of the order. "
+            f"{WHO_ENDS_THE_WATCH}"
+        )
     workflow.move(purchase, State.FAILED, actor=actor, note=reason.strip())
     return purchase
 
@@ -197,6 +208,78 @@ def may_stop_watching(purchase: Purchase) -> bool:
     )
 
 
+def may_end_watch(user: User, purchase: Purchase) -> bool:
+    """Whether this person may say how a given up purchase ended: its team's admin, not the requester, after 30 days."""
+    return (
+        purchase.state == State.GIVEN_UP
+        and _was_watched_long(purchase)
+        and user.pk != purchase.request.requester_id
+        and permissions.may_manage(user, purchase.request.team)
+    )
+
+
+def _was_watched_long(purchase: Purchase) -> bool:
+    return clock.now() > purchase.state_changed_at + timedelta(days=evidence.GIVEN_UP_DAYS)
+
+
+def bought_after_all(purchase: Purchase, *, provider_id: int, reason: str, actor: audit.Actor) -> Purchase:
+    """Record, on a team admin's word, that a purchase watched for 30 days was bought, under an id of its key's list.
+
+    An id that another number here has is accepted too, here alone, and flagged in the event and on the page: that two
+    numbers have one id is what may have kept every read from settling it. Raises `Problem` for an id that the list does
+    not show, or shows for a number that nobody here has.
+    """
+    _may_say_bought(purchase, actor, reason)
+    doubts = purchase.attempts.filter(outcome=Outcome.UNCONFIRMED).select_related("key").order_by("-pk")
+    for key in {doubt.key_id: doubt.key for doubt in doubts}.values():
+        with suppress(errors.ProviderError, turns.Busy, Undecryptable):  # then its last list counts
+            owned_list.read(key)
+    with transaction.atomic():
+        outcomes.lock_ids()
+        _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
+        _may_say_bought(purchase, actor, reason)  # again: a role may have been lost while the list was read
+        also = [
+            str(other)
+            for other in Purchase.objects.filter(provider_id=provider_id)
+            .exclude(pk=purchase.pk)
+            .order_by("pk")
+        ]
+        doubt = _doubt_with(list(doubts), purchase, provider_id, is_used=bool(also))
+        flag = f" (the id {provider_id} also belongs to {', '.join(also)} here)" if also else ""
+        outcomes.record_purchased(
+            purchase, doubt, provider_id, f"{reason.strip()}{flag}", actor=actor, also_of=also
+        )
+    return purchase
+
+
+def _may_say_bought(purchase: Purchase, actor: audit.Actor, reason: str) -> None:
+    _may_decide(purchase, actor, reason)
+    if purchase.state != State.GIVEN_UP:
+        raise AlreadyMoved(workflow.what_happened(purchase))
+    if not _was_watched_long(purchase):
+        raise Problem(f"It is still being watched. {WHO_ENDS_THE_WATCH}")
+    if not may_end_watch(permissions.as_stored(actor.user), purchase):
+        raise NotYours(WHO_ENDS_THE_WATCH)
+
+
+def _doubt_with(doubts: list[Attempt], purchase: Purchase, provider_id: int, *, is_used: bool) -> Attempt:
+    """The attempt whose key's list shows this id for the number, or for whatever number where the id is used here."""
+    shown: set[str] = set()
+    for doubt in doubts:
+        rows = VirtualNumber.objects.filter(
+            credential=doubt.key.credential_id, provider_id=provider_id, gone_at=None
+        )
+        numbers = set(rows.values_list("phone_number", flat=True))
+        if purchase.phone_number in numbers or (is_used and numbers):
+            return doubt
+        shown |= numbers
+    if shown:
+        raise Problem(
+            f"IdentityCall shows {', '.join(sorted(shown))} under id {provider_id}, not {purchase}."
+        )
+    raise Problem(f"IdentityCall's list of owned numbers has no number with id {provider_id}.")
+
+
 def _may_still_settle(doubt: Attempt, purchase: Purchase) -> bool:
     now, days = clock.now(), timedelta(days=evidence.GIVEN_UP_DAYS)
     if now <= purchase.state_changed_at + days:
@@ -213,8 +296,7 @@ def release(purchase: Purchase, *, reason: str, actor: audit.Actor) -> Purchase:
 
     The second is read now. From then on the number costs nothing and may be requested again.
     """
-    if not permissions.may_manage(actor.user, purchase.request.team):
-        raise NotYours("Only the team admin can record that a number is no longer rented.")
+    _may_release(purchase, actor)
     if not reason.strip():
         raise Problem("Say why: the reason stays in the record.")
     if purchase.state != State.PURCHASED or purchase.released_at:
@@ -241,6 +323,7 @@ def release(purchase: Purchase, *, reason: str, actor: audit.Actor) -> Purchase:
         )
     with transaction.atomic():
         _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
+        _may_release(purchase, actor)  # again: the role may have been lost while the list was read
         if not Purchase.objects.filter(pk=purchase.pk, state=State.PURCHASED, released_at=None).update(
             released_at=clock.now(), due_at=None
         ):
@@ -288,8 +371,13 @@ def _key_that_sees(purchase: Purchase) -> ApiKey:
     return key
 
 
+def _may_release(purchase: Purchase, actor: audit.Actor) -> None:
+    if not permissions.may_manage(permissions.as_stored(actor.user), purchase.request.team):
+        raise NotYours("Only the team admin can record that a number is no longer rented.")
+
+
 def _may_decide(purchase: Purchase, actor: audit.Actor, reason: str) -> None:
-    if not permissions.may_decide_doubt(actor.user, purchase.request):
+    if not permissions.may_decide_doubt(permissions.as_stored(actor.user), purchase.request):
         raise NotYours(WHO_DECIDES)
     if not reason.strip():
         raise Problem("Say why: the reason stays in the record.")

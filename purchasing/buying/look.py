@@ -37,6 +37,11 @@ class Look:
     offer: Offer | None
     seen_at: datetime
 
+    def is_fresh(self, now: datetime) -> bool:
+        """Whether it is young enough for a claim."""
+        oldest = now - timedelta(seconds=LOOK_AGE)
+        return oldest <= self.read.began_at <= now and oldest <= self.seen_at <= now
+
 
 def _seconds_from_now(seconds: float) -> datetime:
     return clock.now() + timedelta(seconds=seconds)
@@ -48,7 +53,7 @@ def look_at(purchase: Purchase, key: ApiKey) -> Look | None:
     if mode is pauses.LookMode.WAIT:
         desk = Desk.objects.get(pk=Desk.ONLY)
         raise NotNow(desk.pause_reason, desk.probing_until or _seconds_from_now(15))
-    max_age = 0 if mode is pauses.LookMode.PROBE else LOOK_AGE - 15
+    max_age = 0 if mode is pauses.LookMode.PROBE else LOOK_AGE - 8
     offer, seen_at = _offer(purchase, key, max_age)
     last = purchase.attempts.order_by("-pk").first()
     since = last.ended_seq if last and last.ended_seq else 0

@@ -6,7 +6,7 @@ An answer belongs to its attempt. Any answer that is not certainly a no leaves t
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,7 +18,7 @@ from purchasing import audit, clock, jobs, workflow
 from purchasing.buying import price_guard
 from purchasing.identitycall import errors
 from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase, VirtualNumber
-from purchasing.provider import pauses
+from purchasing.provider import pauses, turns
 from purchasing.states import SENT, Outcome, State
 
 log = logging.getLogger(__name__)
@@ -31,15 +31,17 @@ def settle(
     error: errors.ProviderError | None = None,
     provider_id: int | None = None,
     answer_text: str = "",
+    applied: bool | None = None,
 ) -> None:
     """Store the outcome of the call and move the purchase; repeated until the database accepts it.
 
-    `answer_text` is an excerpt of the answer that confirmed the purchase; an error brings its own.
+    `answer_text` is an excerpt of the answer that confirmed the purchase; an error brings its own. `applied`: see
+    `record_purchased`.
     """
     pause, again = 0.1, False  # seconds
     while True:
         try:
-            _settle(attempt.pk, outcome, error, provider_id, answer_text, again)
+            _settle(attempt.pk, outcome, error, provider_id, answer_text, applied, again)
             return
         except (OperationalError, InterfaceError, InternalError) as problem:  # gone, locked, full, read-only
             log.error("The outcome of attempt %s is not stored yet: %s", attempt.pk, problem)
@@ -55,6 +57,7 @@ def _settle(
     error: errors.ProviderError | None,
     provider_id: int | None,
     answer_text: str,
+    applied: bool | None,
     again: bool,
 ) -> None:
     attempt = Attempt.objects.select_related("purchase__request").get(pk=attempt_id)
@@ -91,9 +94,10 @@ def _settle(
     )
     attempt.refresh_from_db()
     if late:
-        _record_late_answer(purchase, attempt, outcome, note, provider_id)
+        _record_late_answer(purchase, attempt, outcome, note, provider_id, applied)
     elif outcome == Outcome.PURCHASED:
-        record_purchased(purchase, attempt, provider_id, "IdentityCall confirmed the purchase.")
+        words = "IdentityCall confirmed the purchase."
+        record_purchased(purchase, attempt, provider_id, words, applied=applied)
     elif outcome == Outcome.UNCONFIRMED or (outcome == Outcome.DECLINED and purchase.is_in_doubt):
         doubt(purchase, attempt, note)
     elif outcome == Outcome.DECLINED:
@@ -172,7 +176,12 @@ def _pause_key(attempt: Attempt, outcome: Outcome, error: errors.ProviderError |
 
 
 def _record_late_answer(
-    purchase: Purchase, attempt: Attempt, outcome: Outcome, note: str, provider_id: int | None
+    purchase: Purchase,
+    attempt: Attempt,
+    outcome: Outcome,
+    note: str,
+    provider_id: int | None,
+    applied: bool | None,
 ) -> None:
     """Take an answer that came after the purchase moved on: 'purchased' is evidence, all else is only recorded."""
     if (
@@ -180,7 +189,8 @@ def _record_late_answer(
         and not workflow.is_over(purchase.state)
         and purchase.state != State.PENDING
     ):
-        record_purchased(purchase, attempt, provider_id, "IdentityCall confirmed the purchase, late.")
+        words = "IdentityCall confirmed the purchase, late."
+        record_purchased(purchase, attempt, provider_id, words, applied=applied)
         return
     audit.record(
         "attempt.late_answer",
@@ -201,12 +211,20 @@ def record_purchased(
     *,
     actor: audit.Actor = audit.WORKER,
     key: ApiKey | None = None,
+    also_of: Sequence[str] = (),
+    applied: bool | None = None,
 ) -> None:
-    """Move to purchased, on an answer, evidence or a person's word, and enqueue the task that applies its settings.
+    """Move to purchased, on an answer, evidence or a person's word, and see to its settings.
 
-    `key` is the key that sees the number, where that is not the attempt's.
+    `key` is the key that sees the number, where that is not the attempt's. `also_of` are other numbers here that have
+    the same id, which only a person can have said.
+    `applied`: whether the answer itself shows
+    the settings that were requested. True: nothing more is called. False: the caller applies them next, and a task does
+    so if the caller is lost. None: the task finds out.
     """
     now = clock.now()
+    by_the_caller = timedelta(seconds=settings.IDENTITYCALL_DEADLINE + turns.WORKER_WAIT + 5)
+    due_at = None if applied else now if applied is None else now + by_the_caller
     # The costs approved for this call: another try may have been approved at another cost since.
     costs: dict[str, Any] = {**_costs_sent(attempt)}
     workflow.move(
@@ -221,11 +239,26 @@ def record_purchased(
         held_cause="",
         held_words="",
         checks=0,
-        due_at=now,
-        data={"provider_id": provider_id},
+        due_at=due_at,
+        applied_at=now if applied else None,
+        data={"provider_id": provider_id, **({"id_also_of": list(also_of)} if also_of else {})},
         **costs,
     )
-    jobs.enqueue("apply", purchase.pk)
+    if applied:
+        record_applied(purchase)
+    elif applied is None:
+        jobs.enqueue("apply", purchase.pk)
+
+
+def record_applied(purchase: Purchase) -> None:
+    """Record that the number is set up as requested."""
+    audit.record(
+        "purchase.applied",
+        actor=audit.WORKER,
+        purchase=purchase,
+        record_calls=purchase.record_calls,
+        name=purchase.name,
+    )
 
 
 def sent_attempts(purchase: Purchase, key: ApiKey) -> list[Attempt]:

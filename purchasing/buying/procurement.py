@@ -16,8 +16,8 @@ from django.conf import settings
 from django.db import transaction
 
 from purchasing import audit, clock, jobs, permissions, problems, selectors, words, workflow
-from purchasing.buying import outcomes, price_guard
-from purchasing.buying.look import LOOK_AGE, Look, NotNow, blocking_entry, keys_in_doubt, look_at
+from purchasing.buying import aftercare, outcomes, price_guard
+from purchasing.buying.look import Look, NotNow, blocking_entry, keys_in_doubt, look_at
 from purchasing.buying.price_guard import Hold
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
@@ -39,7 +39,13 @@ def buy(purchase_id: int, *, worker: audit.Actor = audit.WORKER) -> None:
         look = look_at(purchase, key)
         if look is None:
             return
-        turns.take_turn(key, patience=turns.WORKER_WAIT)
+        # Switching recording off follows directly: its place is taken with that of the purchase.
+        places = 1 if purchase.record_calls else 2
+        place = turns.take_turn(key, patience=turns.WORKER_WAIT, places=places)
+        if not look.is_fresh(clock.now()):  # the turn was long in coming
+            look = look_at(purchase, key)
+            if look is None:
+                return
         client = turns.client_for(key)
         if jobs.is_draining():
             raise NotNow("The worker is being restarted.", clock.now())
@@ -55,6 +61,8 @@ def buy(purchase_id: int, *, worker: audit.Actor = audit.WORKER) -> None:
         return  # another worker has it, or it was cancelled
     else:
         _call(client, attempt, fence)
+        if not purchase.record_calls:
+            aftercare.switch_off(purchase_id, key, place=place)
 
 
 def _due(purchase_id: int) -> Purchase | None:
@@ -113,8 +121,7 @@ def claim(purchase: Purchase, *, key: ApiKey, look: Look, worker: audit.Actor) -
     is_due = purchase.due_at is not None and clock.has_come(purchase.due_at, now)
     if purchase.state != State.APPROVED or not is_due or purchase.cancel_asked_at is not None:
         raise problems.AlreadyMoved(workflow.what_happened(purchase))
-    oldest = now - timedelta(seconds=LOOK_AGE)
-    if not (oldest <= look.read.began_at <= now and oldest <= look.seen_at <= now):
+    if not look.is_fresh(now):
         raise NotNow("Looking at IdentityCall once more before buying.", now)
     keys = (key, *keys_in_doubt(purchase, but=key))
     # Another worker may have read a list since the look.
@@ -169,8 +176,11 @@ def waited_too_long() -> Hold:
 
 
 def _counting_approvals(purchase: Purchase, request: PurchaseRequest) -> list[Approval]:
-    """The approvals that the claim rests on; approvers, and those they stood in for, must still be entitled."""
-    counting = purchase.approvals.filter(superseded_at__isnull=True, version=purchase.version)
+    """The approvals that the claim rests on; approvers, and those they stood in for, must still be entitled.
+
+    All must be for what is bought: its version and its costs, an unconfirmed cost accepted by all or by none.
+    """
+    counting = purchase.approvals.filter(superseded_at__isnull=True)
     ids = {pk for pair in counting.values_list("approver", "on_behalf_of") for pk in pair if pk}
     # Locked, so that nobody loses a role or an account between this check and the claim's commit.
     list(request.team.memberships.select_for_update(no_key=True).filter(user__in=ids).order_by("pk"))
@@ -184,7 +194,20 @@ def _counting_approvals(purchase: Purchase, request: PurchaseRequest) -> list[Ap
                 Cause.APPROVER,
                 f"{approval.approver} approved it, but may no longer approve for {request.team}.",
             )
+        if not _is_for(approval, purchase):
+            raise Hold(Cause.APPROVER, f"{approval.approver} approved it at other terms or costs than these.")
+    if purchase.cost_confirmed_at is None and len({one.unconfirmed_cost_ok for one in approvals}) > 1:
+        raise Hold(
+            Cause.APPROVER, "Not everybody who approved it accepted a price that nobody has confirmed."
+        )
     return approvals
+
+
+def _is_for(approval: Approval, purchase: Purchase) -> bool:
+    """Whether an approval is for these terms and costs; a cost that was unknown then, a claim may have filled in."""
+    return approval.version == purchase.version and all(
+        getattr(approval, name) in (None, getattr(purchase, name)) for name in price_guard.COSTS
+    )
 
 
 def payload(purchase: Purchase) -> str:
@@ -220,4 +243,10 @@ def _call(client: Client, attempt: Attempt, fence: Fence) -> None:
     except errors.ProviderError as error:
         outcomes.settle(attempt, Outcome.UNCONFIRMED, error=error)
     else:
-        outcomes.settle(attempt, Outcome.PURCHASED, provider_id=bought.id, answer_text=bought.answer_text)
+        outcomes.settle(
+            attempt,
+            Outcome.PURCHASED,
+            provider_id=bought.id,
+            answer_text=bought.answer_text,
+            applied=aftercare.shown_by(bought, attempt.purchase),
+        )

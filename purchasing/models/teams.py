@@ -118,6 +118,8 @@ class Credential(models.Model):
     doubted_seq = models.BigIntegerField(default=0)
     rate_per_minute = models.PositiveIntegerField(null=True)
     next_call_at = models.DateTimeField(null=True)
+    next_behind_at = models.DateTimeField(null=True)  # of the share that is kept for pages and read-backs
+    reading_until = models.DateTimeField(null=True)  # a worker reads a list for all, until then at most
     # Since when its lists show none of the numbers that they showed before, or another project, and what they show.
     blind_at = models.DateTimeField(null=True)
     blind_words = models.CharField(max_length=500, blank=True)

@@ -14,7 +14,7 @@ from purchasing import clock
 from purchasing.identitycall import errors
 from purchasing.identitycall.resources import Offer, parse_cost
 from purchasing.models import ApiKey, OfferLook
-from purchasing.provider.turns import WORKER_WAIT, client_for
+from purchasing.provider.turns import alone, client_for
 from purchasing.states import NumberType
 
 OFFERS_SERVE = 60  # seconds for which a list may be reused
@@ -62,7 +62,7 @@ def available(
     country_code: str,
     number_type: str,
     max_age: float = OFFERS_SERVE,
-    patience: float = WORKER_WAIT,
+    patience: float | None = None,
     behind: bool = False,
     longest: float | None = None,
 ) -> OffersRead:
@@ -88,6 +88,7 @@ def available(
         # The list that a number is in decides its type: what the entry itself gives is the carrier's own word.
         kept = {offer.phone_number: _packed(offer) | {"number_type": number_type} for offer in found.offers}
         look = _keep_look(place, began_at=now, offers=kept, failed_at=None, problem="")
+        _parsed.pop(look.pk, None)
     assert look.began_at is not None  # fresh, or read just now
     return OffersRead(offers_of(look), look.began_at)
 
@@ -164,7 +165,7 @@ def last_offer(key: ApiKey, purchase: Listed) -> Sighting:
 
 
 def find_offer(
-    key: ApiKey, purchase: Listed, *, max_age: float = OFFERS_SERVE, patience: float = WORKER_WAIT
+    key: ApiKey, purchase: Listed, *, max_age: float = OFFERS_SERVE, behind: bool = False
 ) -> tuple[Offer | None, datetime]:
     """The provider's offer for this purchase's number and when it was seen: `(offer or None, began_at)`.
 
@@ -172,14 +173,40 @@ def find_offer(
     """
     began_at = None
     for country_code, number_type in places_of(purchase):
-        found, asked_at = available(
-            key, country_code=country_code, number_type=number_type, max_age=max_age, patience=patience
-        )
+        place: dict[str, Any] = {"key": key, "country_code": country_code, "number_type": number_type}
+        kept = _fresh_look(place, max_age)
+        if kept is None:
+            with alone(key):
+                available(**place, max_age=max_age, behind=behind)
+            kept = _fresh_look(place, None)
+            assert kept is not None  # it was stored just now
+        asked_at, found = kept
         began_at = min(began_at, asked_at) if began_at else asked_at
         if purchase.phone_number in found:
-            return found[purchase.phone_number], asked_at
+            return _unpacked(purchase.phone_number, found[purchase.phone_number]), asked_at
     assert began_at is not None  # there is always a list to look in
     return None, began_at
+
+
+# Long lists are parsed once in each process, not once for each of their numbers: by row, with its time.
+_parsed: dict[int, tuple[datetime, dict[str, Any]]] = {}
+
+
+def _fresh_look(place: dict[str, Any], max_age: float | None) -> tuple[datetime, dict[str, Any]] | None:
+    """The time and the offers of a stored search of at most this age, if there is one."""
+    look = OfferLook.objects.filter(**place).defer("offers").first()
+    if look is None or look.began_at is None:
+        return None
+    if max_age is not None and not is_fresh(look, clock.now(), max_age):
+        return None
+    kept = _parsed.get(look.pk)
+    if kept is None or kept[0] != look.began_at:
+        look = OfferLook.objects.get(pk=look.pk)
+        assert look.began_at is not None  # never taken back
+        if len(_parsed) > 20:
+            _parsed.clear()
+        kept = _parsed[look.pk] = look.began_at, look.offers
+    return kept
 
 
 def _packed(offer: Offer) -> dict[str, Any]:

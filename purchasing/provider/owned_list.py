@@ -15,17 +15,9 @@ from purchasing import audit, clock, jobs
 from purchasing.identitycall import errors
 from purchasing.identitycall.client import Client
 from purchasing.identitycall.resources import OddEntry, OwnedList
-from purchasing.models import (
-    ApiKey,
-    Attempt,
-    AuditEvent,
-    Credential,
-    OwnedRead,
-    Purchase,
-    VirtualNumber,
-)
+from purchasing.models import ApiKey, Attempt, AuditEvent, Credential, OwnedRead, Purchase, VirtualNumber
 from purchasing.provider import pauses
-from purchasing.provider.turns import client_for
+from purchasing.provider.turns import alone, client_for
 from purchasing.states import SENT, WATCHED, Outcome, State
 
 LIST_SERVES = 60  # seconds for which a read may be reused
@@ -47,16 +39,25 @@ def fresh_read(key: ApiKey, *, not_before_seq: int = 0, max_age: float = LIST_SE
 
     Raises a `ProviderError` when a new one was needed and could not be made.
     """
-    now = clock.now()
+    recent = _recent_read(key, not_before_seq, max_age)
+    if recent is not None:
+        return recent
+    with alone(key):
+        return _recent_read(key, not_before_seq, max_age) or read(key)
+
+
+def _recent_read(key: ApiKey, not_before_seq: int, max_age: float) -> OwnedRead | None:
     counts_from = _counts_from.get(key.credential_id)
-    if counts_from is not None:
-        recent = OwnedRead.objects.filter(
-            credential=key.credential_id, pk__gte=counts_from, began_at__gt=now - timedelta(seconds=max_age)
-        )
-        last = recent.order_by("-pk").first()
-        if last and last.well_formed and last.began_after >= not_before_seq and last.began_at <= now:
-            return last
-    return read(key)
+    if counts_from is None:
+        return None
+    now = clock.now()
+    recent = OwnedRead.objects.filter(
+        credential=key.credential_id, pk__gte=counts_from, began_at__gt=now - timedelta(seconds=max_age)
+    )
+    last = recent.order_by("-pk").first()
+    if last and last.well_formed and last.began_after >= not_before_seq and last.began_at <= now:
+        return last
+    return None
 
 
 def read(key: ApiKey) -> OwnedRead:
@@ -88,7 +89,7 @@ def _needs_projects(key: ApiKey) -> bool:
     doubts = Attempt.objects.filter(
         key__credential=key.credential_id, outcome=Outcome.UNCONFIRMED, projects__isnull=False
     )
-    return doubts.filter(purchase__state__in=sorted(WATCHED)).exists()
+    return doubts.filter(purchase__state__in=sorted(WATCHED)).exclude(projects=[]).exists()
 
 
 def _projects(client: Client) -> list[int] | None:

@@ -6,7 +6,8 @@ write, in which case it is not accepted either, or shows that it probably may. A
 stored: it would replace one that works, and while IdentityCall cannot be reached nothing is bought anyway. On the
 server, `manage.py set_key` stores a key untested.
 
-The network is used outside of transactions; the result of a test is stored afterwards, under the locks.
+The network is used outside of transactions; the result of a test is stored afterwards, under the locks, by somebody who
+still is the team's admin.
 """
 
 import re
@@ -30,6 +31,8 @@ from purchasing.states import OPEN, Outcome, State
 from purchasing.teams import teams
 from purchasing.workflow import locked_team
 
+# Calls a minute. With fewer, the lists that are looked at before a purchase would be too old when they are read.
+LEAST_RATE, MOST_RATE = 12, 6000
 TEST_WAIT = 5  # seconds that a page waits for a turn in the key's rate
 LONGEST_TEST_CALL = 15  # seconds that one call of a test may take, because a person waits for it
 SCOPES = {"project": "one project", "account": "the whole account"}
@@ -159,10 +162,11 @@ def test_stored(team, *, actor):
 def _note_failure(team, key, error, actor):
     """Record that a test did not prove that the key can read."""
     refused = isinstance(error, errors.KeyRefused)
-    if refused or isinstance(error, errors.RateLimited):
-        pauses.after_failed_read(key, error)
     sentence = REFUSED.get(error.status, str(error)) if refused else f"The test was inconclusive. {error}"
     with transaction.atomic():
+        team = teams.locked_by_admin(team, actor)
+        if refused or isinstance(error, errors.RateLimited):
+            pauses.after_failed_read(key, error)
         if refused:
             ApiKey.objects.filter(pk=key.pk).update(tested_at=clock.now())
         _record("key.tested", actor, team, key, note=sentence, passed=False)
@@ -172,7 +176,7 @@ def _note_failure(team, key, error, actor):
 @transaction.atomic
 def _note_report(team, key, test, actor):
     """Record what a test showed. It clears a refusal that is older than the test, unless the key cannot write."""
-    team, now = locked_team(team.pk), clock.now()
+    team, now = teams.locked_by_admin(team, actor), clock.now()
     current = pauses.current_key(team, lock=True)
     if current is None or current.pk != key.pk:
         raise AlreadyMoved("The key was replaced or removed while it was tested.")
@@ -210,8 +214,13 @@ def set_key(team, secret, *, actor):
         raise Problem("An API key is idc_ followed by 32 letters or digits.")
     team = Team.objects.select_for_update(no_key=True).get(pk=team.pk)
     now = clock.now()
-    replaced = ApiKey.objects.filter(team=team, retired_at=None).update(retired_at=now)
+    replaced = pauses.current_key(team, lock=True)
+    ApiKey.objects.filter(team=team, retired_at=None).update(retired_at=now)
     key = ApiKey.objects.create(team=team, secret=secret, last_four=secret[-4:])
+    if replaced and replaced.credential.rate_per_minute:
+        # The plan is the account's: another key of it has the same rate until somebody says otherwise.
+        unset = Credential.objects.filter(pk=key.credential_id, rate_per_minute=None)
+        unset.update(rate_per_minute=replaced.credential.rate_per_minute)
     pauses.plan(Purchase.objects.filter(request__in=team.requests.all(), state=State.APPROVED), now)
     audit.record(
         "key.replaced" if replaced else "key.stored", actor=actor, team=team, key=key.last_four, key_id=key.pk
@@ -262,6 +271,7 @@ def store(team, secret, *, scope, actor):
 
 def _not_accepted(team, actor, text):
     with transaction.atomic():
+        team = teams.locked_by_admin(team, actor)
         audit.record("key.not_stored", actor=actor, team=team, note=text)
     return NotAccepted(text)
 
@@ -287,6 +297,28 @@ def say_scope(team, *, scope, actor):
         raise Problem("The projects that this key sees prove that it is for the whole account.")
     ApiKey.objects.filter(pk=key.pk).update(said_scope=scope)
     _record("key.scope_said", actor, team, key, scope=SCOPES[scope])
+
+
+@transaction.atomic
+def set_rate(team, *, rate, actor):
+    """Set how many calls a minute the plan of the team's key allows; None for the usual rate. Returns what counts now.
+
+    Raises `Problem` for a rate that no plan has.
+    """
+    team = teams.locked_by_admin(team, actor)
+    key = pauses.current_key(team, lock=True)
+    if key is None:
+        raise Problem(f"{team} has no API key.")
+    if rate is not None and not LEAST_RATE <= rate <= MOST_RATE:
+        raise Problem(
+            f"Enter {LEAST_RATE} to {MOST_RATE:,} calls a minute, as your IdentityCall plan allows."
+        )
+    credential = key.credential  # locked with the key; the rate counts for every team that stored this secret
+    was, credential.rate_per_minute = (credential.rate_per_minute, credential.rate), rate
+    if was[0] != rate:
+        Credential.objects.filter(pk=credential.pk).update(rate_per_minute=rate)
+        _record("key.rate_set", actor, team, key, rate=credential.rate, before=was[1])
+    return credential.rate
 
 
 def scope_event(key):

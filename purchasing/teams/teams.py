@@ -87,8 +87,8 @@ def _locked_by_superuser(team, actor):
 
 
 def locked_by_admin(team, actor):
-    """The team's row, locked. Raises `NotYours` where `actor` is not its admin."""
+    """The team's row, locked. Raises `NotYours` where `actor` is not its admin now, or the account is switched off."""
     team = locked_team(team.pk)
-    if not permissions.may_manage(actor.user, team):
+    if not permissions.may_manage(permissions.as_stored(actor.user), team):
         raise NotYours(NOT_ITS_ADMIN.format(team=team))
     return team

@@ -10,8 +10,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from purchasing import permissions, problems, selectors, words
-from purchasing.asking import call_recording, drafts, name_patterns, submission
+from purchasing.asking import buying_time, call_recording, drafts, name_patterns, submission
 from purchasing.models import Draft, PurchaseRequest
+from purchasing.provider import pauses
 from purchasing.teams import papers
 from purchasing.views.forms.asking import LineForm, RequestForm
 from purchasing.views.papers import group_choices, with_choice
@@ -45,7 +46,11 @@ def new(request):
     if draft is None:
         return redirect("purchasing:paste")
     if request.method == "POST":
-        return _post(request, draft, teams)
+        try:
+            return _post(request, draft, teams)
+        except drafts.Gone as gone:
+            messages.warning(request, str(gone))
+            return redirect("purchasing:requests")
     team = _team(draft, teams)
     initial = {"team": team, "reason": draft.reason, "purpose": draft.purpose, "pattern": draft.pattern}
     return _page(request, draft, teams, RequestForm(teams=teams, initial=initial))
@@ -75,15 +80,12 @@ def _post(request, draft, teams):
     form.is_valid()  # an unknown team is reported beside its field
     team = form.cleaned_data.get("team") or _team(draft, teams)
     lines = Lines(request.POST, prefix="n", form_kwargs={"groups": group_choices(teams)})
+    draft = _keep(draft, team, form, lines)
     asked = drafts.lines_of(draft)
     same = [line["phone_number"].value() for line in lines.forms] == [one.phone_number for one in asked]
-    _keep(draft, team, form, lines)
     do = request.POST.get("do", "keep")
     if not same:  # the numbers changed in another tab, or the form was tampered with
-        messages.warning(
-            request,
-            "The numbers of this request changed after the form was opened. The current ones are shown here.",
-        )
+        messages.warning(request, drafts.OTHER_NUMBERS)
     elif do == "send":
         return _send(request, draft, teams, form, lines)
     elif do == "name":
@@ -109,7 +111,7 @@ def _keep(draft, team, form, lines):
             name: value for name, value in fields.items() if isinstance(value, str)
         }
     texts = {name: form[name].value() or "" for name in ("reason", "purpose", "pattern")}
-    drafts.keep(draft, team=team, typed=typed, **texts)
+    return drafts.keep(draft, team=team, typed=typed, **texts)
 
 
 def _name_all(request, draft, teams, form, lines):
@@ -144,6 +146,13 @@ def _send(request, draft, teams, form, lines):
         )
     except problems.NotYours as problem:
         raise PermissionDenied(str(problem)) from None
+    except drafts.Gone:
+        raise
+    except (
+        problems.AlreadyMoved
+    ) as problem:  # everything typed is kept: another tab changed the numbers just now
+        messages.warning(request, str(problem))
+        return redirect(_address(draft))
     except problems.Problem as problem:
         form.add_error(None, str(problem))
         return _page(request, draft, teams, form, lines)
@@ -184,6 +193,8 @@ def _page(request, draft, teams, form, lines=None):
         )
         rows.append((line, one, advice))
     hints = {one.country_code: call_recording.hint(one.country_code) for one in asked if one.country_code}
+    key = pauses.current_key(team) if team else None
+    unrecorded = sum(one.record_calls == "no" for one in asked)
     context = {
         "draft": draft,
         "form": form,
@@ -194,6 +205,10 @@ def _page(request, draft, teams, form, lines=None):
         "unconfirmed": sum(one.seen_at is None for one in asked),
         "hints": {words.country(code): hint for code, hint in hints.items() if hint},
         "paste": getattr(draft, "paste", None),
+        "buying_time": buying_time.in_words(key, asked, unrecorded),
+        "buying_time_unrecorded": ""
+        if unrecorded == len(asked)
+        else buying_time.in_words(key, asked, len(asked)),
     }
     return render(request, "purchasing/request_new.html", context)
 

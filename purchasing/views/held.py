@@ -1,6 +1,7 @@
 """Purchases that need a person's decision: the evidence and the choices."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
 from django.contrib import messages
@@ -31,6 +32,7 @@ class Row:
     offered: Offer | None
     again: decision_card.Again
     may_approve: bool
+    approvals: str  # who approved it again, and who has to approve it too or again; '' while nobody has
 
     @property
     def may_try_again(self):
@@ -84,6 +86,7 @@ def _row(user, purchase, found, money):
         offered,
         decision_card.again(purchase, offered, offered_at, money),
         permissions.may_approve(user, purchase.request),
+        _waits_for(purchase, offered, offered_at),
     )
 
 
@@ -106,6 +109,7 @@ def detail(request, pk):
     its_papers = papers.Register(purchase.request.team).of_purchase(purchase)
     context = {
         "again": decision_card.again(purchase, offered, offered_at, money) if held else None,
+        "approvals_again": _waits_for(purchase, offered, offered_at) if held else "",
         "offered": offered,
         "offered_at": offered_at,
         "purchase": purchase,
@@ -124,6 +128,10 @@ def detail(request, pk):
         "again_form": redraw(request, f"again-{pk}", ReasonForm, auto_id="again_%s"),
         "may_stop_watching": held_purchases.may_stop_watching(purchase)
         and permissions.may_decide_doubt(request.user, purchase.request),
+        "may_end_watch": held_purchases.may_end_watch(request.user, purchase),
+        "watch_ends_at": purchase.state == State.GIVEN_UP
+        and purchase.state_changed_at + timedelta(days=evidence.GIVEN_UP_DAYS),
+        "id_also_of": selectors.others_with_its_id(purchase),
         "may_release": purchase.state == State.PURCHASED
         and purchase.released_at is None
         and permissions.may_manage(request.user, purchase.request.team),
@@ -136,8 +144,14 @@ def detail(request, pk):
 
 @require_POST
 def it_was_bought(request, pk):
-    """Settle an unconfirmed purchase: it was bought, under this id."""
-    return _decide(request, pk, "bought", BoughtForm, held_purchases.it_was_bought, "Recorded as bought.")
+    """Settle a purchase in doubt, or one that was watched long enough: it was bought, under this id."""
+
+    def decide(purchase, **decision):
+        given_up = purchase.state == State.GIVEN_UP
+        settle = held_purchases.bought_after_all if given_up else held_purchases.it_was_bought
+        return settle(purchase, **decision)
+
+    return _decide(request, pk, "bought", BoughtForm, decide, "Recorded as bought.")
 
 
 @require_POST
@@ -177,12 +191,16 @@ def give_up(request, pk):
     return _decide(request, pk, "give_up", ReasonForm, held_purchases.give_up, "Given up.")
 
 
+def _waits_for(purchase, offered, offered_at):
+    """Who approved a held purchase again, and who has to approve it too or again, at what IdentityCall offers now."""
+    costs = approvals.Costs(offered.upfront_cost, offered.monthly_cost, offered_at) if offered else None
+    return approvals.waits_for_another_approver(purchase, purchase.request, costs)
+
+
 def _approved_again(purchase):
     purchase.refresh_from_db()
     if purchase.state == State.HELD:
-        return (
-            f"Your approval is recorded. {approvals.waits_for_another_approver(purchase, purchase.request)}"
-        )
+        return f"Your approval is recorded. {_waits_for(purchase, *held_purchases.offer_now(purchase))}"
     return "Approved again and queued."
 
 
@@ -260,7 +278,5 @@ def _decide_several(request, decide, word):
 def _outcome(purchase, word):
     purchase.refresh_from_db()
     if purchase.state == State.HELD:
-        return (
-            f"your approval is recorded. {approvals.waits_for_another_approver(purchase, purchase.request)}"
-        )
+        return f"your approval is recorded. {_waits_for(purchase, *held_purchases.offer_now(purchase))}"
     return f"{word}."

@@ -1,4 +1,4 @@
-"""The page of a team's API key: store, test, state its scope, remove. No page ever shows the key itself."""
+"""The page of a team's API key: store, test, state its scope and rate, remove. No page ever shows the key itself."""
 
 from django.conf import settings
 from django.contrib import messages
@@ -13,7 +13,7 @@ from purchasing.problems import Problem
 from purchasing.provider import pauses
 from purchasing.states import State
 from purchasing.teams import keys
-from purchasing.views.forms.teams import RemoveKeyForm, ScopeForm, StoreKeyForm
+from purchasing.views.forms.teams import RateForm, RemoveKeyForm, ScopeForm, StoreKeyForm
 from purchasing.views.members import managed
 from purchasing.views.post_redirect_get import redraw, submit
 
@@ -44,6 +44,13 @@ def page(request, slug):
             ScopeForm,
             auto_id="scope_%s",
             initial={"scope": key.said_scope if key else ""},
+        ),
+        "rate_form": redraw(
+            request,
+            f"rate-{team.pk}",
+            RateForm,
+            auto_id="rate_%s",
+            initial={"rate": key.credential.rate_per_minute if key else None},
         ),
         "remove_form": redraw(
             request,
@@ -101,6 +108,21 @@ def say_scope(request, slug):
         form,
         lambda: keys.say_scope(team, scope=form.cleaned_data["scope"], actor=request.actor),
         done="Saved, with your name.",
+    )
+    return redirect("purchasing:team-key", slug=slug)
+
+
+@require_POST
+def set_rate(request, slug):
+    """Set how many calls a minute the plan allows."""
+    team = managed(request, slug)
+    form = RateForm(request.POST)
+    submit(
+        request,
+        f"rate-{team.pk}",
+        form,
+        lambda: keys.set_rate(team, rate=form.cleaned_data["rate"], actor=request.actor),
+        done=lambda rate: f"Saved: {rate:,} calls a minute.",
     )
     return redirect("purchasing:team-key", slug=slug)
 

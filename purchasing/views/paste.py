@@ -87,9 +87,7 @@ def paste_verdicts(request, pk):
         if go.isdecimal() and len(go) < 6:
             return redirect(f"{reverse('purchasing:paste-verdicts', args=[pk])}?page={int(go)}")
         if 1 <= len(picked) <= MOST_NUMBERS:
-            draft = drafts.of_paste(
-                kept, [row.candidate for row in rows if row.may_pick and row.candidate.phone_number in picked]
-            )
+            draft = drafts.of_paste(kept, [row.candidate for row in rows if row.may_pick])
             return redirect(f"{reverse('purchasing:request-new')}?draft={draft.pk}")
         messages.warning(request, too_few_or_many(len(picked)))
     context = {
@@ -164,11 +162,10 @@ def too_few_or_many(ticked):
 
 
 def _remember(request, kept, rows, page):
-    may = {row.candidate.phone_number for row in rows if row.may_pick}
-    here = {row.candidate.phone_number for row in page if row.may_pick}
-    now = set(kept.picked) & may - here | set(request.POST.getlist("pick")) & here
-    kept.picked = [
-        row.candidate.phone_number for row in rows if row.may_pick and row.candidate.phone_number in now
-    ]
-    kept.save(update_fields=["picked"])
-    return set(kept.picked)
+    """Store the ticks of a page; returns all ticked numbers of the paste."""
+    return drafts.tick(
+        kept,
+        may_pick=[row.candidate.phone_number for row in rows if row.may_pick],
+        shown=[row.candidate.phone_number for row in page if row.may_pick],
+        ticked=request.POST.getlist("pick"),
+    )

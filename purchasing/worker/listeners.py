@@ -7,6 +7,8 @@ import psycopg
 
 from purchasing import jobs
 
+LOOK_EVERY = 0.005  # seconds between two looks at an SQLite file, which take some microseconds
+
 
 class SqliteListener:
     """Notices when another connection commits to the file."""
@@ -22,7 +24,7 @@ class SqliteListener:
         """Return when the file has changed, or after `seconds`."""
         until = time.monotonic() + seconds
         while (now := self._read()) == self._version and time.monotonic() < until:
-            time.sleep(0.05)
+            time.sleep(LOOK_EVERY)
         self._version = now
 
     def close(self):

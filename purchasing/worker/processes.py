@@ -1,7 +1,9 @@
 """The worker: processes that run the queue, restarted when they end, drained on one SIGTERM.
 
-One process sweeps and does everything else, the others buy. Each waits for a wake-up (PostgreSQL: NOTIFY; SQLite: the
-file's data version), for a few seconds at most, so a lost wake-up only costs time.
+One process sweeps and does everything else, the others buy. Each has two lanes, so that a task that waits (for its turn
+in a key's rate, or for an answer) keeps no other from running: the first process reads evidence in a lane of its own,
+the others buy two numbers at once. A lane waits for a wake-up (PostgreSQL: NOTIFY; SQLite: the file's data version) for
+a few seconds at most, so a lost wake-up only costs time.
 """
 
 import logging
@@ -41,9 +43,25 @@ KEPT_TASKS, KEPT_PASTES, KEPT_DRAFTS = 14, 30, 180  # days
 # --- One process --------------------------------------------------------------------------------------------------
 
 
-def run_one(queue, *, parent=None):
-    """Run the tasks of `queue` until SIGTERM; the 'default' process also sweeps. Ends with `parent`, a process id."""
-    worker = WakingWorker(
+# The queues of a process by its name: those of the main thread, and those of a second lane beside it.
+LANES = {"default": ("default", "evidence"), "purchases": ("purchases", "purchases")}
+
+
+def run_one(name, *, parent=None):
+    """Run the tasks of this process until SIGTERM; 'default' also sweeps. Ends with `parent`, a process id."""
+    main, beside = (worker_for(queue) for queue in LANES[name])
+    main.configure_signals()
+    main.lane = Lane(beside, parent)
+    main.lane.start()
+    try:
+        main.run_until_signalled(sweeps=name == "default", parent=parent)
+    finally:
+        main.lane.finish()
+
+
+def worker_for(queue):
+    """A worker for one lane."""
+    return WakingWorker(
         queue_names=[queue],
         interval=0,
         batch=True,
@@ -53,8 +71,24 @@ def run_one(queue, *, parent=None):
         worker_id=f"{queue}-{os.getpid()}",
         excluded_queue_names=[],
     )
-    worker.configure_signals()
-    worker.run_until_signalled(sweeps=queue == "default", parent=parent)
+
+
+class Lane(threading.Thread):
+    """Runs a second worker beside the one of the main thread. A second signal ends it with the process."""
+
+    def __init__(self, worker, parent):
+        super().__init__(name="lane", daemon=True)
+        self.worker, self._parent = worker, parent
+
+    def run(self):
+        self.worker.run_until_signalled(sweeps=False, parent=self._parent)
+        connection.close()
+
+    def finish(self):
+        """Claim nothing more, and wait for the task that is under way."""
+        self.worker.running = False
+        while self.is_alive() and self.worker.running_task:
+            time.sleep(0.02)
 
 
 def is_gone(parent):
@@ -65,9 +99,13 @@ def is_gone(parent):
 class WakingWorker(Worker):
     """Runs one task at a time, sweeps at intervals, and sleeps until something is enqueued."""
 
+    lane = None
+
     def shutdown(self, signum, frame):
         """Claim nothing more; what is under way is finished."""
         jobs.begin_draining()
+        if self.lane is not None:
+            self.lane.worker.running = False
         super().shutdown(signum, frame)
 
     def run_until_signalled(self, *, sweeps, parent=None):

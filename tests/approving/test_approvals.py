@@ -8,9 +8,10 @@ from django.utils import timezone
 
 from purchasing import clock, permissions, selectors, workflow
 from purchasing.approving import approvals
+from purchasing.approving.approvals import Costs
 from purchasing.asking import price_lookup, versions
 from purchasing.buying import held_purchases, procurement
-from purchasing.models import Approval, Purchase, PurchaseRequest, StandIn, Team
+from purchasing.models import Approval, OfferLook, Purchase, PurchaseRequest, StandIn, Team
 from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.states import Cause, State
 from purchasing.teams import budgets, stand_ins
@@ -465,6 +466,91 @@ def test_reminders_come_once_each_step(team, sam, ana):
     assert request.events.filter(action="request.admins_reminded").count() == 1
 
 
+def waits(purchase, costs=None):
+    purchase.refresh_from_db()
+    return approvals.waits_for_another_approver(purchase, purchase.request, costs)
+
+
+class TestTwoApprovalsAreAPairAtTheSameTermsAlone:
+    @pytest.fixture(autouse=True)
+    def two_are_needed(self, team, ana, eve):
+        rules(team, second_approver_from=Decimal("1.00"))
+
+    def test_a_price_that_changed_in_between(self, team, sam, ana, eve, provider):
+        request = ask(team, sam, NUMBERS[0])
+        [purchase] = factories.approve(request, ana)
+        provider.offers = [offer(NUMBERS[0], "1.00", "9.00")]
+        price_lookup.confirm(request.pk)
+        why = "the earlier approval was for 1.00 USD once and 2.00 USD a month, and the price has changed since."
+        assert waits(purchase) == f"ana has to approve it again: {why}"
+        factories.approve(request, eve)
+        assert waits(purchase) == (
+            f"eve approved it; ana has to approve it too. ana has to approve it again: {why}"
+        )
+        factories.approve(request, ana)
+        assert factories.state_of(purchase) == State.APPROVED
+
+    def test_other_costs_under_the_same_version(self, team, sam, ana, eve):
+        """However that came about: the costs of both are compared, not the version alone."""
+        request = ask(team, sam, NUMBERS[0])
+        [purchase] = factories.approve(request, ana)
+        Purchase.objects.update(monthly_cost=Decimal("9.00"))
+        assert list(selectors.requests_to_decide(ana)) == [request]
+        factories.approve(request, eve)
+        assert factories.state_of(purchase) == State.PENDING
+        assert waits(purchase).startswith(
+            "eve approved it; ana has to approve it too. ana has to approve it again"
+        )
+        factories.approve(request, ana)
+        assert factories.state_of(purchase) == State.APPROVED
+        assert sorted(
+            Approval.objects.filter(superseded_at=None).values_list("approver__username", "monthly_cost")
+        ) == [("ana", Decimal("9.00")), ("eve", Decimal("9.00"))]
+
+    @pytest.mark.parametrize("unknown", [None, Decimal("2.00")])
+    def test_an_unconfirmed_cost_is_accepted_by_both(self, team, sam, ana, eve, unknown):
+        request = factories.request(team, sam, NUMBERS[:1], monthly_cost=unknown)
+        [purchase] = factories.approve(request, ana)
+        factories.approve(request, eve, unconfirmed_cost_ok=True)
+        assert factories.state_of(purchase) == State.PENDING
+        assert waits(purchase) == (
+            "eve approved it; ana has to approve it too. ana has to approve it again: the earlier approval did not "
+            "accept a price that nobody has confirmed, unlike the newer one."
+        )
+        factories.approve(request, ana, unconfirmed_cost_ok=True)
+        assert factories.state_of(purchase) == State.APPROVED
+
+    def test_once_it_is_confirmed_who_accepted_it_before_makes_no_difference(self, team, sam, ana, eve):
+        request = factories.request(team, sam, NUMBERS[:1])
+        factories.approve(request, ana, unconfirmed_cost_ok=True)
+        [purchase] = factories.approve(confirmed(request), eve)
+        assert factories.state_of(purchase) == State.APPROVED
+
+    def test_an_edited_request(self, team, sam, ana, eve):
+        request = ask(team, sam, NUMBERS[0])
+        [purchase] = factories.approve(request, ana)
+        edit(request, sam, name="Other")
+        why = "the earlier approval was for an older version of the request."
+        assert waits(purchase) == f"ana has to approve it again: {why}"
+
+    @pytest.mark.parametrize("person", ["sam", "ana", "eve"])
+    def test_every_page_says_who_has_to_approve_again_and_why(self, client, team, sam, ana, eve, person):
+        request = ask(team, sam, NUMBERS[0])
+        factories.approve(request, ana)
+        Purchase.objects.update(monthly_cost=Decimal("9.00"))
+        client.force_login({"sam": sam, "ana": ana, "eve": eve}[person])
+        for page in [f"/requests/{request.pk}/", *(["/approvals/"] if person != "sam" else [])]:
+            assert (
+                "ana has to approve it again: the earlier approval was for"
+                in client.get(page).content.decode()
+            )
+
+
+def approve_again(purchase, person, price):
+    seen = (Decimal("1.00"), Decimal(price))
+    held_purchases.approve_again(purchase, reason="Fine", actor=actor(person), seen=seen)
+
+
 class TestTwoApprovalsOfAHeldPurchase:
     def test_the_first_leaves_it_as_it_was_and_the_second_approves_the_new_price(
         self, team, sam, ana, eve, provider
@@ -478,12 +564,32 @@ class TestTwoApprovalsOfAHeldPurchase:
         purchase.refresh_from_db()
         assert (purchase.state, purchase.monthly_cost) == (State.HELD, Decimal("2.00"))
         assert (
-            approvals.waits_for_another_approver(purchase, purchase.request)
+            approvals.waits_for_another_approver(purchase, purchase.request, Costs(*seen, clock.now()))
             == "ana approved it; eve has to approve it too."
         )
         held_purchases.approve_again(purchase, reason="Fine", actor=actor(eve), seen=seen)
         purchase.refresh_from_db()
         assert (purchase.state, purchase.monthly_cost) == (State.APPROVED, Decimal("9.00"))
+
+    def test_two_at_different_prices_are_no_pair(self, team, sam, ana, eve, provider):
+        [purchase] = factories.approve(ask(team, sam, NUMBERS[0]), ana)
+        rules(team, second_approver_from=Decimal("1.00"))
+        for person, price in ((ana, "9.00"), (eve, "7.00")):
+            provider.offers = [offer(NUMBERS[0], "1.00", price)]
+            OfferLook.objects.all().delete()
+            if person == ana:
+                procurement.buy(purchase.pk)
+            else:
+                price_lookup.look_again(purchase.pk)
+            approve_again(purchase, person, price)
+            assert factories.state_of(purchase) == State.HELD
+        assert waits(purchase, Costs(Decimal("1.00"), Decimal("7.00"), clock.now())) == (
+            "eve approved it; ana has to approve it too. ana has to approve it again: the earlier approval was for "
+            "1.00 USD once and 9.00 USD a month, and the price has changed since."
+        )
+        approve_again(purchase, ana, "7.00")
+        purchase.refresh_from_db()
+        assert (purchase.state, purchase.monthly_cost) == (State.APPROVED, Decimal("7.00"))
 
     def test_an_earlier_approval_does_not_count_even_with_a_wrong_clock(self, team, sam, ana):
         [purchase] = factories.approve(ask(team, sam, NUMBERS[0]), ana)

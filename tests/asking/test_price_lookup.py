@@ -140,3 +140,15 @@ class TestLookingAgain:
         price_lookup.look_again(pending.purchases.get().pk)
         price_lookup.look_again(987654)
         assert provider.calls == []
+
+
+def test_while_purchases_use_the_rate_it_is_tried_again_when_its_share_allows(team, sam, ana, provider):
+    factories.approve(factories.request(team, sam, ["+12125550102"]), ana)
+    Credential.objects.update(rate_per_minute=60, next_behind_at=clock.now() + timedelta(seconds=19))
+    pending = factories.request(team, sam, [NUMBER])
+    DBTaskResult.objects.all().delete()
+    assert confirm(pending).cost_confirmed_at is None
+    assert provider.calls == []
+    [planned] = DBTaskResult.objects.all()
+    assert planned.task_path == "purchasing.tasks.confirm_costs"
+    assert clock.now() < planned.run_after < clock.now() + timedelta(seconds=15)

@@ -1,13 +1,21 @@
-"""How the campaign compares paid with approved costs when prices rise and lists lack the number."""
+"""How the campaign compares what it did with what Number Desk did, and what stays of a campaign that ends BAD."""
 
+import signal
+import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
+from django.db import connection, transaction
 
-from bench.chaos import verdict
-from bench.chaos.mischief import Price
+from bench.chaos import __main__ as chaos
+from bench.chaos import mischief, verdict
+from bench.chaos.mischief import Dismissal, Price
+from purchasing.models import Approval, Attempt, AuditEvent, User
+from tests import factories, test_races
+from tests.wire import wait_until
 
 NUMBER = "+12125550101"
 CLAIMED = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -96,3 +104,87 @@ def test_the_table_ends_with_what_is_bad():
     found = verdict.Verdict(sins={"bought twice": ["+12125550101: twice"]}, others={"audit chain broken": []})
     assert verdict.ending(found)[-2:] == ["BAD:", "  bought twice: +12125550101: twice"]
     assert verdict.ending(verdict.Verdict())[-1] == "GOOD: none of this happened."
+
+
+# --- The approvals of somebody dismissed -----------------------------------------------------------------------------
+
+
+def for_dismissed(attempts, approvals, *dismissals):
+    books = SimpleNamespace(
+        attempts={7: attempts},
+        approvals={7: approvals},
+        campaign=SimpleNamespace(mischief=SimpleNamespace(dismissals=dismissals)),
+    )
+    return list(verdict.claimed_for_dismissed(books))
+
+
+def said_yes(username, *, superseded_at=None):
+    return SimpleNamespace(
+        approver=SimpleNamespace(username=username),
+        created_at=CLAIMED - timedelta(minutes=1),
+        superseded_at=superseded_at,
+    )
+
+
+@pytest.mark.parametrize(("seq", "is_bad"), [(3, False), (5, True), (9, False)])
+def test_the_record_says_whether_a_claim_came_while_its_approver_was_dismissed(seq, is_bad):
+    attempt = SimpleNamespace(pk=4, purchase_id=7, claimed_seq=seq, claimed_at=CLAIMED)
+    found = for_dismissed([attempt], [said_yes("dua")], Dismissal("dua", 4, 8))
+    assert found == (["attempt 4 on the approval of dua"] if is_bad else [])
+
+
+def test_the_first_of_two_approvals_counts_too_and_one_that_was_replaced_does_not():
+    attempt = SimpleNamespace(pk=4, purchase_id=7, claimed_seq=5, claimed_at=CLAIMED)
+    both = [said_yes("dua"), said_yes("ana")]
+    assert for_dismissed([attempt], both, Dismissal("dua", 4, 8))
+    replaced = [said_yes("dua", superseded_at=CLAIMED - timedelta(seconds=1)), said_yes("ana")]
+    assert not for_dismissed([attempt], replaced, Dismissal("dua", 4, 8))
+
+
+@pytest.mark.database
+@pytest.mark.django_db(transaction=True)
+def test_an_account_given_back_while_a_claim_waits_for_it_is_no_finding(transactional_db):
+    """By its time such a claim came while the approver was dismissed; by the record, and in truth, after that."""
+    team = factories.team()
+    sam, ana = factories.member("sam", team, "requester"), factories.member("ana", team, "approver")
+    [purchase] = factories.approve(factories.request(team, sam, ["+12125550101"]), ana)
+    off = mischief.switch("ana", on=False)
+    worker = threading.Thread(target=test_races.race, args=(lambda: test_races.claimed(purchase),))
+    with transaction.atomic():
+        User.objects.select_for_update(no_key=True).get(pk=ana.pk)
+        worker.start()
+        if connection.vendor == "postgresql":
+            wait_until(_somebody_waits_for_a_row, 20)
+        on = mischief.switch("ana", on=True)
+    worker.join(30)
+    attempt = Attempt.objects.get(purchase=purchase)
+    if connection.vendor == "postgresql":  # on SQLite the whole claim waits
+        assert attempt.claimed_at < AuditEvent.objects.get(seq=on).at
+    assert attempt.claimed_seq > on
+    assert not for_dismissed([attempt], list(Approval.objects.all()), Dismissal("ana", off, on))
+
+
+def _somebody_waits_for_a_row():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()
+
+
+# --- What stays ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_good", [True, False])
+def test_a_campaign_that_ends_bad_keeps_its_folder_and_prints_its_name(
+    is_good, tmp_path, monkeypatch, capsys
+):
+    folder, kept = tmp_path / "campaign", []
+    folder.mkdir()
+    stage = SimpleNamespace(folder=folder, stop=lambda *, keep: kept.append(keep))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "setswitchinterval", lambda _: None)
+    monkeypatch.setattr(chaos, "Stage", lambda **_: stage)
+    monkeypatch.setattr(chaos, "_run", lambda *_: is_good)
+    assert chaos.main([]) == (0 if is_good else 1)
+    assert kept == [not is_good]
+    assert folder.exists() != is_good
+    assert (str(folder) in capsys.readouterr().out) != is_good

@@ -4,14 +4,15 @@ import dataclasses
 import signal
 import threading
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 import requests
 
 from purchasing import audit, clock, jobs, problems, workflow
 from purchasing.buying import held_purchases, procurement
-from purchasing.buying.look import NotNow
-from purchasing.models import ApiKey, Attempt, Credential, Desk, OwnedRead, Purchase
+from purchasing.buying.look import LOOK_AGE, NotNow
+from purchasing.models import ApiKey, Approval, Attempt, Credential, Desk, OwnedRead, Purchase
 from purchasing.provider import owned_list, pauses, turns
 from purchasing.states import Cause, State
 from purchasing.teams import keys
@@ -95,7 +96,7 @@ class TestALookFromTheFuture:
             claim(stored(approved), look)
         nothing_was_claimed(approved, provider)
 
-    @pytest.mark.parametrize("age", [timedelta(minutes=-5), timedelta(seconds=procurement.LOOK_AGE + 1)])
+    @pytest.mark.parametrize("age", [timedelta(minutes=-5), timedelta(seconds=LOOK_AGE + 1)])
     def test_at_the_price_is_taken_again_as_is_an_old_one(self, approved, provider, age):
         seen = dataclasses.replace(look_now(approved), seen_at=clock.now() - age)
         with pytest.raises(NotNow, match="once more"):
@@ -282,7 +283,33 @@ class TestAnApprovalThatNoLongerCounts:
 
     def test_as_it_was_for_another_version(self, approved, provider):
         approved.approvals.update(version=2)
-        assert self.is_held(approved, provider) == (Cause.APPROVER, "None of its approvals counts any more.")
+        assert self.is_held(approved, provider) == (
+            Cause.APPROVER,
+            "ana approved it at other terms or costs than these.",
+        )
+
+    def test_as_it_was_for_other_costs(self, approved, provider):
+        approved.approvals.update(monthly_cost=Decimal("3.00"))
+        assert self.is_held(approved, provider) == (
+            Cause.APPROVER,
+            "ana approved it at other terms or costs than these.",
+        )
+
+    def test_as_another_one_did_not_accept_the_same_unconfirmed_cost(self, approved, provider, team):
+        eve = factories.member("eve", team, "approver")
+        first = approved.approvals.get()
+        Approval.objects.create(
+            purchase=approved,
+            version=1,
+            approver=eve,
+            upfront_cost=first.upfront_cost,
+            monthly_cost=first.monthly_cost,
+            unconfirmed_cost_ok=True,
+        )
+        assert self.is_held(approved, provider) == (
+            Cause.APPROVER,
+            "Not everybody who approved it accepted a price that nobody has confirmed.",
+        )
 
 
 @pytest.fixture

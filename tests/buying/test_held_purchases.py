@@ -66,6 +66,10 @@ def give_up(purchase, person, reason="Enough"):
     return held_purchases.give_up(purchase, reason=reason, actor=actor(person))
 
 
+LOSES = {
+    "the role": lambda person: Membership.objects.filter(user=person).delete(),
+    "the account": lambda person: User.objects.filter(pk=person.pk).update(is_active=False),
+}
 DOUBT = {"it was bought": was_bought, "try again": try_again, "give up": give_up}
 PRICE = {"approve again": approve_again, "give up": give_up}
 
@@ -173,6 +177,13 @@ class TestItWasBought:
         event = bought.events.get(action="purchase.purchased")
         assert event.attempt == Attempt.objects.earliest("pk")
 
+    def test_on_a_persons_word_with_a_key_whose_secret_was_wiped(self, doubtful, ana):
+        ApiKey.objects.update(secret=None)
+        bought = was_bought(doubtful, ana)
+        assert bought.state == State.PURCHASED
+        note = bought.events.get(action="purchase.purchased").note
+        assert "could not be read: The secret of the key …1234 was wiped" in note
+
     def test_refused_when_the_list_has_lost_the_id(self, doubtful, ana, provider):
         VirtualNumber.objects.create(
             credential=Credential.objects.get(),
@@ -201,6 +212,17 @@ class TestItWasBought:
         provider.owned_numbers = [owned(NUMBER, 77)]
         with pytest.raises(problems.Problem, match="already belongs"):
             was_bought(doubtful, ana)
+
+    @pytest.mark.parametrize("loses", LOSES.values(), ids=LOSES)
+    def test_refused_when_the_role_or_the_account_is_lost_while_the_list_is_read(
+        self, doubtful, ana, provider, loses
+    ):
+        provider.owned_numbers = [owned(NUMBER, 77)]
+        during(provider, OWNED, lambda: loses(ana))
+        before = factories.actions(doubtful)
+        with pytest.raises(problems.NotYours, match="has to decide this"):
+            was_bought(doubtful, ana)
+        assert (factories.state_of(doubtful), factories.actions(doubtful)) == (State.HELD, before)
 
     def test_refused_when_another_record_gets_the_id_while_the_list_is_read(
         self, doubtful, ana, tom, team, sam, provider

@@ -15,7 +15,7 @@ from purchasing.provider import owned_list
 from purchasing.states import Outcome, State
 from purchasing.teams import budgets, keys
 from tests import factories
-from tests.buying.test_held_purchases import NEW, NUMBER, give_up
+from tests.buying.test_held_purchases import LOSES, NEW, NUMBER, give_up
 from tests.buying.test_procurement import buy, open_try_again
 from tests.factories import actor
 from tests.healthy_provider import OWNED, during, owned
@@ -126,6 +126,114 @@ class TestStopWatching:
         assert not held_purchases.may_stop_watching(doubtful)
 
 
+class TestAfter30DaysATeamAdminEndsIt:
+    """Also where reads can still settle it: a list that never becomes whole, or one that shows the id of another."""
+
+    @pytest.fixture
+    def given_up(self, doubtful, ana):
+        return give_up(doubtful, ana)
+
+    @pytest.fixture
+    def late(self, given_up):
+        return after(given_up, days=30.1)
+
+    def test_failed(self, late, tom):
+        assert stop(late, tom).state == State.FAILED
+        assert late.events.order_by("-seq").first().note == "It is not in IdentityCall"
+
+    def test_bought_under_an_id_of_the_list(self, late, tom, provider):
+        provider.owned_numbers = [owned(NUMBER, 77)]
+        bought = after_all(late, tom)
+        assert (bought.state, bought.provider_id) == (State.PURCHASED, 77)
+        event = bought.events.get(action="purchase.purchased")
+        assert (event.actor, event.note, event.data) == (tom, "I saw it", {"provider_id": 77})
+
+    @pytest.mark.parametrize("end", ["stop", "after_all"])
+    def test_but_not_before(self, given_up, tom, provider, end):
+        early = after(given_up, days=29.9)
+        provider.owned_numbers = [owned("+12125550199", 77)]
+        with pytest.raises(problems.Problem, match="From 30 days after it was given up, a team admin"):
+            ENDS[end](early, tom)
+        assert factories.state_of(early) == State.GIVEN_UP
+
+    @pytest.mark.parametrize("who", ["ana", "the requester"])
+    @pytest.mark.parametrize("end", ["stop", "after_all"])
+    def test_nobody_else_and_never_the_requester(self, late, team, sam, ana, who, end):
+        factories.member("sam", team, "admin")
+        with pytest.raises(problems.Problem, match=r"team admin.*other than the person who asked"):
+            ENDS[end](late, {"ana": ana, "the requester": sam}[who])
+        assert factories.state_of(late) == State.GIVEN_UP
+
+    @pytest.mark.parametrize("end", ["stop", "after_all"])
+    def test_with_a_reason(self, late, tom, end):
+        with pytest.raises(problems.Problem, match="Say why"):
+            ENDS[end](late, tom, reason=" ")
+
+    @pytest.mark.parametrize("id_in_list", [None, 78])
+    def test_not_under_an_id_that_the_list_lacks(self, late, tom, provider, id_in_list):
+        provider.owned_numbers = [owned(NUMBER, id_in_list)] if id_in_list else []
+        with pytest.raises(problems.Problem, match="has no number with id 77"):
+            after_all(late, tom)
+
+    def test_not_under_the_id_of_a_number_that_nobody_here_has(self, late, tom, provider):
+        provider.owned_numbers = [owned("+12125550199", 77)]
+        with pytest.raises(problems.Problem, match=r"shows \+12125550199 under id 77, not \+12125550101"):
+            after_all(late, tom)
+
+    @pytest.mark.parametrize("shown", [NUMBER, "+12125550102"])
+    def test_under_the_id_of_another_number_here_and_flagged(self, late, team, sam, tom, provider, shown):
+        other = factories.request(team, sam, ["+12125550102"]).purchases.get()
+        Purchase.objects.filter(pk=other.pk).update(state=State.PURCHASED, provider_id=77)
+        provider.owned_numbers = [owned(shown, 77)]
+        bought = after_all(late, tom)
+        event = bought.events.get(action="purchase.purchased")
+        assert (bought.state, bought.provider_id) == (State.PURCHASED, 77)
+        assert event.data == {"provider_id": 77, "id_also_of": ["+12125550102"]}
+        assert event.note == "I saw it (the id 77 also belongs to +12125550102 here)"
+
+    @pytest.mark.parametrize("gone", ["refused", "wiped"])
+    def test_by_the_last_list_of_a_key_that_cannot_be_read_any_more(self, late, tom, provider, gone):
+        provider.owned_numbers = [owned(NUMBER, 77)]
+        owned_list.read(ApiKey.objects.get())
+        provider.owned_answer = (401, {}, "")
+        factories.lose(ApiKey.objects.all(), gone)
+        assert after_all(late, tom).provider_id == 77
+
+    @pytest.mark.parametrize("loses", LOSES.values(), ids=LOSES)
+    def test_not_by_somebody_who_loses_role_or_account_while_the_list_is_read(
+        self, late, tom, provider, loses
+    ):
+        provider.owned_numbers = [owned(NUMBER, 77)]
+        during(provider, OWNED, lambda: loses(tom))
+        with pytest.raises(problems.NotYours):
+            after_all(late, tom)
+        assert factories.state_of(late) == State.GIVEN_UP
+
+    def test_evidence_in_between_is_first(self, late, tom, provider):
+        provider.owned_numbers = [owned(NUMBER, 77)]
+        during(provider, OWNED, lambda: Purchase.objects.update(state=State.PURCHASED))
+        with pytest.raises(problems.AlreadyMoved):
+            after_all(late, tom)
+
+
+def after(purchase, *, days):
+    """The purchase as if it had been given up so many days ago, and its list read whole two days ago."""
+    Purchase.objects.update(state_changed_at=clock.now() - timedelta(days=days))
+    OwnedRead.objects.update(began_at=clock.now() - timedelta(days=2))
+    return Purchase.objects.get(pk=purchase.pk)
+
+
+def stop(purchase, person, reason="It is not in IdentityCall"):
+    return held_purchases.stop_watching(purchase, reason=reason, actor=actor(person))
+
+
+def after_all(purchase, person, reason="I saw it"):
+    return held_purchases.bought_after_all(purchase, provider_id=77, reason=reason, actor=actor(person))
+
+
+ENDS = {"stop": stop, "after_all": after_all}
+
+
 class TestRelease:
     @pytest.fixture
     def bought(self, approved, provider):
@@ -152,6 +260,18 @@ class TestRelease:
 
     def release(self, purchase, person, reason="Given back"):
         return held_purchases.release(purchase, reason=reason, actor=actor(person))
+
+    @pytest.mark.parametrize("loses", LOSES.values(), ids=LOSES)
+    def test_not_by_somebody_who_loses_role_or_account_while_the_list_is_read(
+        self, bought, tom, provider, loses
+    ):
+        self.give_back(provider)
+        self.a_minute_passes()
+        during(provider, OWNED, lambda: loses(tom))
+        with pytest.raises(problems.NotYours, match="Only the team admin"):
+            self.release(bought, tom)
+        assert Purchase.objects.get().released_at is None
+        assert "purchase.released" not in factories.actions(bought)
 
     def test_a_number_that_the_list_shows_is_still_rented(self, bought, tom):
         with pytest.raises(problems.Problem, match="still shows it"):

@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from purchasing import clock, workflow
-from purchasing.buying import evidence, procurement
+from purchasing.buying import evidence, look, procurement
 from purchasing.models import ApiKey, Attempt, AuditEvent, Credential, OwnedRead, Purchase, VirtualNumber
 from purchasing.provider import owned_list
 from purchasing.states import Cause, Outcome, State
@@ -121,9 +121,7 @@ class TestARefusalThatLied:
         [other] = factories.approve(factories.request(team, sam, [NUMBER]), ana)
         read_by_anybody()
         settle()
-        from purchasing.buying import look
-
-        look.hold_owned(other.pk, ApiKey.objects.get().pk)
+        look.hold_owned(other.pk, ApiKey.objects.get().pk)  # the task that this queued
         other.refresh_from_db()
         assert (other.state, other.held_cause) == (State.HELD, Cause.OWNED)
         assert factories.state_of(lied) == State.FAILED

@@ -408,16 +408,6 @@ class TestOffers:
 
 
 class TestPace:
-    def test_a_sixth_of_the_rate_at_once_then_spread(self, key, monkeypatch):
-        Credential.objects.update(rate_per_minute=60)
-        waits = []
-        monkeypatch.setattr(turns.time, "sleep", waits.append)
-        for _ in range(14):
-            turns.take_turn(key, patience=20)
-        assert len(waits) == 4
-        assert waits == sorted(waits)
-        assert 3 < waits[-1] < 6
-
     def test_who_would_wait_too_long_is_told_until_when(self, key):
         Credential.objects.update(rate_per_minute=1, next_call_at=clock.now() + timedelta(seconds=50))
         with pytest.raises(turns.Busy) as busy:

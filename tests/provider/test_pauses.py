@@ -163,15 +163,6 @@ class TestOfAKey:
         buy(three[2])
         assert Credential.objects.get().doubts_in_a_row == 1
 
-    def test_who_goes_behind_leaves_places_to_purchases(self, team, provider):
-        key = ApiKey.objects.get()
-        Credential.objects.update(rate_per_minute=60)  # ten at once
-        with pytest.raises(turns.Busy):
-            for _ in range(10):
-                turns.take_turn(key, patience=0, behind=True)
-        for _ in range(5):
-            turns.take_turn(key, patience=0)
-
 
 class TestTheClaim:
     def test_a_list_that_was_read_since_the_look_and_shows_the_number_stops_it(self, approved, provider):

@@ -11,18 +11,23 @@ from django.db import connection
 from purchasing import audit, clock, problems
 from purchasing.buying import evidence, procurement
 from purchasing.identitycall.errors import KeyRefused
-from purchasing.models import ApiKey, Attempt, AuditEvent, Credential, Desk, Membership, Purchase
+from purchasing.models import ApiKey, Attempt, AuditEvent, Credential, Desk, Membership, Purchase, User
 from purchasing.provider import pauses
 from purchasing.teams import keys
 from purchasing.worker import sweep
 from tests import factories
 from tests.factories import KEY, actor
-from tests.healthy_provider import OPERATORS, OWNED, PROJECTS, PURCHASE
+from tests.healthy_provider import OPERATORS, OWNED, PROJECTS, PURCHASE, during
 
 pytestmark = pytest.mark.django_db
 NEW = "idc_" + "n" * 28 + "9876"
 REFUSED = (401, {}, '{"error": "Invalid or expired API key"}')
 NO_READ = (403, {}, '{"error": "Read permission required"}')
+ANSWERS = {"passed": None, "refused": REFUSED, "unclear": (500, {}, "")}
+LOSES = {
+    "the role": lambda person: Membership.objects.filter(user=person).delete(),
+    "the account": lambda person: User.objects.filter(pk=person.pk).update(is_active=False),
+}
 TEST_CALLS = [("GET", "/virtual_numbers"), ("GET", "/projects"), ("POST", "/operators")]
 
 
@@ -171,18 +176,18 @@ class TestStoring:
             store(team, factories.member("eve", team, role))
         assert provider.calls == []
 
-    def test_a_role_that_is_lost_during_the_test_stores_nothing(self, team, tom, provider):
+    @pytest.mark.parametrize("loses", LOSES.values(), ids=LOSES)
+    @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+    def test_a_role_or_an_account_that_is_lost_during_the_test_writes_nothing(
+        self, team, tom, provider, loses, answer
+    ):
         provider.tells_of_the_key()
-
-        def answer(request):
-            Membership.objects.filter(user=tom).delete()
-            return 200, {}, '{"data": []}'
-
-        provider.http.remove("GET", OWNED)
-        provider.http.add_callback("GET", OWNED, answer)
-        with pytest.raises(problems.NotYours):
+        provider.owned_answer = answer
+        during(provider, OWNED, lambda: loses(tom))
+        before = audit.position()
+        with pytest.raises(problems.NotYours, match="Only the admin of Support"):
             store(team, tom)
-        assert ApiKey.objects.count() == 1
+        assert (ApiKey.objects.count(), audit.position()) == (1, before)
 
     def test_no_event_holds_the_key(self, team, tom, provider):
         provider.tells_of_the_key()
@@ -199,6 +204,20 @@ def refuse(team):
 
 
 class TestTesting:
+    @pytest.mark.parametrize("loses", LOSES.values(), ids=LOSES)
+    @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+    def test_a_role_or_an_account_that_is_lost_during_the_test_writes_nothing(
+        self, team, tom, provider, loses, answer
+    ):
+        provider.tells_of_the_key()
+        provider.owned_answer = answer
+        during(provider, OWNED, lambda: loses(tom))
+        before = audit.position()
+        with pytest.raises(problems.NotYours, match="Only the admin of Support"):
+            keys.test_stored(team, actor=actor(tom))
+        key = ApiKey.objects.get()
+        assert (key.tested_at, key.credential.refused_at, audit.position()) == (None, None, before)
+
     def test_a_refused_key_that_passes_buys_again(self, team, tom, provider, approved):
         key = refuse(team)
         assert key.credential.refused_at
@@ -431,6 +450,18 @@ class TestReEncrypting:
         assert list(secrets) == [KEY, "idc_" + "s" * 32, NEW]
         event = last_event("key.reencrypted")
         assert (event.actor_name, event.data) == ("command line", {"count": 3})
+
+    def test_what_is_known_of_a_secret_is_found_before_and_after(self, team, settings):
+        """By any of the encryption keys, so that nothing is forgotten between the new setting and the command."""
+        known = Credential.objects.get()
+        [old] = settings.API_KEY_ENCRYPTION_KEYS
+        new = Fernet.generate_key().decode()
+        settings.API_KEY_ENCRYPTION_KEYS = [new, old]
+        assert Credential.objects.of(KEY) == known
+        call_command("rotate_encryption_key")
+        settings.API_KEY_ENCRYPTION_KEYS = [new]
+        assert Credential.objects.of(KEY) == known
+        assert KEY not in known.fingerprint
 
     def test_one_that_cannot_be_read_stops_it_and_nothing_is_changed(self, team, settings):
         lost = Fernet.generate_key().decode()

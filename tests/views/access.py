@@ -120,6 +120,7 @@ purchasing:team-key               GET    login  404   403   403       403      4
 purchasing:team-key               POST   login  404   403   403       403      403   403      done  403     done  login
 purchasing:team-key-test          POST   login  404   403   403       403      403   403      done  403     done  login
 purchasing:team-key-scope         POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:team-key-rate          POST   login  404   403   403       403      403   403      done  403     done  login
 purchasing:team-key-remove        POST   login  404   403   403       403      403   403      done  403     done  login
 purchasing:team-invite            POST   login  404   403   403       403      403   403      done  403     done  login
 purchasing:member                 GET    login  404   403   403       403      403   403      200   403     200   login
@@ -505,6 +506,7 @@ class Scene:
             "scope": "project",
             "password": factories.PASSWORD,
             "seen": self.team.keys.get().pk,
+            "rate": "300",
             "reason": "Because",
         }
 

@@ -1,10 +1,12 @@
 """Purchases that need a decision: their page, the list of them, and every wrong click."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from purchasing import clock
+from purchasing.asking import price_lookup
 from purchasing.buying import held_purchases, procurement
 from purchasing.models import OfferLook, Purchase, VirtualNumber
 from purchasing.states import State
@@ -97,6 +99,46 @@ class TestInDoubt:
         )
         said = words(approver.get(f"/purchases/{scene.doubtful.pk}/"))
         assert "That proves nothing about this order, but check there." in said
+
+
+class TestGivenUp:
+    @pytest.fixture
+    def given_up(self, scene, approver):
+        decide(approver, scene.doubtful, "give-up")
+        return scene.purchase
+
+    def page(self, scene, who):
+        return words(scene.client(who).get(f"/purchases/{scene.purchase.pk}/"))
+
+    def test_within_30_days_the_page_says_from_when_on_who_can_end_it(self, scene, given_up):
+        day = clock.now() + timedelta(days=30)
+        said = self.page(scene, "admin")
+        assert f"From {day.day} {day:%B %Y} on, a team admin, but never the requester, can also say" in said
+        assert "It was bought after all" not in said and "stop watching" not in said
+
+    def test_after_that_its_admin_says_how_it_ended_and_nobody_else_sees_the_forms(self, scene, given_up):
+        Purchase.objects.update(state_changed_at=clock.now() - timedelta(days=31))
+        assert "It was bought after all" in self.page(scene, "admin")
+        for other in ("asker", "approver", "auditor"):
+            assert "It was bought after all" not in self.page(scene, other)
+
+    @pytest.mark.parametrize("step", ["it-was-bought", "stop-watching"])
+    def test_the_forms_end_it(self, scene, given_up, step):
+        Purchase.objects.update(state_changed_at=clock.now() - timedelta(days=31))
+        scene.provider.owned_numbers.append(owned(NUMBER, 4711))
+        decide(scene.client("admin"), given_up, step)
+        assert scene.purchase.state == (State.PURCHASED if step == "it-was-bought" else State.FAILED)
+
+    def test_an_id_that_another_number_has_is_flagged_on_both_pages(self, scene, given_up):
+        other = factories.request(scene.team, scene.person("asker"), ["+12125550109"]).purchases.get()
+        Purchase.objects.filter(pk=other.pk).update(state=State.PURCHASED, provider_id=4711)
+        Purchase.objects.filter(pk=given_up.pk).update(state_changed_at=clock.now() - timedelta(days=31))
+        scene.provider.owned_numbers.append(owned(NUMBER, 4711))
+        admin = scene.client("admin")
+        decide(admin, given_up, "it-was-bought")
+        for one, another in ((given_up, "+1 212-555-0109"), (other, "+1 212-555-0101")):
+            said = words(admin.get(f"/purchases/{one.pk}/"))
+            assert f"4711 This id is also recorded for {another}" in said
 
 
 class TestDearer:
@@ -267,6 +309,19 @@ class TestTheMoney:
         self.rules(scene, second_approver_from=Decimal(1))
         said = words(decide(approver, purchase, "approve-again"))
         assert "Your approval is recorded. ana approved it; eve has to approve it too." in said
+        for page in ("/decisions/", f"/purchases/{purchase.pk}/"):
+            assert "ana approved it; eve has to approve it too." in words(approver.get(page))
+
+    def test_a_first_yes_at_another_price_has_to_be_given_again(self, scene, approver):
+        purchase = scene.dearer
+        factories.member("eve", scene.team, "approver")
+        self.rules(scene, second_approver_from=Decimal(1))
+        decide(approver, purchase, "approve-again")
+        scene.provider.offers = [offer(NUMBER, monthly="8.00")]
+        OfferLook.objects.all().delete()
+        price_lookup.look_again(purchase.pk)
+        for page in ("/decisions/", f"/purchases/{purchase.pk}/"):
+            assert "ana has to approve it again: the earlier approval was for" in words(approver.get(page))
 
     def test_each_team_has_its_own(self, scene, provider):
         """Held purchases of two teams are decided separately: each has its own budget."""

@@ -12,7 +12,7 @@ from django.views.debug import ExceptionReporter
 from django_tasks_db.models import DBTaskResult
 
 from purchasing.buying import procurement
-from purchasing.models import ApiKey, AuditEvent
+from purchasing.models import ApiKey, AuditEvent, Credential
 from purchasing.teams import keys
 from tests import factories
 from tests.teams.test_keys import NEW, REFUSED, last_event, refuse
@@ -20,7 +20,7 @@ from tests.views.access import snapshot, words
 
 pytestmark = pytest.mark.django_db
 PAGE = "/teams/support/key/"
-TEST, SCOPE, REMOVE = f"{PAGE}test/", f"{PAGE}scope/", f"{PAGE}remove/"
+TEST, SCOPE, RATE, REMOVE = f"{PAGE}test/", f"{PAGE}scope/", f"{PAGE}rate/", f"{PAGE}remove/"
 FIELDS = {"key": NEW, "scope": "project", "password": factories.PASSWORD}
 
 
@@ -272,3 +272,52 @@ def test_others_of_the_team_read_who_can(client, team, provider, url, role):
     assert page.status_code == 403
     assert "Only the admin of Support or a superuser can do this." in words(page)
     assert snapshot() == before
+
+
+class TestTheRate:
+    def test_is_set_by_the_team_admin_and_shown(self, browser, team):
+        text = words(send(browser, RATE, rate="300"))
+        assert "Saved: 300 calls a minute." in text
+        assert "At most 300 calls a minute" in text
+        event = last_event("key.rate_set")
+        assert (event.actor_name, event.data["rate"], event.data["before"]) == ("tom", 300, 6000)
+        assert ApiKey.objects.get().credential.rate == 300
+
+    def test_empty_is_the_usual_rate(self, browser, team, settings):
+        settings.RATE_LIMIT_PER_MINUTE = 60
+        send(browser, RATE, rate="300")
+        assert "Saved: 60 calls a minute." in words(send(browser, RATE, rate=""))
+        assert Credential.objects.get().rate_per_minute is None
+
+    def test_the_same_again_is_no_event(self, browser, team):
+        for _ in range(2):
+            send(browser, RATE, rate="300")
+        assert AuditEvent.objects.filter(action="key.rate_set").count() == 1
+
+    @pytest.mark.parametrize(
+        "rate, words_",
+        [
+            ("11", "Enter at least 12 calls a minute."),
+            ("0", "Enter at least 12 calls a minute."),
+            ("-60", "Enter at least 12 calls a minute."),
+            ("6001", "Enter at most 6,000 calls a minute."),
+            ("many", "Enter a whole number, such as 300."),
+            ("60.5", "Enter a whole number, such as 300."),
+        ],
+    )
+    def test_what_no_plan_has_is_a_sentence_at_the_field(self, browser, team, rate, words_):
+        page = send(browser, RATE, rate=rate)
+        assert page.context["rate_form"].errors["rate"] == [words_]
+        assert page.context["rate_form"]["rate"].value() == rate
+        assert Credential.objects.get().rate_per_minute is None
+
+    def test_goes_on_with_the_next_key(self, browser, team):
+        send(browser, RATE, rate="300")
+        keys.set_key(team, NEW, actor=factories.SYSTEM)
+        assert ApiKey.objects.get(retired_at=None).credential.rate == 300
+
+    def test_without_a_key_there_is_none(self, client):
+        team = factories.team(key=None)
+        client.force_login(factories.member("tom", team, "admin"))
+        assert "Calls a minute" not in words(client.get(PAGE))
+        assert "has no API key" in words(send(client, RATE, rate="300"))

@@ -114,7 +114,9 @@ class TestTheForm:
 
     def test_the_approver_reads_no_warning_that_was_for_who_asks(self, client, sam, team, ana):
         [candidate] = pasting.read("+1 555 123 4567").candidates
-        draft = drafts.of_paste(Paste.objects.create(user=sam, team=team), [candidate])
+        draft = drafts.of_paste(
+            Paste.objects.create(user=sam, team=team, picked=[candidate.phone_number]), [candidate]
+        )
         assert "Choose one before you request it" in words(client.get(NEW, {"draft": draft.pk}))
         client.post(NEW, fields(draft, team, **{"n-0-number_type": ""}))
         purchase = Purchase.objects.get()

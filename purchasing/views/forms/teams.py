@@ -1,12 +1,13 @@
 """Forms about teams, their members and keys. Secrets are never shown again."""
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth.forms import AuthenticationForm, SetPasswordForm
 from django.core.validators import EmailValidator
 
 from purchasing.encryption import Secret
 from purchasing.states import NumberType, Role
-from purchasing.teams.keys import KEY_SHAPE, SCOPES
+from purchasing.teams.keys import KEY_SHAPE, LEAST_RATE, MOST_RATE, SCOPES
 from purchasing.views.forms.fields import INCOMPLETE, Amount, CountryField, OneLine, ReasonForm
 
 SCOPE_CHOICES = [(scope, words.capitalize()) for scope, words in SCOPES.items()]
@@ -71,6 +72,28 @@ class ScopeForm(forms.Form):
             ("required", "invalid_choice"), "Choose one. IdentityCall does not say which it is."
         ),
     )
+
+
+class RateForm(forms.Form):
+    """How many calls a minute the plan allows."""
+
+    rate = forms.IntegerField(
+        label="Calls a minute",
+        required=False,
+        min_value=LEAST_RATE,
+        max_value=MOST_RATE,
+        widget=forms.TextInput(attrs={"inputmode": "numeric", "class": "short"}),
+        error_messages={
+            "invalid": "Enter a whole number, such as 300.",
+            "min_value": f"Enter at least {LEAST_RATE} calls a minute.",
+            "max_value": f"Enter at most {MOST_RATE:,} calls a minute.",
+        },
+    )
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        usual = settings.RATE_LIMIT_PER_MINUTE
+        self.fields["rate"].help_text = f"Leave it empty for {usual}, the usual rate here."
 
 
 class StoreKeyForm(OwnPassword, ScopeForm):

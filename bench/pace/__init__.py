@@ -1,0 +1,1 @@
+"""What `bench.buying` measures with: a stage of real processes, and orders on it."""
