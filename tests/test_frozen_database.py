@@ -213,7 +213,11 @@ def test_an_outcome_that_was_stored_although_nobody_heard_it_is_stored_once(
     monkeypatch.setattr(outcomes.time, "sleep", lambda seconds: database.thaw())
     procurement.buy(purchase.pk)
     assert (factories.state_of(purchase), posted(provider, purchase)) == (State.PURCHASED, 1)
-    assert factories.actions(purchase)[2:] == ["purchase.purchasing", "purchase.purchased"]
+    assert factories.actions(purchase)[2:] == [
+        "purchase.purchasing",
+        "purchase.purchased",
+        "purchase.applied",
+    ]
 
 
 def test_a_page_says_so_and_works_when_it_is_back(database, client, team, sam, ana):
