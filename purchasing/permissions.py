@@ -40,6 +40,15 @@ def teams_seen_by(user):
     return Team.objects.filter(memberships__user=user).distinct()
 
 
+def teams_managed_by(user):
+    """The teams that `user` is the admin of; all of them for a superuser."""
+    if not user.is_active:
+        return Team.objects.none()
+    if user.is_superuser:
+        return Team.objects.all()
+    return Team.objects.filter(memberships__user=user, memberships__role=Role.ADMIN).distinct()
+
+
 def teams_asked_for_by(user):
     """The teams for which `user` may request numbers."""
     teams = Team.objects.filter(is_active=True)

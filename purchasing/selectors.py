@@ -156,9 +156,13 @@ def held_for(user):
 def refused_keys_of(user):
     """Current keys that IdentityCall refuses, in the teams that `user` manages."""
     keys = ApiKey.objects.filter(retired_at=None, credential__refused_at__isnull=False).select_related("team")
-    if user.is_superuser:
-        return keys
-    return keys.filter(team__memberships__user=user, team__memberships__role=Role.ADMIN)
+    return keys.filter(team__in=permissions.teams_managed_by(user))
+
+
+def blind_keys_of(user):
+    """Current keys that no longer show their numbers, in the teams that `user` manages."""
+    keys = ApiKey.objects.filter(retired_at=None, credential__blind_at__isnull=False).select_related("team")
+    return keys.filter(team__in=permissions.teams_managed_by(user))
 
 
 def state_counts(purchases):

@@ -21,7 +21,7 @@ class State(TextChoices):
 
 # A state that is not a key here is final.
 NEXT: dict[State, set[State]] = {
-    State.PENDING: {State.APPROVED, State.REJECTED, State.CANCELLED, State.EXPIRED},
+    State.PENDING: {State.APPROVED, State.REJECTED, State.CANCELLED, State.EXPIRED, State.PURCHASED},
     State.APPROVED: {State.PURCHASING, State.PURCHASED, State.CANCELLED, State.HELD},
     State.PURCHASING: {State.PURCHASED, State.FAILED, State.UNCONFIRMED, State.APPROVED},
     State.UNCONFIRMED: {State.PURCHASED, State.HELD},

@@ -41,6 +41,8 @@ EVENTS = {
     "purchase.waits_long": "{number} has been waiting for 20 minutes",
     "purchase.applied": "the name and recording of {number} are set as requested",
     "purchase.not_applied": "the name or recording of {number} is not set as requested yet",
+    "purchase.cancel_asked": "cancelled {number}; IdentityCall's list is read first",
+    "purchase.other_bought": "IdentityCall's answer to the order of {number} says that it bought {bought}",
     "purchase.released": "marked {number} as no longer rented",
     "provider.redirected": "IdentityCall redirected the order of {number}; the redirect was not followed",
     "attempt.given_up": "an order of {number} was settled by other means and never got an answer",
@@ -53,6 +55,11 @@ EVENTS = {
     "key.stored": "stored the API key …{key} for {team}",
     "key.replaced": "replaced the API key of {team} with …{key}",
     "key.refused": "IdentityCall refused the API key …{key} of {team}",
+    "key.blind": "the API key …{key} of {team} no longer shows its numbers; nothing is bought with it",
+    "key.sees_again": "the API key …{key} of {team} is used to buy again",
+    "number.kept": "kept {number} for {team}, which was rented but not in the record",
+    "number.dismissed": "dismissed {number}, which is rented but not in the record of {team}",
+    "number.gone": "confirmed that {number} is gone from the list of {team}",
     "provider.paused": "IdentityCall could not be reached; buying pauses",
     "provider.resumed": "IdentityCall is answering again; buying resumes",
     "member.added": "added {member} as {role}",
@@ -89,7 +96,7 @@ EVENTS = {
 }
 # How the choice of actions is grouped: by the word before the dot.
 GROUPS = {
-    "Requests and numbers": ("request", "purchase", "attempt"),
+    "Requests and numbers": ("request", "purchase", "attempt", "number"),
     "Teams and people": ("team", "stand_in", "papers", "member"),
     "API keys and IdentityCall": ("key", "provider", "desk"),
     "Log-ins and the record": ("login", "audit"),
@@ -101,6 +108,7 @@ _ANY = {
     "stand_in": "somebody",
     "approver": "an approver",
     "tried": "somebody",
+    "bought": "another number",
 }
 # Details of a single event, which the name of its kind leaves out: ' as {role}', ' “{papers}”', ' …{key}'.
 _DETAIL = re.compile(
@@ -161,7 +169,10 @@ def sentence(event, number=None):
         done, *rest = words.partition(";")
         words = f"{done}, beyond the budget{''.join(rest)}"
     known = defaultdict(lambda: "?", {name: str(value) for name, value in event.data.items()})
-    known |= {"number": number or phone(event.phone_number), "team": event.team or "a team"}
+    its_number = event.phone_number or event.data.get("phone_number", "")
+    known |= {"number": number or phone(its_number), "team": event.team or "a team"}
+    if "bought" in event.data:
+        known["bought"] = phone(str(event.data["bought"]))
     return words.format_map(known)
 
 

@@ -12,7 +12,7 @@ from tests import factories
 
 # Row by row: a state, and how it is left.
 TABLE = """
-pending      approved rejected cancelled expired
+pending      approved rejected cancelled expired purchased
 approved     purchasing purchased cancelled held
 purchasing   purchased failed unconfirmed approved
 unconfirmed  purchased held

@@ -1,8 +1,10 @@
 """Words and sentences: events, sums of money, phone numbers, times."""
 
+import ast
 import re
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from django.template import Context, Template
@@ -190,6 +192,16 @@ class TestSentences:
 
 
 class TestCoverage:
+    def test_every_action_that_is_recorded_has_words(self):
+        recorded = set()
+        for path in (Path(words.__file__).parent).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("record") and node.args:
+                    texts = [getattr(part, "value", "") for part in ast.walk(node.args[0])]
+                    recorded |= {text for text in texts if re.fullmatch(r"[a-z_]+\.[a-z_]+", str(text))}
+        assert len(recorded) > 50
+        assert recorded <= set(words.EVENTS)
+
     @pytest.mark.parametrize("outcome", Outcome)
     def test_every_outcome_of_a_call_has_words(self, outcome):
         assert words.OUTCOMES[outcome].endswith(".")

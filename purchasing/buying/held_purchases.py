@@ -16,7 +16,7 @@ from purchasing.identitycall.resources import Offer
 from purchasing.models import ApiKey, Attempt, Credential, OwnedRead, Purchase, User, VirtualNumber
 from purchasing.problems import AlreadyMoved, NotYours, Problem
 from purchasing.provider import offers, owned_list, pauses, turns
-from purchasing.states import Outcome, State
+from purchasing.states import Cause, Outcome, State
 
 APART = 60  # seconds between the two lists that have to lack a number before it counts as given back
 WHO_DECIDES = "A team admin or an approver, other than the person who asked, has to decide this."
@@ -119,6 +119,7 @@ def _again(
     if not permissions.may_approve(actor.user, purchase.request):
         raise NotYours("Only someone who may approve this request can approve it again or order another try.")
     purchase = _held(purchase, in_doubt=in_doubt)
+    _not_owned_already(purchase)
     if in_doubt:
         found = evidence.about(purchase)
         assert found is not None  # an attempt is in doubt, as checked under the lock
@@ -163,6 +164,7 @@ def give_up(purchase: Purchase, *, reason: str, actor: audit.Actor) -> Purchase:
     _, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
     if purchase.state != State.HELD:
         raise AlreadyMoved(workflow.what_happened(purchase))
+    _not_owned_already(purchase)
     doubt = purchase.is_in_doubt
     workflow.move(
         purchase,
@@ -316,7 +318,7 @@ def release(purchase: Purchase, *, reason: str, actor: audit.Actor) -> Purchase:
     blind = Credential.objects.get(pk=key.credential_id).blind_words
     if blind:
         raise Problem(f"The list proves nothing: {blind} Decide about that on the page of the key first.")
-    if not _lacked_before(purchase, read):
+    if not lacked_before(purchase, read):
         raise Problem(
             "IdentityCall's list of owned numbers does not show it. A second list, at least a minute later, has to "
             "agree: try again in a minute."
@@ -334,7 +336,7 @@ def release(purchase: Purchase, *, reason: str, actor: audit.Actor) -> Purchase:
     return purchase
 
 
-def _lacked_before(purchase: Purchase, read: OwnedRead) -> bool:
+def lacked_before(purchase: Purchase, read: OwnedRead) -> bool:
     """Whether a well-formed list that began at least `APART` before this one lacked the number as well."""
     earlier = read.began_at - timedelta(seconds=APART)
     assert purchase.provider_id is not None  # stored with the state
@@ -369,6 +371,11 @@ def _key_that_sees(purchase: Purchase) -> ApiKey:
             "number of that account, so its list proves nothing. Store a key of the account that rents the number."
         )
     return key
+
+
+def _not_owned_already(purchase: Purchase) -> None:
+    if purchase.held_cause == Cause.OWNED:
+        raise Problem("IdentityCall's list shows it already: a team admin decides whether it is yours.")
 
 
 def _may_release(purchase: Purchase, actor: audit.Actor) -> None:

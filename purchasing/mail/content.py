@@ -26,6 +26,8 @@ TITLES = {
     "waits_long": "Approved numbers are waiting",
     "look_into": "Something to look into",
     "key_refused": "IdentityCall refused an API key",
+    "key_blind": "An API key no longer shows its numbers",
+    "other_bought": "IdentityCall bought another number",
     "stand_in": "You stand in for an approver",
     "invitation": "A link to choose a password",
 }
@@ -35,6 +37,8 @@ PAGES = {
     "after_all": ["purchasing:numbers"],
     "stand_in": ["purchasing:approvals"],
 }
+# The same for pages of the team.
+TEAM_PAGES = {"key_blind": "purchasing:team-key", "other_bought": "purchasing:team-rented"}
 # Events that made a new version of a request; their data names it.
 NEW_VERSION = ("request.edited", "purchase.price_changed")
 SHOWN = 30  # how many numbers, changes or requests a mail lists
@@ -84,7 +88,7 @@ def _facts(mail):
         "results": _results(ends),
         "shown": SHOWN,
         "settings_url": _url("mail-settings"),
-        "url": _url(*PAGES.get(mail.kind, ("purchasing:team", mail.team.slug))),
+        "url": _url(*PAGES.get(mail.kind, (TEAM_PAGES.get(mail.kind, "purchasing:team"), mail.team.slug))),
     }
     if mail.kind == "invitation":
         facts |= _invitation(mail.user, events)

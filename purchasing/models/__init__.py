@@ -7,7 +7,7 @@ from purchasing.models.drafts import Draft, Paste
 from purchasing.models.logins import FailedLogins
 from purchasing.models.mail import Mail, MailCursor
 from purchasing.models.papers import RequirementGroup
-from purchasing.models.provider import OfferLook, OwnedRead, VirtualNumber
+from purchasing.models.provider import OfferLook, OwnedRead, RentedNumber, VirtualNumber
 from purchasing.models.purchases import (
     Approval,
     Attempt,
@@ -44,6 +44,7 @@ __all__ = [
     "Paste",
     "Purchase",
     "PurchaseRequest",
+    "RentedNumber",
     "RequestVersion",
     "RequirementGroup",
     "SeenVersion",

@@ -3,7 +3,8 @@
 from django.db import models
 from django.db.models import Q
 
-from purchasing.models.teams import Credential
+from purchasing.models.purchases import cost_field
+from purchasing.models.teams import Credential, Team, User
 
 
 class OwnedRead(models.Model):
@@ -66,6 +67,28 @@ class VirtualNumber(models.Model):
                 fields=["credential"], condition=Q(gone_at__isnull=False), name="gone_by_credential"
             ),
         ]
+
+
+class RentedNumber(models.Model):
+    """What a person decided about a number that a list shows and no purchase explains: kept by a team, or dismissed.
+
+    A kept number's monthly cost counts as committed, where the person stated one. `ended_at`: since when the decision
+    no longer counts, because the number was confirmed as gone or recorded as a purchase.
+    """
+
+    provider_id = models.PositiveBigIntegerField(unique=True)
+    phone_number = models.CharField(max_length=16)
+    team = models.ForeignKey(Team, models.PROTECT, related_name="rented_numbers")
+    kept = models.BooleanField()
+    reason = models.CharField(max_length=1000)
+    upfront_cost = cost_field()
+    monthly_cost = cost_field()
+    decided_by = models.ForeignKey(User, models.PROTECT, related_name="+")
+    decided_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    def __str__(self):
+        return self.phone_number
 
 
 class OfferLook(models.Model):

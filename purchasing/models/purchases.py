@@ -121,6 +121,11 @@ class Purchase(models.Model):
             models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="purchase_due"),
             models.Index(fields=["state", "-id"], name="purchase_by_state"),
             models.Index(fields=["phone_number"], name="purchase_by_number"),
+            models.Index(
+                fields=["provider_id"],
+                condition=Q(provider_id__isnull=False),
+                name="purchase_by_provider_id",
+            ),
         ]
 
     def __str__(self):

@@ -173,12 +173,12 @@ def find_offer(
     """
     began_at = None
     for country_code, number_type in places_of(purchase):
-        place: dict[str, Any] = {"key": key, "country_code": country_code, "number_type": number_type}
-        kept = _fresh_look(place, max_age)
+        place: dict[str, Any] = {"country_code": country_code, "number_type": number_type}
+        kept = _fresh_look(key, place, max_age)
         if kept is None:
             with alone(key):
-                available(**place, max_age=max_age, behind=behind)
-            kept = _fresh_look(place, None)
+                available(key, **place, max_age=max_age, behind=behind)
+            kept = _fresh_look(key, place, None)
             assert kept is not None  # it was stored just now
         asked_at, found = kept
         began_at = min(began_at, asked_at) if began_at else asked_at
@@ -192,9 +192,11 @@ def find_offer(
 _parsed: dict[int, tuple[datetime, dict[str, Any]]] = {}
 
 
-def _fresh_look(place: dict[str, Any], max_age: float | None) -> tuple[datetime, dict[str, Any]] | None:
+def _fresh_look(
+    key: ApiKey, place: dict[str, Any], max_age: float | None
+) -> tuple[datetime, dict[str, Any]] | None:
     """The time and the offers of a stored search of at most this age, if there is one."""
-    look = OfferLook.objects.filter(**place).defer("offers").first()
+    look = OfferLook.objects.filter(credential=key.credential_id, **place).defer("offers").first()
     if look is None or look.began_at is None:
         return None
     if max_age is not None and not is_fresh(look, clock.now(), max_age):

@@ -22,6 +22,7 @@ from purchasing.states import SENT, WATCHED, Outcome, State
 
 LIST_SERVES = 60  # seconds for which a read may be reused
 NAMED = 5  # numbers or entries that a sentence names at most
+WRONG_PROJECT = "This key was for the project"
 LATER_READ = "Another read that began later was stored first."
 
 # The reads that count in this process, by credential: those from the first one on since it started, or since it last
@@ -254,8 +255,8 @@ def _note_sight(
             f"({_named(row.phone_number or f'id {row.provider_id}' for row in known)}), as if the key had been moved "
             "to another project.",
         )
-    elif known and credential.blind_at:
-        see(credential)
+    elif _shows_none(credential) and any(row.gone_at and not seen.lacks(row) for row in known):
+        see(credential)  # what it showed for the first time since it is blind says nothing
     if projects is not None:
         note_projects(key, projects)
 
@@ -272,13 +273,18 @@ def note_projects(key: ApiKey, projects: Collection[int]) -> None:
         _blind(
             key,
             credential,
-            f"This key was for the project with the id {before[0]} and shows another one now.",
+            f"{WRONG_PROJECT} with the id {before[0]} and shows another one now.",
         )
         return
     Credential.objects.filter(pk=credential.pk).update(projects=sorted(projects))
     knows = VirtualNumber.objects.filter(credential=credential, confirmed_gone_at=None).exists()
-    if credential.blind_at and not knows:
+    if credential.blind_at and not (knows and _shows_none(credential)):
         see(credential)
+
+
+def _shows_none(credential: Credential) -> bool:
+    """Whether it is blind because of its numbers, not of its project."""
+    return bool(credential.blind_at) and not credential.blind_words.startswith(WRONG_PROJECT)
 
 
 def _blind(key: ApiKey, credential: Credential, words: str) -> None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from django.utils import timezone
 
 from purchasing import clock
-from purchasing.models import Purchase
+from purchasing.models import Purchase, RentedNumber
 from purchasing.states import State
 
 COMMITTED_STATES = (State.APPROVED, State.PURCHASING, State.UNCONFIRMED, State.HELD, State.GIVEN_UP)
@@ -33,7 +33,7 @@ def of(team):
     return Budget(
         amount=team.monthly_budget,
         hard=team.budget_is_hard,
-        committed=committed(purchases),
+        committed=committed(purchases) + kept(team),
         pending=_sum(purchases.filter(state=State.PENDING).values_list("upfront_cost", "monthly_cost")),
     )
 
@@ -49,6 +49,12 @@ def committed(purchases):
     this_month = bought.filter(purchased_at__gte=month_begin()).values_list("upfront_cost")
     rented = bought.filter(released_at__isnull=True).values_list("monthly_cost")
     return _sum(reserved) + _sum(this_month) + _sum(rented)
+
+
+def kept(team):
+    """The monthly costs, where they were stated, of the numbers that a team keeps and that no purchase explains."""
+    rows = RentedNumber.objects.filter(team=team, kept=True, ended_at=None)
+    return _sum(rows.values_list("monthly_cost"))
 
 
 def month_begin():

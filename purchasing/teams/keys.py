@@ -26,7 +26,7 @@ from purchasing.identitycall.client import Client
 from purchasing.identitycall.resources import OwnedList
 from purchasing.models import ApiKey, Attempt, Credential, Purchase, Team
 from purchasing.problems import AlreadyMoved, NotYours, Problem
-from purchasing.provider import owned_list, pauses, turns
+from purchasing.provider import owned_list, pauses, turns, unrecorded
 from purchasing.states import OPEN, Outcome, State
 from purchasing.teams import teams
 from purchasing.workflow import locked_team
@@ -192,7 +192,7 @@ def _note_report(team, key, test, actor):
     if resumes:
         pauses.resume(current.credential)
     _record("key.tested", actor, team, key, note=report.sentence, passed=passed)
-    sentence = report.sentence
+    sentence = f"{report.sentence}{unrecorded.said_of(current.credential)}"
     if resumes:
         sentence += " Purchases that waited for the key are bought now."
     elif current.credential.refused_at:
@@ -263,7 +263,7 @@ def store(team, secret, *, scope, actor):
         _record("key.tested", actor, team, key, note=report.sentence, passed=True)
         if not proved:
             _record("key.scope_said", actor, team, key, scope=SCOPES[scope])
-    sentence = report.sentence
+    sentence = f"{report.sentence}{unrecorded.said_of(key.credential)}"
     if proved and scope != "account":
         sentence += " So it is for the whole account, not for one project as you said."
     return key, sentence

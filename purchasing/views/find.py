@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 from purchasing import countries, permissions, problems, selectors
 from purchasing.asking import drafts, find, submission
 from purchasing.models import VirtualNumber
+from purchasing.provider import pauses
 from purchasing.states import NumberType
 from purchasing.views.forms.asking import FindForm
 from purchasing.views.paste import ONLY_REQUESTERS
@@ -28,6 +29,8 @@ def page(request):
     teams = _teams(request)
     form, search = _search(request, teams)
     context = {"form": form, "basket": _basket(request.user), "most": submission.MOST_NUMBERS, **search}
+    key = pauses.current_key(search["team"])
+    context["blind"] = key.credential if key and key.credential.blind_at else None
     if search["country"]:
         shelf = find.look(
             search["team"],

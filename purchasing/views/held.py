@@ -11,12 +11,12 @@ from django.views.decorators.http import require_POST, require_safe
 from purchasing import permissions, selectors, words
 from purchasing.approving import approvals, decision_card
 from purchasing.asking import price_lookup
-from purchasing.buying import evidence, held_purchases
+from purchasing.buying import adoption, evidence, held_purchases
 from purchasing.identitycall.resources import Offer, parse_cost
 from purchasing.models import OwnedRead, Purchase
 from purchasing.states import State
 from purchasing.teams import papers
-from purchasing.views.forms.asking import BoughtForm
+from purchasing.views.forms.asking import BoughtForm, KeepForm
 from purchasing.views.forms.fields import ReasonForm
 from purchasing.views.post_redirect_get import attempt, redraw, send_back, submit, warn_if_over_budget
 
@@ -32,6 +32,7 @@ class Row:
     offered: Offer | None
     again: decision_card.Again
     may_approve: bool
+    ids: list[int]  # of one that is owned already: the ids under which the list shows it
     approvals: str  # who approved it again, and who has to approve it too or again; '' while nobody has
 
     @property
@@ -42,7 +43,8 @@ class Row:
     @property
     def may_approve_again(self):
         """Whether the person may approve it again: it is not in doubt, and the budget allows it."""
-        return self.may_approve and self.evidence is None and self.again.may_fit
+        is_owned = adoption.is_owned_already(self.purchase)
+        return self.may_approve and self.evidence is None and not is_owned and self.again.may_fit
 
 
 @require_safe
@@ -68,6 +70,8 @@ def _group(request, team, cause, held):
         "cause": cause,
         "rows": rows,
         "in_doubt": cause == "doubt",
+        "owned": cause == "owned",
+        "may_keep": cause == "owned" and permissions.may_manage(request.user, team),
         "may_try_again": any(row.may_try_again for row in rows),
         "may_approve_again": any(row.may_approve_again for row in rows),
         "money": money.needing(
@@ -86,6 +90,7 @@ def _row(user, purchase, found, money):
         offered,
         decision_card.again(purchase, offered, offered_at, money),
         permissions.may_approve(user, purchase.request),
+        adoption.ids_to_keep(purchase) if adoption.is_owned_already(purchase) else [],
         _waits_for(purchase, offered, offered_at),
     )
 
@@ -106,6 +111,9 @@ def detail(request, pk):
         price_lookup.ask_again_for_held(purchase)
         offered, offered_at = held_purchases.offer_now(purchase)
     money = decision_card.Money.of(purchase.request.team) if held else None
+    owned = adoption.is_owned_already(purchase)
+    may_keep = adoption.may_keep(request.user, purchase)
+    ids = adoption.ids_to_keep(purchase) if may_keep or owned else []
     its_papers = papers.Register(purchase.request.team).of_purchase(purchase)
     context = {
         "again": decision_card.again(purchase, offered, offered_at, money) if held else None,
@@ -122,8 +130,13 @@ def detail(request, pk):
         "approvals": purchase.approvals.select_related("approver", "on_behalf_of"),
         "events": purchase.events.select_related("team").order_by("-seq")[:300],
         "held": held,
-        "may_decide": held and permissions.may_decide_doubt(request.user, purchase.request),
-        "may_approve": held and permissions.may_approve(request.user, purchase.request),
+        "owned": owned,
+        "ids": ids,
+        "may_keep": may_keep and (owned or bool(ids)),
+        "keep_form": redraw(request, f"keep-{pk}", KeepForm, ids=ids, auto_id="keep_%s"),
+        "not_ours_form": redraw(request, f"not_ours-{pk}", ReasonForm, auto_id="not_ours_%s"),
+        "may_decide": held and not owned and permissions.may_decide_doubt(request.user, purchase.request),
+        "may_approve": held and not owned and permissions.may_approve(request.user, purchase.request),
         "bought_form": redraw(request, f"bought-{pk}", BoughtForm, auto_id="bought_%s"),
         "again_form": redraw(request, f"again-{pk}", ReasonForm, auto_id="again_%s"),
         "may_stop_watching": held_purchases.may_stop_watching(purchase)
@@ -186,6 +199,27 @@ def _as_shown(request, decide):
 
 
 @require_POST
+def keep(request, pk):
+    """Record a number that the list shows as ours."""
+    purchase = get_object_or_404(selectors.purchases_seen_by(request.user), pk=pk)
+    form = KeepForm(request.POST, ids=adoption.ids_to_keep(purchase))
+    submit(
+        request,
+        f"keep-{pk}",
+        form,
+        lambda: adoption.keep(purchase, actor=request.actor, **form.cleaned_data),
+        done="Recorded as yours.",
+    )
+    return redirect("purchasing:purchase", pk=pk)
+
+
+@require_POST
+def not_ours(request, pk):
+    """End a purchase whose number the list shows, as it is not ours."""
+    return _decide(request, pk, "not_ours", ReasonForm, adoption.not_ours, "Recorded as not yours.")
+
+
+@require_POST
 def give_up(request, pk):
     """Give up a held purchase."""
     return _decide(request, pk, "give_up", ReasonForm, held_purchases.give_up, "Given up.")
@@ -223,6 +257,18 @@ def _decide(request, pk, name, form_class, decide, done):
 def give_up_several(request):
     """Give up all ticked purchases of one cause, for one reason."""
     return _decide_several(request, held_purchases.give_up, "given up")
+
+
+@require_POST
+def keep_several(request):
+    """Record all ticked numbers that the list shows as ours, each under the id that it shows, at unknown costs."""
+    return _decide_several(request, adoption.keep, "recorded as yours")
+
+
+@require_POST
+def not_ours_several(request):
+    """End all ticked purchases whose numbers the list shows, as they are not ours."""
+    return _decide_several(request, adoption.not_ours, "recorded as not yours")
 
 
 @require_POST

@@ -9,7 +9,9 @@ from django.views.decorators.http import require_safe
 
 from purchasing import clock, permissions, selectors
 from purchasing.approving import decision_card
+from purchasing.buying import missing
 from purchasing.models import Desk
+from purchasing.provider import unrecorded
 from purchasing.states import State
 from purchasing.views.health import SILENT
 
@@ -26,6 +28,9 @@ def home(request):
         "held": selectors.held_for(request.user)[:MINE],
         "waiting_long": selectors.waiting_long(request.user)[:MINE],
         "refused_keys": selectors.refused_keys_of(request.user),
+        "blind_keys": selectors.blind_keys_of(request.user),
+        "missing": missing.open_questions(request.user),
+        "unrecorded": _unrecorded(request.user),
         "may_ask": permissions.teams_asked_for_by(request.user).exists(),
         "has_team": permissions.teams_seen_by(request.user).exists(),
         "worker_is_silent": silent,
@@ -33,6 +38,16 @@ def home(request):
         **_mine(request),
     }
     return render(request, "purchasing/home.html", context)
+
+
+def _unrecorded(user):
+    """The teams that `user` manages whose keys show numbers that are not in the record: `[(team, count)]`."""
+    if not unrecorded.unknown_numbers().exists():
+        return []
+    counts = [
+        (team, unrecorded.count(unrecorded.unknown_for(team))) for team in permissions.teams_managed_by(user)
+    ]
+    return [(team, count) for team, count in counts if count]
 
 
 @require_safe

@@ -7,12 +7,15 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
 
+from purchasing import words
+from purchasing.buying import missing
 from purchasing.encryption import Undecryptable
 from purchasing.models import ApiKey, Purchase
 from purchasing.problems import Problem
-from purchasing.provider import pauses
+from purchasing.provider import pauses, unrecorded
 from purchasing.states import State
 from purchasing.teams import keys
+from purchasing.views.forms.fields import ReasonForm
 from purchasing.views.forms.teams import RateForm, RemoveKeyForm, ScopeForm, StoreKeyForm
 from purchasing.views.members import managed
 from purchasing.views.post_redirect_get import redraw, submit
@@ -36,6 +39,9 @@ def page(request, slug):
         "scope_stated": keys.scope_event(key) if key else None,
         "kept": keys.kept(team),
         "waiting": Purchase.objects.filter(request__team=team, state=State.APPROVED).count(),
+        "missing": len(missing.of_team(team, request.user)),
+        "unrecorded": unrecorded.count(unrecorded.unknown_for(team)),
+        "right_form": redraw(request, f"right-{team.pk}", ReasonForm, auto_id="right_%s"),
         "dashboard": settings.IDENTITYCALL_DASHBOARD_URL,
         "store_form": redraw(request, f"key-{team.pk}", StoreKeyForm, user=request.user, auto_id="new_%s"),
         "scope_form": redraw(
@@ -108,6 +114,23 @@ def say_scope(request, slug):
         form,
         lambda: keys.say_scope(team, scope=form.cleaned_data["scope"], actor=request.actor),
         done="Saved, with your name.",
+    )
+    return redirect("purchasing:team-key", slug=slug)
+
+
+@require_POST
+def is_right(request, slug):
+    """Say that the numbers a blind key knew are gone, and that it is the right key."""
+    team = managed(request, slug)
+    form = ReasonForm(request.POST)
+    submit(
+        request,
+        f"right-{team.pk}",
+        form,
+        lambda: missing.key_is_right(team, reason=form.cleaned_data["reason"], actor=request.actor),
+        done=lambda count: (
+            f"{words.numbers(count).capitalize()} recorded as gone. The key is used to buy again."
+        ),
     )
     return redirect("purchasing:team-key", slug=slug)
 

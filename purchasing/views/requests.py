@@ -113,6 +113,7 @@ def _live_context(request, asked):
         "poll_seconds": seconds,
         "seen": uuid.uuid5(uuid.NAMESPACE_URL, repr(marks)).hex,
         "may_decide": permissions.may_decide_doubt(request.user, asked),
+        "may_manage": not own and permissions.may_manage(request.user, asked.team),
     }
 
 
@@ -129,7 +130,9 @@ def _cancellable(user, asked, purchases):
     if not permissions.may_cancel(user, asked):
         return []
     states = (State.PENDING, State.APPROVED) if user.pk == asked.requester_id else (State.APPROVED,)
-    return [purchase for purchase in purchases if purchase.state in states]
+    return [
+        purchase for purchase in purchases if purchase.state in states and purchase.cancel_asked_at is None
+    ]
 
 
 @require_POST
@@ -163,9 +166,11 @@ def cancel(request, pk):
 
 def _cancelled(purchases):
     held = sum(purchase.state == State.HELD for purchase in purchases)
-    sentence = (
-        f"{words.numbers(len(purchases) - held).capitalize()} cancelled." if len(purchases) > held else ""
-    )
+    reading = sum(purchase.cancel_asked_at is not None for purchase in purchases)
+    cancelled = len(purchases) - held - reading
+    sentence = f"{words.numbers(cancelled).capitalize()} cancelled." if cancelled else ""
+    if reading:
+        sentence += f" {words.numbers(reading).capitalize()} will be cancelled as soon as IdentityCall's list was read."
     if held:
         count = words.numbers(held).capitalize()
         sentence += f" {count} may have been bought by an earlier order and needs a decision."

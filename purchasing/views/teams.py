@@ -5,8 +5,9 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from purchasing import permissions
+from purchasing.buying import missing
 from purchasing.models import Desk, Purchase, User
-from purchasing.provider import pauses
+from purchasing.provider import pauses, unrecorded
 from purchasing.states import State
 from purchasing.teams import papers, stop_buying, teams
 from purchasing.views import team_rules
@@ -53,6 +54,8 @@ def detail(request, slug):
         "key_is_readable": key is None or is_readable(key),
         "waiting": Purchase.objects.filter(request__team=team, state=State.APPROVED).count(),
         "may_manage": may_manage,
+        "missing": len(missing.of_team(team, request.user)) if may_manage else 0,
+        "unrecorded": unrecorded.count(unrecorded.unknown_for(team)) if may_manage else 0,
         "form": redraw(request, f"team-{team.pk}", ReasonForm),
         "invite_form": invite_form(request, team) if may_manage else None,
         "name_form": _name_form(request, team) if may_make else None,

@@ -12,7 +12,7 @@ from cryptography.fernet import Fernet
 
 from purchasing import clock, problems, workflow
 from purchasing.approving import approvals
-from purchasing.buying import evidence, held_purchases, procurement
+from purchasing.buying import adoption, evidence, held_purchases, procurement
 from purchasing.models import ApiKey, Credential, Desk, Membership, OfferLook, Purchase, Team, User
 from purchasing.states import FINAL, OPEN, State
 from purchasing.worker import sweep
@@ -53,6 +53,11 @@ def held_for_its_price(request, ana, provider):
     return buy(purchase)
 
 
+def held_as_owned_already(request, ana, provider):
+    provider.owned_numbers = [owned(NUMBER, 77)]
+    return buy(approved(request, ana, provider))
+
+
 WALKS = {
     pending: [State.PENDING, State.REJECTED],
     approved: [State.APPROVED, State.CANCELLED],
@@ -65,6 +70,7 @@ WALKS = {
     ],
     held_in_doubt: [State.UNCONFIRMED, State.HELD, State.GIVEN_UP, State.FAILED],
     held_for_its_price: [State.HELD, State.FAILED],
+    held_as_owned_already: [State.HELD, State.FAILED],
 }
 
 
@@ -120,8 +126,10 @@ def the_list_shows_the_number_since_before_the_order(scene):
     """As if it had been owned before: no read proves that it was bought, or that it was not."""
     scene.provider.owned_numbers = [owned(NUMBER, 77)]
     for credential in Credential.objects.all():
-        credential.numbers.create(
-            provider_id=77, phone_number=NUMBER, first_seen_seq=0, first_seen_at=clock.now()
+        credential.numbers.get_or_create(
+            provider_id=77,
+            phone_number=NUMBER,
+            defaults={"first_seen_seq": 0, "first_seen_at": clock.now()},
         )
 
 
@@ -156,6 +164,10 @@ def give_up(purchase, person):
     held_purchases.give_up(purchase, reason="Enough", actor=actor(person))
 
 
+def not_ours(purchase, person):
+    adoption.not_ours(purchase, reason="Not ours", actor=actor(person))
+
+
 def stop_watching(purchase, person):
     held_purchases.stop_watching(purchase, reason="It is not in IdentityCall", actor=actor(person))
 
@@ -174,7 +186,7 @@ EXITS = {
     State.APPROVED: [cancel],
     State.PURCHASING: [machines],
     State.UNCONFIRMED: [machines],
-    State.HELD: [give_up],
+    State.HELD: [give_up, not_ours],
     State.GIVEN_UP: [machines, stop_watching],
 }
 LATER = [timedelta(0), timedelta(minutes=1), timedelta(hours=1), timedelta(days=31)]

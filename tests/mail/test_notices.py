@@ -41,6 +41,7 @@ from purchasing.models import (
     User,
     make_single_rows,
 )
+from purchasing.provider import owned_list
 from purchasing.worker import sweep
 from tests import factories
 from tests.factories import actor
@@ -429,6 +430,31 @@ class TestWhatWentWrong:
         assert "…1234" in message.body and factories.KEY not in message.body
         assert f"{settings.SITE_URL}/teams/support/" in message.body
         assert send_mails() == []
+
+    def test_the_team_admins_are_notified_once_of_a_key_that_no_longer_shows_its_numbers(
+        self, team, tom, provider
+    ):
+        provider.owned_numbers = [owned("+12125550188", 1)]
+        owned_list.read(team.keys.get())
+        provider.owned_numbers.clear()
+        owned_list.read(team.keys.get()), owned_list.read(team.keys.get())
+        assert send_mails() == [("tom", "The API key of Support no longer shows its numbers")]
+        [message] = mail.outbox
+        assert "> IdentityCall's list shows no number that this key has shown before" in message.body
+        assert f"{settings.SITE_URL}/teams/support/key/" in message.body
+        assert send_mails() == []
+
+    def test_the_team_admins_are_notified_of_another_number_that_was_bought(
+        self, asked, sam, ana, tom, provider
+    ):
+        [purchase, *_] = factories.approve(asked, ana)
+        send_all_mails()
+        provider.answer_purchase({"data": {"id": 66, "phone_number": "+12125550166"}})
+        procurement.buy(purchase.pk)
+        assert ("tom", "IdentityCall bought another number for Support") in send_mails()
+        message = next(one for one in mail.outbox if "bought another number" in one.subject)
+        assert "says that it bought +1 212-555-0166" in message.body
+        assert f"{settings.SITE_URL}/teams/support/rented/" in message.body
 
     def test_long_waits_of_a_team_are_one_mail_to_its_admins(self, asked, ana):
         factories.approve(asked, ana)

@@ -209,6 +209,20 @@ class TestABlindKey:
         assert not self.is_blind()
         assert AuditEvent.objects.filter(action="key.sees_again").count() == 1
 
+    def test_but_not_while_it_shows_what_it_showed_since(self, moved):
+        read(moved), read(moved)
+        assert self.is_blind()
+
+    def test_one_of_another_project_stays_blind_though_it_shows_its_numbers(self, key, provider):
+        provider.owned_numbers = [owned(FIRST, 1)]
+        read(key)
+        ApiKey.objects.update(said_scope="project")
+        for projects in ([2], [1]):
+            with transaction.atomic():
+                owned_list.note_projects(ApiKey.objects.get(), projects)
+            read(key)
+            assert self.is_blind() is (projects == [2])
+
     def test_one_that_lacks_some_is_not_blind(self, key, provider):
         provider.owned_numbers = [owned(FIRST, 1), owned(SECOND, 2)]
         read(key)

@@ -17,7 +17,7 @@ from django.utils import timezone
 from purchasing import clock, pasting
 from purchasing.approving import approvals
 from purchasing.asking import drafts
-from purchasing.buying import evidence, held_purchases, procurement
+from purchasing.buying import evidence, held_purchases, procurement, rented
 from purchasing.models import (
     Credential,
     Desk,
@@ -100,6 +100,8 @@ purchasing:held                   GET    login  200   200   200       200      2
 purchasing:held-give-up-several   POST   login  302   302   302       done     302   302      done  302     done  login
 purchasing:held-try-again-several POST   login  302   302   302       done     302   302      403   302     done  login
 purchasing:held-approve-again-several POST login 302 302   302       done     302   302      403   302     done  login
+purchasing:held-keep-several      POST   login  302   302   302       403      302   302      done  302     done  login
+purchasing:held-not-ours-several  POST   login  302   302   302       403      302   302      done  302     done  login
 purchasing:purchase               GET    login  404   200   200       200      200   200      200   200     200   login
 purchasing:purchase-bought        POST   login  404   403   403       done     403   403      done  403     done  login
 purchasing:purchase-again         POST   login  404   403   403       done     403   done     403   403     done  login
@@ -108,6 +110,9 @@ purchasing:purchase-approve-again POST   login  404   403   403       done     4
 
 purchasing:purchase-stop-watching POST   login  404   403   403       done     403   403      done  403     done  login
 purchasing:purchase-release       POST   login  404   403   403       403      403   403      done  403     done  login
+
+purchasing:purchase-keep          POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:purchase-not-ours      POST   login  404   403   403       403      403   403      done  403     done  login
 
 purchasing:team                   GET    login  404   200   200       200      200   200      200   200     200   login
 purchasing:team-stop              POST   login  404   403   403       403      403   403      done  403     done  login
@@ -122,6 +127,12 @@ purchasing:team-key-test          POST   login  404   403   403       403      4
 purchasing:team-key-scope         POST   login  404   403   403       403      403   403      done  403     done  login
 purchasing:team-key-rate          POST   login  404   403   403       403      403   403      done  403     done  login
 purchasing:team-key-remove        POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:team-key-right         POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:team-rented            GET    login  404   403   403       403      403   403      200   403     200   login
+purchasing:team-rented-keep       POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:team-rented-dismiss    POST   login  404   403   403       403      403   403      done  403     done  login
+purchasing:team-missing           GET    login  404   403   403       403      403   403      200   403     200   login
+purchasing:team-missing-gone      POST   login  404   403   403       403      403   403      done  403     done  login
 purchasing:team-invite            POST   login  404   403   403       403      403   403      done  403     done  login
 purchasing:member                 GET    login  404   403   403       403      403   403      200   403     200   login
 purchasing:member-roles           POST   login  404   403   403       403      403   403      done  403     done  login
@@ -321,6 +332,31 @@ class Scene:
         return self.purchase
 
     @cached_property
+    def owned(self) -> Purchase:
+        """One that is held because the list shows its number already."""
+        self.provider.owned_numbers.append(owned(NUMBER, 4711))
+        factories.approve(self.request, self.ana)
+        procurement.buy(self.purchase.pk)
+        assert self.purchase.held_cause == "owned"
+        return self.purchase
+
+    @cached_property
+    def unrecorded(self) -> int:
+        """The id of a number that the list shows and the record does not explain, beside one that was kept."""
+        self.provider.owned_numbers[:] = [owned("+12125550188", 8), owned("+12125550189", 9)]
+        owned_list.read(self.team.keys.get())
+        rented.keep(self.team, [9], reason="Old", actor=factories.actor(self.person("root")))
+        return 8
+
+    def forget(self):
+        """Numbers that the team's key showed once, and none of which it shows any more."""
+        self.provider.owned_numbers[:] = [owned("+12125550188", 8)]
+        owned_list.read(self.team.keys.get())
+        rented.keep(self.team, [8], reason="Old", actor=factories.actor(self.person("root")))
+        self.provider.owned_numbers.clear()
+        owned_list.read(self.team.keys.get())
+
+    @cached_property
     def bought(self) -> Purchase:
         """One that was bought."""
         factories.approve(self.request, self.ana)
@@ -419,6 +455,8 @@ class Scene:
             return reverse(address, args=[self.dearer.pk])
         if name == "purchase-stop-watching":
             return reverse(address, args=[self.unwatchable.pk])
+        if name in ("purchase-keep", "purchase-not-ours"):
+            return reverse(address, args=[self.owned.pk])
         if name == "purchase-release":
             return reverse(address, args=[self.bought.pk])
         if name == "audit-event":
@@ -446,6 +484,13 @@ class Scene:
         if name in ("purchase-approve-again", "held-approve-again-several"):
             shown = {f"upfront-{self.dearer.pk}": "1.00", f"monthly-{self.dearer.pk}": "9.00"}
             return shown | {"group": "price", "purchase": [self.dearer.pk], "reason": "Still needed"}
+        if name in ("purchase-keep", "purchase-not-ours", "held-keep-several", "held-not-ours-several"):
+            return {"purchase": [self.owned.pk], "provider_id": "4711", "reason": "Because"}
+        if name in ("team-rented-keep", "team-rented-dismiss"):
+            return {"ticked": [self.unrecorded], "reason": "Because"}
+        if name in ("team-missing-gone", "team-key-right"):
+            self.forget()
+            return {"ticked": ["8"], "reason": "Because"}
         if name == "purchase-release":
             assert self.bought
             self.provider.owned_numbers.clear()

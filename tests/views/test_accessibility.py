@@ -132,6 +132,24 @@ PAGES = {
     "purchase in doubt, wrong": ("approver", "{purchase}it-was-bought/", "held", {"reason": ""}),
     "purchase that is dearer": ("approver", "{purchase}", "dearer"),
     "purchase that is bought": ("asker", "{purchase}", "bought"),
+    "purchase that is owned already": ("admin", "{purchase}", "owned"),
+    "purchase that is owned already, wrong": ("admin", "{purchase}keep/", "owned", {"reason": ""}),
+    "decisions about what is owned already": ("admin", "/decisions/", "owned"),
+    "rented, but not in the record": ("admin", "/teams/support/rented/", "unrecorded"),
+    "rented, but not in the record, wrong": (
+        "admin",
+        "/teams/support/rented/keep/",
+        "unrecorded",
+        {"monthly_cost": "x"},
+    ),
+    "missing": ("admin", "/teams/support/missing/", "missing"),
+    "missing, wrong": ("admin", "/teams/support/missing/gone/", "missing", {"reason": ""}),
+    "blind key": ("admin", "/teams/support/key/", "missing"),
+    "team of a blind key": ("admin", "/teams/support/", "missing"),
+    "home with a blind key": ("admin", "/", "missing"),
+    "find with a blind key": ("asker", "/find/", "missing"),
+    "numbers that were kept": ("asker", "/numbers/", "unrecorded"),
+    "home with unrecorded numbers": ("admin", "/", "unrecorded"),
     "numbers": ("asker", "/numbers/", "bought"),
     "no numbers": ("asker", "/numbers/"),
     "audit": ("auditor", "/audit/", "bought"),
@@ -197,6 +215,11 @@ def shown(request, provider):
     for state, make in made.items():
         if state in rest:
             getattr(scene, make)
+    for state in ("owned", "unrecorded"):
+        if state in rest:
+            getattr(scene, state)
+    if "missing" in rest:
+        scene.forget()
     if "yes" in rest:
         Team.objects.update(second_approver_from=0)
         factories.approve(scene.request, scene.ana)

@@ -532,6 +532,18 @@ class TestCancelling:
         assert "2 numbers cancelled." in words(response)
         assert set(asked.purchases.values_list("state", flat=True)) == {State.CANCELLED}
 
+    def test_after_a_refused_call_its_page_says_that_the_list_is_read_first(
+        self, client, pending, ana, provider
+    ):
+        [purchase] = factories.approve(pending, ana)
+        provider.answer_purchase({"error": "Too many requests"}, status=429)
+        procurement.buy(purchase.pk)
+        said = words(client.post(self.url(pending), {"reason": "Not needed"}, follow=True))
+        assert "1 number will be cancelled as soon as IdentityCall's list was read." in said
+        assert "0 numbers cancelled" not in said and "Cancelling since" in said
+        again = words(client.post(self.url(pending), {"reason": "Not needed"}, follow=True))
+        assert "There is nothing left to cancel." in again
+
     def test_twice_says_that_nothing_is_left(self, client, pending):
         client.post(self.url(pending))
         assert "There is nothing left to cancel." in words(client.post(self.url(pending), follow=True))

@@ -6,6 +6,7 @@ from purchasing import audit, clock, startup
 from purchasing.buying import aftercare, evidence
 from purchasing.mail import notices, sending
 from purchasing.models import ApiKey, Purchase
+from purchasing.provider import unrecorded
 from purchasing.states import State
 from purchasing.worker import sweep
 
@@ -33,3 +34,4 @@ class Command(BaseCommand):
             if Purchase.objects.filter(state=state).exists()
         )
         self.stdout.write(f"Swept. Purchases: {counts or 'none'}.")
+        self.stdout.write(unrecorded.in_words())

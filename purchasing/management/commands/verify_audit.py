@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from purchasing import audit
 from purchasing.audit import verification
 from purchasing.models import AuditSeal
+from purchasing.provider import unrecorded
 
 WIDTH = 40  # characters of the bar
 
@@ -43,6 +44,8 @@ class Command(BaseCommand):
                 self.stdout.write(
                     f"Its {verdict.seals} seals are valid; the last one covers event {last.seq}."
                 )
+            if unrecorded.unknown_numbers().exists():
+                self.stdout.write(unrecorded.in_words())
             return
         where = "" if verdict.bad_seq is None else f" at event {verdict.bad_seq}"
         self.stderr.write(f"The audit chain is broken{where}: {verdict.problem}.")

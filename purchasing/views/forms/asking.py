@@ -13,6 +13,7 @@ from purchasing.states import NumberType
 from purchasing.views.forms.fields import (
     INCOMPLETE,
     REASON_LENGTH,
+    Amount,
     CountryField,
     OneLine,
     Pasted,
@@ -278,3 +279,74 @@ class BoughtForm(ReasonForm):
         },
     )
     field_order = ["provider_id", "reason"]
+
+
+class StatedCostsForm(ReasonForm):
+    """A reason, with the costs of a number where the person knows them."""
+
+    upfront_cost = Amount(
+        label="Cost once",
+        required=False,
+        help_text="Leave it empty if you do not know it: it is never guessed.",
+    )
+    monthly_cost = Amount(label="Cost per month", required=False)
+
+
+class KeepForm(StatedCostsForm):
+    """'It is ours, keep it', under one of the ids that the list shows."""
+
+    provider_id = forms.TypedChoiceField(
+        label="IdentityCall's id of the number",
+        coerce=int,
+        widget=forms.RadioSelect,
+        error_messages={
+            "required": "Choose one of the ids that the list shows.",
+            "invalid_choice": "The list does not show that id any more. Choose one that it shows now.",
+        },
+    )
+    field_order = ["provider_id", "upfront_cost", "monthly_cost", "reason"]
+
+    def __init__(self, *args, ids, **options):
+        if len(ids) == 1:
+            options["initial"] = {"provider_id": ids[0], **options.get("initial", {})}
+        super().__init__(*args, **options)
+        self.fields["provider_id"].choices = [(pk, str(pk)) for pk in ids]
+
+
+class TickedForm(ReasonForm):
+    """The ticked numbers of a table, by their ids, or all of them; and a reason."""
+
+    ticked = forms.TypedMultipleChoiceField(
+        label="Numbers",
+        coerce=int,
+        required=False,
+        error_messages={
+            "invalid_choice": "Some of these numbers were decided about since you opened this page. Tick again."
+        },
+    )
+    everything = forms.BooleanField(label="All of them, also those not shown on this page", required=False)
+
+    def __init__(self, *args, ids, **options):
+        super().__init__(*args, **options)
+        self.ids = list(ids)
+        self.fields["ticked"].choices = [(pk, str(pk)) for pk in self.ids]
+
+    def clean(self):
+        """Replace the ticks with all ids where all were chosen."""
+        cleaned = super().clean()
+        if cleaned.get("everything"):
+            cleaned["ticked"] = self.ids
+        elif not cleaned.get("ticked") and "ticked" not in self.errors:
+            raise forms.ValidationError("Tick at least one number.")
+        return cleaned
+
+    @property
+    def marked(self):
+        """The ids that were ticked, as the page draws them again."""
+        return {int(pk) for pk in self["ticked"].value() or [] if str(pk).isdecimal()}
+
+
+class RentedForm(TickedForm, StatedCostsForm):
+    """The ticked numbers, a reason, and the costs of each where the person knows them."""
+
+    field_order = ["ticked", "everything", "upfront_cost", "monthly_cost", "reason"]
