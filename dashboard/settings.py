@@ -188,18 +188,38 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 6 * 1024 * 1024  # bytes: fits 1 MB of pasted text
 _default_file = BASE_DIR / "var" / ("sandbox.sqlite3" if SANDBOX else "db.sqlite3")
 DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{_default_file}")}
 _database = DATABASES["default"]
+_options = _database.get("OPTIONS", {})  # those of the URL
+try:
+    # Seconds without an answer of PostgreSQL after which web and worker close the connection.
+    DATABASE_ANSWER_TIMEOUT = float(_options.pop("answer_timeout", 60))
+    _turn_timeout = float(_options.pop("timeout", 20))  # seconds that a writer on SQLite waits for others
+except ValueError:
+    DATABASE_ANSWER_TIMEOUT = _turn_timeout = 0
+if not (0 < DATABASE_ANSWER_TIMEOUT < 1e6 and 0 < _turn_timeout < 1e6):
+    raise ImproperlyConfigured(
+        "timeout (SQLite) and answer_timeout (PostgreSQL) in DATABASE_URL must be seconds above 0."
+    )
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     _database["ENGINE"] = "dashboard.sqlite"
     _database["NAME"] = str(BASE_DIR / _database["NAME"])  # a relative path is below the project
     _database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
-        "timeout": 20,  # seconds
+        "timeout": _turn_timeout,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
     _database["TEST"] = {"NAME": str(Path(_database["NAME"]).with_suffix(".test.sqlite3"))}
 else:
+    _database["ENGINE"] = "dashboard.postgresql"
     _database["CONN_MAX_AGE"] = 60  # seconds
     _database["CONN_HEALTH_CHECKS"] = True
+    _database["OPTIONS"] = {
+        "connect_timeout": 10,  # seconds; libpq takes at least 2
+        # Over TCP a server that is gone without a word is noticed within a minute, also by who only listens.
+        "keepalives_idle": 30,  # seconds
+        "keepalives_interval": 10,  # seconds
+        "keepalives_count": 3,
+        "tcp_user_timeout": 60_000,  # milliseconds
+    } | _options
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Queue --------------------------------------------------------------------------------------------------------

@@ -22,3 +22,4 @@ urlpatterns = [
         name="favicon",
     ),
 ]
+handler500 = "purchasing.views.errors.server_error"

@@ -9,5 +9,6 @@ application = get_wsgi_application()
 
 from purchasing import startup  # noqa: E402 (needs the applications that the line above loads)
 
+startup.limit_waiting()
 startup.refuse_wrong_database()
 startup.log_unreadable_keys()

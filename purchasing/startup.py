@@ -4,12 +4,21 @@ import logging
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 
 from purchasing.encryption import Undecryptable
 from purchasing.models import ApiKey, Desk
 
 log = logging.getLogger(__name__)
+
+
+def limit_waiting():
+    """From now on no statement of this process waits longer than DATABASE_ANSWER_TIMEOUT for PostgreSQL to answer.
+
+    For the web and the worker. Other commands, such as `migrate` and `verify_audit`, may take as long as they need.
+    """
+    if connection.vendor == "postgresql":
+        connection.settings_dict["OPTIONS"]["answer_timeout"] = settings.DATABASE_ANSWER_TIMEOUT
 
 
 def refuse_wrong_database():

@@ -1,15 +1,17 @@
 """What is refused or said before anything is served or bought."""
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from cryptography.fernet import Fernet
 from django.conf import settings as project
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
 
 from purchasing import startup
@@ -50,6 +52,20 @@ class TestDatabase:
         assert ["Support" in record.getMessage() for record in caplog.records] == [True]
 
 
+@pytest.mark.database
+@pytest.mark.django_db
+@pytest.mark.parametrize("program", ["web", "worker", "another command"])
+def test_web_and_worker_do_not_wait_for_ever_and_other_commands_may(program, monkeypatch):
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {**connection.settings_dict["OPTIONS"]})
+    if program == "web":
+        runpy.run_module("dashboard.wsgi")
+    else:
+        with suppress(CommandError):  # of a worker with too few processes
+            call_command(*{"worker": ["work", "--processes", "1"]}.get(program, ["check"]))
+    limited = connection.vendor == "postgresql" and program != "another command"
+    assert connection.settings_dict["OPTIONS"].get("answer_timeout") == (60 if limited else None)
+
+
 def settings_with(**environment):
     """Load the settings in a process of its own; its last line of errors, '' when they are accepted."""
     done = subprocess.run(
@@ -77,6 +93,11 @@ REFUSED = {
     "no Fernet key": ({"API_KEY_ENCRYPTION_KEYS": "secret"}, "Fernet"),
     "a deadline of nothing": ({"IDENTITYCALL_DEADLINE": "0"}, "above 0"),
     "no delay between reads": ({"EVIDENCE_CHECK_DELAYS": "10,0"}, "above 0"),
+    "no number of seconds for an answer": (
+        {"DATABASE_URL": "postgres://desk@localhost/desk?answer_timeout=soon"},
+        "answer_timeout (PostgreSQL)",
+    ),
+    "no time for a turn": ({"DATABASE_URL": "sqlite:///desk.sqlite3?timeout=0"}, "timeout (SQLite)"),
     "no rate": ({"RATE_LIMIT_PER_MINUTE": "0"}, "above 0"),
 }
 

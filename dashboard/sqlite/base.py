@@ -2,14 +2,16 @@
 
 SQLite's own busy handler is unfair: under steady writing one or two processes take every turn, and the others wait
 until they get 'database is locked'. Here each write transaction first takes an exclusive `flock` on a file beside the
-database. The kernel grants it first come, first served, to threads and processes alike.
+database (`turns.py`). The kernel grants it first come, first served, to threads and processes alike. Who does not get
+it within the busy timeout gets 'database is locked' as well: the one who has it may be frozen.
 """
 
-import fcntl
-import os
 from pathlib import Path
 
+from django.db import OperationalError
 from django.db.backends.sqlite3 import base
+
+from dashboard.sqlite import turns
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -52,15 +54,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return
         if self.is_in_memory_db():
             return
-        turn = os.open(f"{self.settings_dict['NAME']}.turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(turn, fcntl.LOCK_EX)
-        except BaseException:
-            os.close(turn)
-            raise
-        self._turn = turn
+            self._turn = turns.take(
+                f"{self.settings_dict['NAME']}.turn", self.settings_dict["OPTIONS"]["timeout"]
+            )
+        except turns.TooLong:
+            raise OperationalError("database is locked") from None
 
     def _give_turn_back(self):
         if self._turn is not None:
-            os.close(self._turn)  # closing the only descriptor of this open file releases the lock
+            turns.give_back(self._turn)
             self._turn = None

@@ -38,16 +38,16 @@ def settle(
     `answer_text` is an excerpt of the answer that confirmed the purchase; an error brings its own. `applied`: see
     `record_purchased`.
     """
-    pause = 0.1  # seconds
+    pause, again = 0.1, False  # seconds
     while True:
         try:
-            _settle(attempt.pk, outcome, error, provider_id, answer_text, applied)
+            _settle(attempt.pk, outcome, error, provider_id, answer_text, applied, again)
             return
         except (OperationalError, InterfaceError, InternalError) as problem:  # gone, locked, full, read-only
             log.error("The outcome of attempt %s is not stored yet: %s", attempt.pk, problem)
             connection.close()
             time.sleep(pause)
-            pause = min(pause * 2, 5)
+            pause, again = min(pause * 2, 5), True
 
 
 @transaction.atomic
@@ -58,6 +58,7 @@ def _settle(
     provider_id: int | None,
     answer_text: str,
     applied: bool | None,
+    again: bool,
 ) -> None:
     attempt = Attempt.objects.select_related("purchase__request").get(pk=attempt_id)
     sent: pauses.Wait | None = None
@@ -73,14 +74,21 @@ def _settle(
         wait = _pause_key(attempt, outcome, error)
     _, [purchase] = workflow.locked(attempt.purchase.request_id, [attempt.purchase_id])
     attempt = Attempt.objects.select_related("key").get(pk=attempt_id)
+    note = audit.clean(str(error) if error else "")[:1000]
+    answer: dict[str, Any] = {
+        "http_status": error.status if error else 201,
+        "answer": audit.clean(error.answer_text if error else answer_text),
+        "words": note,
+    }
+    stored = {"outcome": attempt.outcome, **{name: getattr(attempt, name) for name in answer}}
+    if again and stored == {"outcome": outcome, **answer}:
+        transaction.set_rollback(True)  # the earlier try was committed, though the database did not say so
+        return
     given_up = attempt.outcome != Outcome.OPEN
     # An answer of an earlier attempt may have settled the purchase while this one was under way.
     late = given_up or purchase.state != State.PURCHASING
-    note = audit.clean(str(error) if error else "")[:1000]
     Attempt.objects.filter(pk=attempt_id).update(
-        http_status=error.status if error else 201,
-        answer=audit.clean(error.answer_text if error else answer_text),
-        words=note,
+        **answer,
         **({} if given_up and outcome != Outcome.PURCHASED else {"outcome": outcome}),
         **({} if given_up else {"ended_at": clock.now(), "ended_seq": audit.position() + 1}),
     )

@@ -34,13 +34,8 @@ class SqliteListener:
 class PostgresListener:
     """Receives NOTIFY on a connection of its own."""
 
-    def __init__(self, parameters):
-        parameters = {
-            name: value
-            for name, value in parameters.items()
-            if name not in ("cursor_factory", "context", "prepare_threshold")
-        }
-        self._connection = psycopg.connect(**parameters, autocommit=True)
+    def __init__(self, database):
+        self._connection = database.Database.connect(**database.get_connection_params(), autocommit=True)
         self._connection.execute(f"LISTEN {jobs.CHANNEL}")
 
     def wait(self, seconds):
@@ -67,7 +62,7 @@ def listener_for(database):
     """The listener for this kind of database; a `PollingListener` while it does not answer."""
     try:
         if database.vendor == "postgresql":
-            return PostgresListener(database.get_connection_params())
+            return PostgresListener(database)
         return SqliteListener(database.settings_dict["NAME"])
     except (sqlite3.Error, psycopg.Error):
         return PollingListener()

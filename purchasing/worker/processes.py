@@ -19,7 +19,7 @@ from datetime import timedelta
 import psycopg
 from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import Error, close_old_connections, connection
 from django.db.models import Min
 from django.utils import timezone
 from django_tasks import TaskResultStatus
@@ -123,8 +123,8 @@ class WakingWorker(Worker):
                 pause = 0.2
                 if self._run_tasks == before and self.running:
                     listener.wait(self._seconds_to_wait())
-            except (DatabaseError, sqlite3.Error, psycopg.Error) as problem:
-                # db_worker would end here: a locked SQLite file, a PostgreSQL server that restarts.
+            except (Error, sqlite3.Error, psycopg.Error) as problem:
+                # db_worker would end here: a locked SQLite file, a PostgreSQL server that restarts or is frozen.
                 log.warning("The database does not answer, trying again: %s", problem)
                 connection.close()
                 time.sleep(pause)

@@ -7,13 +7,13 @@ import subprocess
 import sys
 import textwrap
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
 
-from dashboard.sqlite import base
+from dashboard.sqlite import base, turns
 from purchasing.models import Desk
 from tests.wire import wait_until
 
@@ -105,29 +105,106 @@ def test_reading_needs_no_turn():
     assert results == [0]  # uncommitted changes are invisible to others
 
 
+def in_line():
+    """How many wait for the turn, over all processes."""
+    locks = Path("/proc/locks").read_text()
+    inode = str(turn_file().stat().st_ino)
+    return sum("->" in line and f":{inode} " in line for line in locks.splitlines())
+
+
+def threads_in_line():
+    return [thread for thread in threading.enumerate() if thread.name == "turn"]
+
+
+@contextmanager
+def held():
+    """The turn is taken, by whoever it may be."""
+    with open(turn_file(), "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def write_as(name, order):
+    with transaction.atomic():
+        order.append(name)
+    connections.close_all()
+
+
 def test_first_come_first_served():
     """The first to ask writes first, although the previous writer asks again as soon as it is done."""
     order, waiting = [], []
-
-    def writer(name):
-        with transaction.atomic():
-            order.append(name)
-        connections.close_all()
-
-    def is_waiting():
-        locks = Path("/proc/locks").read_text()
-        inode = str(turn_file().stat().st_ino)
-        return sum("->" in line and f":{inode} " in line for line in locks.splitlines())
-
     with transaction.atomic():
         for place in range(4):
-            thread = threading.Thread(target=writer, args=(place,))
+            thread = threading.Thread(target=write_as, args=(place, order))
             waiting.append(thread)
             thread.start()
-            wait_until(lambda place=place: is_waiting() == place + 1)
+            wait_until(lambda place=place: in_line() == place + 1)
     for thread in waiting:
         thread.join(20)
     assert order == [0, 1, 2, 3]
+
+
+class TestATurnThatDoesNotCome:
+    @pytest.fixture
+    def hurried(self, monkeypatch):
+        """Nobody waits for long."""
+        write()
+        monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 0.05)
+
+    def test_is_a_locked_database(self, hurried):
+        with held():
+            with pytest.raises(OperationalError, match="database is locked"), transaction.atomic():
+                pass
+            assert Desk.objects.get().failures == 1  # who only reads goes on
+        with transaction.atomic():
+            write()
+        assert Desk.objects.get().failures == 2
+
+    def test_is_given_back_when_it_comes_and_nobody_wants_it(self, hurried):
+        with held():
+            for _ in range(3):
+                with suppress(OperationalError), transaction.atomic():
+                    pass
+            assert len(threads_in_line()) == in_line() == 1  # one thread, however often one tries
+        wait_until(lambda: not threads_in_line())
+        assert not is_taken()
+
+    def test_who_comes_back_has_kept_the_place(self, hurried, monkeypatch):
+        order = []
+
+        def another_process():
+            with held():
+                order.append("another process")
+
+        with held():
+            with suppress(OperationalError), transaction.atomic():
+                pass
+            other = threading.Thread(target=another_process)
+            other.start()
+            wait_until(lambda: in_line() == 2)
+            monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 20)
+            back = threading.Thread(target=write_as, args=("who came back", order))
+            back.start()
+            wait_until(lambda: not turns._left[str(turn_file())])
+        for thread in (other, back):
+            thread.join(20)
+        assert order == ["who came back", "another process"]
+
+    @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+    def test_a_child_of_this_process_stands_in_line_itself(self, hurried):
+        """The threads of its parent are not there."""
+        with held():
+            with suppress(OperationalError), transaction.atomic():
+                pass
+            child = os.fork()
+            if not child:
+                try:
+                    turns.take(str(turn_file()), 20)
+                finally:
+                    os._exit(0)
+            wait_until(lambda: in_line() == 2)
+        assert os.waitpid(child, 0)[1] == 0
+        wait_until(lambda: not threads_in_line())
 
 
 def test_processes_take_turns_as_well():

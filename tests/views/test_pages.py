@@ -2,14 +2,15 @@
 
 import pytest
 from django.conf import settings as project
+from django.db import IntegrityError
 from django.template.loader import get_template
-from django.views.defaults import server_error
 
 from purchasing import clock
 from purchasing.buying import procurement
 from purchasing.models import Credential, Desk, Purchase, Team
 from purchasing.states import State
 from purchasing.teams import stop_buying
+from purchasing.views.errors import server_error
 from tests import factories
 from tests.views.access import Scene, words
 
@@ -196,21 +197,27 @@ class TestPagesThatSayNo:
         assert "Nothing was changed." in words(response)
 
     def test_500_is_a_page_of_its_own(self, rf):
-        response = server_error(rf.get("/"))
+        try:
+            raise IntegrityError
+        except IntegrityError:
+            response = server_error(rf.get("/"))
         assert response.status_code == 500
         assert "No number is bought twice." in words(response)
 
     def test_each_holds_its_words_alone(self):
         """What stands around them is in one file for each of two frames."""
-        pages = ("400", "403", "403_csrf", "404", "500", "too_much")
+        pages = ("400", "403", "403_csrf", "404", "500", "503", "too_much")
         texts = {name: (project.BASE_DIR / f"templates/{name}.html").read_text() for name in pages}
         frames = {name: text.splitlines()[0] for name, text in texts.items()}
         bare, full = '{% extends "error_bare.html" %}', '{% extends "error.html" %}'
-        assert frames == {name: bare if name in ("400", "500") else full for name in pages}
+        assert frames == {name: bare if name in ("400", "500", "503") else full for name in pages}
         assert [name for name, text in texts.items() if "Go to the home page" in text] == []
 
-    @pytest.mark.parametrize("name, sentence", [("400", "Nothing was changed."), ("500", "could not finish")])
-    def test_400_and_500_need_no_person_no_database_and_no_list_of_static_files(
+    @pytest.mark.parametrize(
+        "name, sentence",
+        [("400", "Nothing was changed."), ("500", "could not finish"), ("503", "does not answer")],
+    )
+    def test_400_500_and_503_need_no_person_no_database_and_no_list_of_static_files(
         self, name, sentence, settings, tmp_path, rf, django_assert_num_queries
     ):
         manifest = {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}

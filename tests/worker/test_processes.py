@@ -61,9 +61,9 @@ def approved(provider, team, sam, ana):
 class Running:
     """A running `manage.py work`, or whatever else `command` starts."""
 
-    def __init__(self, provider, log, command=None):
+    def __init__(self, provider, log, command=None, database=None):
         environment = os.environ | {
-            "DATABASE_URL": database_url(),
+            "DATABASE_URL": database or database_url(),
             "IDENTITYCALL_API_URL": provider.api_url,
             "IDENTITYCALL_CONNECT_TIMEOUT": "1",
             "IDENTITYCALL_READ_TIMEOUT": "3",
@@ -120,9 +120,9 @@ def queue_of(pid):
 
 
 @contextmanager
-def running(provider, tmp_path):
-    """A worker for the length of a `with` block, and nothing of it afterwards."""
-    desk = Running(provider, tmp_path / "work.log")
+def running(provider, tmp_path, database=None):
+    """A worker for the length of a `with` block, and nothing of it afterwards. `database` is an URL."""
+    desk = Running(provider, tmp_path / "work.log", database=database)
     known = {}
     try:
         wait_until(lambda: len(desk.children()) == 2, PATIENCE)

@@ -25,6 +25,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, one, parent, **options):
+        startup.limit_waiting()
         startup.refuse_wrong_database()
         startup.log_unreadable_keys()
         if one:
