@@ -123,6 +123,8 @@ class WakingWorker(Worker):
                 pause = 0.2
                 if self._run_tasks == before and self.running:
                     listener.wait(self._seconds_to_wait())
+                    if isinstance(listener, listeners.PollingListener):  # does the database answer again?
+                        listener = listeners.listener_for(connection)
             except (Error, sqlite3.Error, psycopg.Error) as problem:
                 # db_worker would end here: a locked SQLite file, a PostgreSQL server that restarts or is frozen.
                 log.warning("The database does not answer, trying again: %s", problem)

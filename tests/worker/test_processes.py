@@ -329,6 +329,14 @@ class Tired(processes.WakingWorker):
         self.running = False
 
 
+class Idle(Tired):
+    """A worker that goes on until it is told to end, or has run the queue more often than any test needs."""
+
+    def run(self):
+        super().run()
+        self.running = self.runs < 20
+
+
 @pytest.mark.database
 def test_a_database_that_is_locked_for_a_while_does_not_end_the_worker(pending, monkeypatch):
     pauses = []
@@ -339,6 +347,23 @@ def test_a_database_that_is_locked_for_a_while_does_not_end_the_worker(pending, 
     assert pauses == sorted(pauses)  # ever longer, and never too long
     assert max(pauses) <= 5
     assert set(DBTaskResult.objects.values_list("status", flat=True)) == {"SUCCESSFUL"}
+
+
+@pytest.mark.database
+def test_a_worker_that_could_only_poll_is_woken_again_when_the_database_answers(pending, monkeypatch):
+    """The first listeners find a database that does not answer, though the queue finds one that does."""
+    made, real = [], listeners.listener_for
+
+    def listener_for(database):
+        made.append(listeners.PollingListener() if len(made) < 2 else real(database))
+        worker.running = len(made) < 3
+        return made[-1]
+
+    monkeypatch.setattr(listeners, "listener_for", listener_for)
+    monkeypatch.setattr(listeners.time, "sleep", lambda seconds: None)
+    worker = Idle(failures=0)
+    worker.run_until_signalled(sweeps=False, parent=os.getppid())
+    assert not isinstance(made[-1], listeners.PollingListener)
 
 
 @pytest.mark.database
