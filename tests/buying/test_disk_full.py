@@ -137,7 +137,7 @@ def records(purchase):
 
 WAITING = (State.APPROVED, [], ["purchase.pending", "purchase.approved"])
 CLAIMED = (State.PURCHASING, [Outcome.OPEN], [*WAITING[2], "purchase.purchasing"])
-BOUGHT = (State.PURCHASED, [Outcome.PURCHASED], [*CLAIMED[2], "purchase.purchased"])
+BOUGHT = (State.PURCHASED, [Outcome.PURCHASED], [*CLAIMED[2], "purchase.purchased", "purchase.applied"])
 
 
 def sent(provider):
