@@ -38,6 +38,12 @@ class Desk(models.Model):
     failures = models.PositiveIntegerField(default=0)
     # Purchase calls in a row that never reached the provider: the pause grows even while looks are answered.
     unsent = models.PositiveIntegerField(default=0)
+    # Whether the database went back in time (audit/restores.py). `epoch` grows with each 'go on' after an alarm, null
+    # before the first; `identity` is what the database said it is, null until a worker asks.
+    epoch = models.BigIntegerField(null=True)
+    identity = models.TextField(null=True)  # noqa: DJ001
+    alarm_at = models.DateTimeField(null=True)
+    alarm_words = models.CharField(max_length=1000, null=True)  # noqa: DJ001
 
     class Meta:
         verbose_name = "desk"

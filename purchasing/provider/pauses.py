@@ -21,6 +21,7 @@ LONGEST_PAUSE = 300  # seconds that the provider pauses at most before a single 
 LOOK_AGAIN = 60  # seconds after which a purchase that waits for a person is checked again
 # Seconds that a purchase whose look failed waits longer than the others, so that one of those probes next.
 BEHIND = 5
+AFTER_ALARM = "All buying is stopped by an alarm until a superuser says 'Go on'."
 KEY_REFUSED = "IdentityCall refuses the team's API key. The team admin has to store a new one."
 WHILE_BLIND = "Nothing is bought with this key until its list shows them again or a team admin decides."
 DOUBTS = 3  # unconfirmed answers in a row after which a key waits for a read
@@ -50,6 +51,8 @@ def current_key(team: Team, *, lock: bool = False) -> ApiKey | None:
 def obstacle(desk: Desk, team: Team, key: ApiKey | None, now: datetime) -> Wait | None:
     """Why nothing may be bought for `team` with `key` now, or None."""
     later = now + timedelta(seconds=LOOK_AGAIN)
+    if desk.alarm_at:
+        return Wait(f"{AFTER_ALARM} {desk.alarm_words}", later)
     if desk.stopped_at:
         return Wait(f"All buying is stopped: {desk.stop_reason}", later)
     if not team.is_active:
