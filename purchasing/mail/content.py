@@ -26,6 +26,7 @@ TITLES = {
     "waits_long": "Approved numbers are waiting",
     "look_into": "Something to look into",
     "key_refused": "IdentityCall refused an API key",
+    "alarm": "Buying is stopped by an alarm",
     "stand_in": "You stand in for an approver",
     "invitation": "A link to choose a password",
 }
@@ -34,6 +35,7 @@ PAGES = {
     "held": ["purchasing:held"],
     "after_all": ["purchasing:numbers"],
     "stand_in": ["purchasing:approvals"],
+    "alarm": ["purchasing:teams"],
 }
 # Events that made a new version of a request; their data names it.
 NEW_VERSION = ("request.edited", "purchase.price_changed")
@@ -78,13 +80,13 @@ def _facts(mail):
     events = list(events.select_related("team", "purchase__request__requester"))
     ends = _last_of_each_number(events) if mail.kind == "outcome" else []
     facts = {
-        "team": one_line(mail.team),
+        "team": one_line(mail.team or ""),
         "lines": [_line(event) for event in _last_of_each_number(events)],
         "ends": [(state.label, n) for state in State if (n := sum(end.became == state for end in ends))],
         "results": _results(ends),
         "shown": SHOWN,
         "settings_url": _url("mail-settings"),
-        "url": _url(*PAGES.get(mail.kind, ("purchasing:team", mail.team.slug))),
+        "url": _url(*(PAGES.get(mail.kind) or ("purchasing:team", mail.team.slug))),
     }
     if mail.kind == "invitation":
         facts |= _invitation(mail.user, events)

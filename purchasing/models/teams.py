@@ -48,6 +48,11 @@ class Desk(models.Model):
     class Meta:
         verbose_name = "desk"
 
+    @property
+    def alarm_in_short(self):
+        """The alarm without the names of machines and files, for everybody; '' without one."""
+        return f"{self.alarm_words.partition(':')[0].rstrip('.')}." if self.alarm_at else ""
+
 
 class Team(models.Model):
     """People who buy together, with one key, their own approvers and their own records."""

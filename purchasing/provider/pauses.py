@@ -21,7 +21,6 @@ LONGEST_PAUSE = 300  # seconds that the provider pauses at most before a single 
 LOOK_AGAIN = 60  # seconds after which a purchase that waits for a person is checked again
 # Seconds that a purchase whose look failed waits longer than the others, so that one of those probes next.
 BEHIND = 5
-AFTER_ALARM = "All buying is stopped by an alarm until a superuser says 'Go on'."
 KEY_REFUSED = "IdentityCall refuses the team's API key. The team admin has to store a new one."
 WHILE_BLIND = "Nothing is bought with this key until its list shows them again or a team admin decides."
 DOUBTS = 3  # unconfirmed answers in a row after which a key waits for a read
@@ -52,7 +51,7 @@ def obstacle(desk: Desk, team: Team, key: ApiKey | None, now: datetime) -> Wait 
     """Why nothing may be bought for `team` with `key` now, or None."""
     later = now + timedelta(seconds=LOOK_AGAIN)
     if desk.alarm_at:
-        return Wait(f"{AFTER_ALARM} {desk.alarm_words}", later)
+        return Wait(after_alarm(desk), later)
     if desk.stopped_at:
         return Wait(f"All buying is stopped: {desk.stop_reason}", later)
     if not team.is_active:
@@ -77,6 +76,11 @@ def obstacle(desk: Desk, team: Team, key: ApiKey | None, now: datetime) -> Wait 
     if desk.paused_until and not clock.has_come(desk.paused_until, now):
         return Wait(desk.pause_reason, desk.paused_until)
     return None
+
+
+def after_alarm(desk: Desk) -> str:
+    """What waits because of an alarm (audit/restores.py), in words."""
+    return f"All buying is stopped by an alarm until a superuser says 'Go on'. {desk.alarm_in_short}"
 
 
 @transaction.atomic

@@ -29,13 +29,12 @@ def sound(alarm):
     with transaction.atomic():
         desk = Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
         if desk.alarm_at is None:
-            words = audit.clean(str(alarm))[:1000]
-            desk.alarm_words = words
+            desk.alarm_at, desk.alarm_words = clock.now(), audit.clean(str(alarm))[:1000]
             # 'Go on' begins an epoch that is later than any that a host has seen.
-            epoch = max(desk.epoch or 0, alarm.epoch) or None
-            Desk.objects.filter(pk=Desk.ONLY).update(alarm_at=clock.now(), alarm_words=words, epoch=epoch)
-            audit.record("desk.alarm", actor=audit.WORKER, note=words)
-    return f"{pauses.AFTER_ALARM} {desk.alarm_words}"
+            desk.epoch = max(desk.epoch or 0, alarm.epoch) or None
+            desk.save(update_fields=["alarm_at", "alarm_words", "epoch"])
+            audit.record("desk.alarm", actor=audit.WORKER, note=desk.alarm_words)
+    return pauses.after_alarm(desk)
 
 
 @transaction.atomic

@@ -72,7 +72,7 @@ def is_alarm(purchase, provider, words, sent=0):
     """Nothing was claimed, the reason stands with the purchase, and the alarm is on and recorded once."""
     desk = Desk.objects.get()
     assert desk.alarm_at is not None and words in desk.alarm_words
-    assert words in Purchase.objects.get(pk=purchase.pk).waiting_for
+    assert Purchase.objects.get(pk=purchase.pk).waiting_for.endswith(f"'Go on'. {desk.alarm_in_short}")
     assert factories.state_of(purchase) == State.APPROVED
     assert AuditEvent.objects.filter(action="desk.alarm", note=desk.alarm_words).count() == 1
     assert len(provider.purchases) == sent
