@@ -23,8 +23,6 @@ def of_database() -> str:
         if known is None:
             known = _of_servers[connection.connection] = json.dumps(_of_server())
         return known
-    if connection.is_in_memory_db():
-        return json.dumps(["memory"])
     path = os.path.realpath(connection.settings_dict["NAME"])
     try:
         file = os.stat(path)
@@ -49,10 +47,8 @@ def in_words(identity: str) -> str:
     if kind == "postgresql":
         server, number, name = parts
         return f"the database {name} ({number}) of the server {server}"
-    if kind == "sqlite":
-        machine, device, inode, path = parts
-        return f"the file {path} (inode {inode}, device {device}) of the machine {machine[:8]}"
-    return "a database in memory"
+    machine, device, inode, path = parts
+    return f"the file {path} (inode {inode}, device {device}) of the machine {machine[:8]}"
 
 
 def _of_server() -> list[str]:

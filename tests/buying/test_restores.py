@@ -3,16 +3,20 @@
 import errno
 import json
 import os
+import shutil
+import sqlite3
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 from django.db import connection, transaction
 
 from purchasing import audit, clock, problems
 from purchasing.audit import identity, marks, restores
-from purchasing.buying import held_purchases
+from purchasing.buying import held_purchases, procurement
 from purchasing.models import Approval, Attempt, AuditEvent, Desk, Purchase
+from purchasing.provider import owned_list
 from purchasing.states import Cause, Outcome, State
 from purchasing.teams import restore_alarm, stop_buying
 from purchasing.worker import sweep
@@ -263,11 +267,11 @@ class TestACopy:
 
     def test_is_found_though_no_mark_is_kept(self, approved, provider, settings):
         settings.RESTORE_MARK = None
-        Desk.objects.update(identity=json.dumps(["memory"]))
+        Desk.objects.update(identity=json.dumps(["sqlite", "1", "2", "3", "/another"]))
         is_alarm(buy(approved), provider, "seems to be a copy or a restored one")
 
     def test_is_the_database_after_go_on(self, approved, provider, ana):
-        Desk.objects.update(identity=json.dumps(["memory"]))
+        Desk.objects.update(identity=json.dumps(["sqlite", "1", "2", "3", "/another"]))
         buy(approved)
         go_on()
         sweep.run()
@@ -355,3 +359,84 @@ class TestGoOn:
         Desk.objects.update(epoch=7)
         buy(two[1])
         assert provider.calls.count(reads) == 2
+
+
+def put_in_place_of(file, copy, how):
+    """Put `copy` in the place of the database, with `how`, as somebody does who knows of the files beside it."""
+    for suffix in ("-wal", "-shm"):
+        Path(f"{file}{suffix}").unlink(missing_ok=True)
+    how(copy, file)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="about files")
+class TestABackupOfSQLite:
+    @pytest.fixture
+    def file(self):
+        return Path(connection.settings_dict["NAME"])
+
+    @pytest.fixture
+    def backup(self, two, file, tmp_path):
+        """A backup from before the purchase: the file, and how to bring it back into a database that is in use."""
+        sweep.run()
+        copy = tmp_path / "backup.sqlite3"
+        with closing(sqlite3.connect(file)) as live, closing(sqlite3.connect(copy)) as kept:
+            live.backup(kept)
+        assert buy(two[0]).state == State.PURCHASED
+        return copy
+
+    def test_brought_back_under_a_running_worker_is_an_alarm(self, two, provider, file, backup):
+        with closing(sqlite3.connect(file)) as live, closing(sqlite3.connect(backup)) as kept:
+            kept.backup(live)
+        is_alarm(buy(two[0]), provider, "ends before it", sent=1)
+
+    def test_copied_back_while_no_worker_runs_is_an_alarm(self, two, provider, file, backup):
+        connection.close()
+        put_in_place_of(file, backup, shutil.copyfile)
+        owned_list.forget_reads()
+        is_alarm(buy(two[0]), provider, "ends before it", sent=1)
+
+    def test_moved_into_its_place_under_a_running_worker_is_an_alarm_in_the_new_file(
+        self, two, provider, file, backup
+    ):
+        """The worker still has the file open that is gone."""
+        put_in_place_of(file, backup, shutil.move)
+        procurement.buy(two[1].pk)
+        assert Desk.objects.get().alarm_at is not None
+        is_alarm(buy(two[0]), provider, "seems to be a copy or a restored one", sent=1)
+
+    def test_used_elsewhere_is_an_alarm_there_alone(self, two, provider, file, backup):
+        connection.close()
+        connection.settings_dict["NAME"] = str(backup)
+        try:
+            is_alarm(buy(two[0]), provider, "seems to be a copy or a restored one", sent=1)
+        finally:
+            connection.close()
+            connection.settings_dict["NAME"] = str(file)
+        assert Desk.objects.get().alarm_at is None
+        assert buy(two[1]).state == State.PURCHASED
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="about databases of a server")
+class TestACopyOnPostgreSQL:
+    def test_from_before_a_purchase_is_an_alarm_by_its_identity_and_by_the_mark(self, two, provider):
+        name = connection.settings_dict["NAME"]
+        copy = f"{name}_copy"
+        sweep.run()
+        connection.close()
+        with connection._nodb_cursor() as cursor:
+            cursor.execute(f'CREATE DATABASE "{copy}" TEMPLATE "{name}"')
+        assert buy(two[0]).state == State.PURCHASED
+        try:
+            connection.close()
+            connection.settings_dict["NAME"] = copy
+            is_alarm(buy(two[0]), provider, "seems to be a copy or a restored one", sent=1)
+            Desk.objects.update(alarm_at=None, identity=None)
+            is_alarm(buy(two[0]), provider, "seems to have gone back in time", sent=1)
+        finally:
+            connection.close()
+            connection.settings_dict["NAME"] = name
+            with connection._nodb_cursor() as cursor:
+                cursor.execute(f'DROP DATABASE "{copy}"')
+        assert buy(two[1]).state == State.PURCHASED
