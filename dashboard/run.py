@@ -93,6 +93,7 @@ def sandbox_environment(environment, port, sandbox_port):
         "ALLOWED_HOSTS": ",".join(filter(None, [here, environment.get("ALLOWED_HOSTS")])),
         "PYTHONUNBUFFERED": "1",
         "LOG_LEVEL": environment.get("LOG_LEVEL") or "WARNING",
+        "RESTORE_MARK": "var/restore-mark",  # not in the home of whoever runs it
     }
     if environment.get("SANDBOX", "").strip().lower() not in environ.Env.BOOLEAN_TRUE_STRINGS:
         say(

@@ -2,6 +2,7 @@
 
 from django.apps import AppConfig
 from django.contrib.admin import apps as admin
+from django.core import checks
 from django.db.models.signals import post_migrate
 
 
@@ -13,8 +14,10 @@ class PurchasingConfig(AppConfig):
     verbose_name = "Number Desk"
 
     def ready(self):
+        from purchasing import startup
         from purchasing.models import make_single_rows
 
+        checks.register(startup.check_restore_mark)
         post_migrate.connect(make_single_rows, sender=self)
 
 

@@ -7,30 +7,36 @@ from django.utils.functional import SimpleLazyObject
 
 from purchasing import permissions, selectors
 from purchasing.models import Desk, Membership
+from purchasing.provider import pauses
 from purchasing.states import Role
 
 
 def desk(request):
-    """The navigation, and the banners for the sandbox and for a stop of all buying."""
+    """The navigation, and the banners for the sandbox, for an alarm and for a stop of all buying."""
     frame = SimpleLazyObject(lambda: _frame(request.user))
     return {
         "sandbox": settings.SANDBOX,
         "currency": settings.CURRENCY,
         "nav": SimpleLazyObject(lambda: _nav(request, frame["role"])),
-        "buying_stopped": SimpleLazyObject(
-            lambda: f"All buying is stopped: {frame['stop'][0]}" if frame["stop"] else ""
-        ),
+        "buying_stopped": SimpleLazyObject(lambda: _stopped(frame)),
     }
 
 
+def _stopped(frame):
+    reasons = [pauses.after_alarm(Desk.objects.get(pk=Desk.ONLY))] if frame["alarm"] else []
+    return reasons + [f"All buying is stopped: {reason}" for reason in frame["stop"]]
+
+
 def _frame(user):
-    """The person's roles, and why all buying is stopped, in one query because every page needs them."""
-    found = {"role": [], "stop": []}
+    """The person's roles, and why all buying is stopped, by people or an alarm: one query, as every page needs it."""
+    found = {"role": [], "stop": [], "alarm": []}
     if user.is_authenticated:
         stops = Desk.objects.filter(pk=Desk.ONLY, stopped_at__isnull=False)
         roles = Membership.objects.filter(user=user).order_by()
         stops = stops.values_list(Value("stop"), "stop_reason")
-        for kind, text in roles.values_list(Value("role"), "role").union(stops, all=True):
+        alarms = Desk.objects.filter(pk=Desk.ONLY, alarm_at__isnull=False)
+        alarms = alarms.values_list(Value("alarm"), "alarm_words")
+        for kind, text in roles.values_list(Value("role"), "role").union(stops, alarms, all=True):
             found[kind].append(text)
     return found
 

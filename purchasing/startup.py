@@ -1,8 +1,10 @@
 """What must be true of the database before anything is served or bought."""
 
 import logging
+from pathlib import Path
 
 from django.conf import settings
+from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 
@@ -38,6 +40,23 @@ def refuse_wrong_database():
             "This database was made for the sandbox: its demo people have a password that everybody knows. "
             "Use a new database (DATABASE_URL), or set SANDBOX=on."
         )
+
+
+def check_restore_mark(app_configs, **kwargs):
+    """A system check: the restore mark must not be kept where it would be restored together with the database."""
+    file = connection.settings_dict["NAME"]
+    if settings.SANDBOX or settings.RESTORE_MARK is None or connection.vendor != "sqlite":
+        return []
+    if not Path(settings.RESTORE_MARK).resolve().is_relative_to(Path(file).resolve().parent):
+        return []
+    return [
+        checks.Warning(
+            f"RESTORE_MARK ({settings.RESTORE_MARK}) is in the folder of the database. If that folder is restored "
+            "from a backup, nothing shows that the database went back in time.",
+            hint="Choose a folder on another volume that outlasts restarts.",
+            id="purchasing.W001",
+        )
+    ]
 
 
 def log_unreadable_keys():

@@ -48,6 +48,7 @@ class Cause(TextChoices):
     COST_UNKNOWN = "cost_unknown", "IdentityCall never confirmed the cost"
     APPROVER = "approver", "The person who approved it may no longer approve"
     TOO_LONG = "too_long", "It has waited too long since it was approved"
+    RESTORED = "restored", "The database went back in time after it was approved"
 
 
 class Outcome(TextChoices):

@@ -111,4 +111,5 @@ urlpatterns = [
     path("teams/<slug:slug>/papers/<int:pk>/remove/", papers.remove, name="papers-remove"),
     path("buying/stop/", teams.stop_all, name="stop-all"),
     path("buying/go-on/", teams.go_on_all, name="go-on-all"),
+    path("buying/alarm/go-on/", teams.alarm_go_on, name="alarm-go-on"),
 ]

@@ -52,6 +52,8 @@ EVENTS = {
     "team.goes_on": "resumed buying for {team}",
     "desk.stopped": "stopped all buying",
     "desk.goes_on": "resumed all buying",
+    "desk.alarm": "stopped all buying, as the database seems to have gone back in time or to be a copy",
+    "desk.goes_on_after_alarm": "let buying go on after the alarm; what was approved needs a new approval",
     "key.stored": "stored the API key …{key} for {team}",
     "key.replaced": "replaced the API key of {team} with …{key}",
     "key.refused": "IdentityCall refused the API key …{key} of {team}",

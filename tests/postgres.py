@@ -20,7 +20,16 @@ def _prepare():
     if "PYTEST_XDIST_WORKER" in os.environ:
         return  # the environment of the process that started this one is inherited
     _folder = Path(tempfile.mkdtemp(prefix="number-desk-tests-"))
-    for name in ("DEBUG", "SANDBOX", "SITE_URL", "EMAIL_URL", "ALLOWED_HOSTS", "TIME_ZONE", "CURRENCY"):
+    for name in (
+        "DEBUG",
+        "SANDBOX",
+        "SITE_URL",
+        "EMAIL_URL",
+        "ALLOWED_HOSTS",
+        "TIME_ZONE",
+        "CURRENCY",
+        "START_STOPPED",
+    ):
         os.environ.pop(name, None)
     os.environ |= {
         "ENV_FILE": os.devnull,
@@ -29,7 +38,8 @@ def _prepare():
         "IDENTITYCALL_API_URL": "http://127.0.0.1:9/api/v1/public",
         "RATE_LIMIT_PER_MINUTE": "6000",
         "EVIDENCE_CHECK_DELAYS": "10,30,60,60",
-        "DATABASE_URL": f"sqlite:///{_folder / 'tests.sqlite3'}",
+        "DATABASE_URL": f"sqlite:///{_folder / 'data' / 'tests.sqlite3'}",
+        "RESTORE_MARK": str(_folder / "marks"),
     }
     if os.environ.get("TEST_DATABASE") == "postgresql":
         os.environ.setdefault(

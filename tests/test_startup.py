@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
@@ -64,6 +65,48 @@ def test_web_and_worker_do_not_wait_for_ever_and_other_commands_may(program, mon
             call_command(*{"worker": ["work", "--processes", "1"]}.get(program, ["check"]))
     limited = connection.vendor == "postgresql" and program != "another command"
     assert connection.settings_dict["OPTIONS"].get("answer_timeout") == (60 if limited else None)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="about the folder of a file")
+class TestWhereTheMarkIsKept:
+    @pytest.fixture
+    def beside(self):
+        return Path(connection.settings_dict["NAME"]).parent / "marks"
+
+    def test_beside_the_file_is_warned_of(self, settings, beside, tmp_path):
+        settings.RESTORE_MARK = str(beside)
+        [warning] = startup.check_restore_mark(None)
+        assert str(beside) in warning.msg
+        settings.RESTORE_MARK = str(tmp_path)
+        assert startup.check_restore_mark(None) == []
+
+    @pytest.mark.parametrize(("name", "value"), [("SANDBOX", True), ("RESTORE_MARK", None)])
+    def test_in_the_sandbox_or_off_is_not(self, settings, beside, name, value):
+        settings.RESTORE_MARK = str(beside)
+        setattr(settings, name, value)
+        assert startup.check_restore_mark(None) == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [
+        ({"XDG_STATE_HOME": "/srv/state"}, "/srv/state/number-desk"),
+        ({"XDG_STATE_HOME": "", "HOME": "/home/desk"}, "/home/desk/.local/state/number-desk"),
+        ({"RESTORE_MARK": "/srv/mark"}, "/srv/mark"),
+        ({"RESTORE_MARK": "var/mark"}, str(project.BASE_DIR / "var" / "mark")),
+        ({"RESTORE_MARK": "Off"}, "None"),
+    ],
+)
+def test_the_folder_of_the_mark(environment, folder):
+    done = subprocess.run(
+        [sys.executable, "-c", "import dashboard.settings as s; print(s.RESTORE_MARK)"],
+        cwd=project.BASE_DIR,
+        env={**{k: v for k, v in os.environ.items() if k != "RESTORE_MARK"}, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == folder
 
 
 def settings_with(**environment):

@@ -59,6 +59,7 @@ class Stage:
             "SECRET_KEY": secrets.token_urlsafe(50),
             "API_KEY_ENCRYPTION_KEYS": base64.urlsafe_b64encode(os.urandom(32)).decode(),
             "DATABASE_URL": self._database(),
+            "RESTORE_MARK": str(self.folder / "marks"),
             "SANDBOX": "on",
             "IDENTITYCALL_API_URL": f"{self.provider_url}/api/v1/public",
             "SITE_URL": self.web_url,

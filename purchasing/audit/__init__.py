@@ -7,7 +7,7 @@ the head of the chain, `proof` finds later changes, `search` reads events: filte
 from purchasing.audit.actors import SWEEP, WORKER, Actor, system
 from purchasing.audit.chain import FIRST_HASH, fingerprint
 from purchasing.audit.events import clean, position, record
-from purchasing.audit.proof import Verdict, compare, verify
+from purchasing.audit.proof import Kept, Verdict, compare, verify
 from purchasing.audit.seals import seal, seal_if_due
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "SWEEP",
     "WORKER",
     "Actor",
+    "Kept",
     "Verdict",
     "clean",
     "compare",

@@ -3,6 +3,7 @@
 Memory use stays constant. A walk can be paused and resumed, so the queue can do it in slices.
 """
 
+import enum
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -223,12 +224,27 @@ def _read_bytes(cursor: CursorWrapper, sql: str, parameters: list[int]) -> list[
 _KEPT = re.compile(r"event (\d{1,18}), ([0-9a-f]{64})")
 
 
-def compare(text: str) -> dict[int, bool]:
-    """Whether the events that an export's first line names are unchanged since then: `{number: bool}`.
+class Kept(enum.Enum):
+    """What became of an event that an export names."""
 
-    Removing every seal and rewriting the whole chain leaves a record that is consistent in itself. The first line of an
-    export that is kept elsewhere still reveals it.
+    UNCHANGED = "unchanged"
+    REWRITTEN = "rewritten"  # the event is another one now
+    LOST = "lost"  # the record ends before it: an older copy of the database was restored
+
+
+def compare(text: str) -> dict[int, Kept]:
+    """What became of the events that an export's first line names, by number.
+
+    Removing every seal and rewriting the whole chain leaves a record that is consistent in itself, and so does a
+    restored backup. The first line of an export that is kept elsewhere still reveals it.
     """
     kept = {int(seq): hash_ for seq, hash_ in _KEPT.findall(text)}
     now = dict(AuditEvent.objects.filter(seq__in=kept).values_list("seq", "hash"))
-    return {seq: now.get(seq) == hash_ for seq, hash_ in sorted(kept.items())}
+    end = AuditHead.objects.get(pk=AuditHead.ONLY).seq
+    return {seq: _became(seq, hash_, now.get(seq), end) for seq, hash_ in sorted(kept.items())}
+
+
+def _became(seq: int, kept: str, now: str | None, end: int) -> Kept:
+    if now == kept:
+        return Kept.UNCHANGED
+    return Kept.LOST if now is None and seq > end else Kept.REWRITTEN

@@ -18,7 +18,7 @@ from purchasing import audit, clock, jobs, workflow
 from purchasing.buying import price_guard
 from purchasing.identitycall import errors
 from purchasing.models import ApiKey, Attempt, Desk, OwnedRead, Purchase, VirtualNumber
-from purchasing.provider import pauses, turns
+from purchasing.provider import owned_list, pauses, turns
 from purchasing.states import SENT, Outcome, State
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ def settle(
         except (OperationalError, InterfaceError, InternalError) as problem:  # gone, locked, full, read-only
             log.error("The outcome of attempt %s is not stored yet: %s", attempt.pk, problem)
             connection.close()
+            owned_list.forget_reads()
             time.sleep(pause)
             pause, again = min(pause * 2, 5), True
 

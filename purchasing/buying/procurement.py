@@ -10,12 +10,14 @@ import json
 import os
 import socket
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
 from purchasing import audit, clock, jobs, permissions, problems, selectors, words, workflow
+from purchasing.audit import marks, restores
 from purchasing.buying import aftercare, outcomes, price_guard
 from purchasing.buying.look import Look, NotNow, blocking_entry, keys_in_doubt, look_at
 from purchasing.buying.price_guard import Hold
@@ -25,6 +27,7 @@ from purchasing.identitycall.client import Client, Fence
 from purchasing.models import ApiKey, Approval, Attempt, Desk, Purchase, PurchaseRequest, User
 from purchasing.provider import owned_list, pauses, turns
 from purchasing.states import Cause, Outcome, State
+from purchasing.teams import restore_alarm
 
 FENCE_GRACE = 5  # seconds beyond the connect timeout after which a claim may no longer be sent
 
@@ -53,6 +56,9 @@ def buy(purchase_id: int, *, worker: audit.Actor = audit.WORKER) -> None:
         attempt = claim(purchase, key=key, look=look, worker=worker)
     except (NotNow, turns.Busy) as reason:
         pauses.put_off(purchase_id, str(reason), reason.until)
+    except restores.Alarm as alarm:
+        words = restore_alarm.sound(alarm)
+        pauses.put_off(purchase_id, words, clock.now() + timedelta(seconds=pauses.LOOK_AGAIN))
     except Undecryptable as error:
         pauses.put_off(purchase_id, str(error), clock.now() + timedelta(seconds=pauses.LOOK_AGAIN))
     except Hold as hold:
@@ -60,9 +66,10 @@ def buy(purchase_id: int, *, worker: audit.Actor = audit.WORKER) -> None:
     except problems.Problem:
         return  # another worker has it, or it was cancelled
     else:
-        _call(client, attempt, fence)
-        if not purchase.record_calls:
-            aftercare.switch_off(purchase_id, key, place=place)
+        if _marked(attempt):
+            _call(client, attempt, fence)
+            if not purchase.record_calls:
+                aftercare.switch_off(purchase_id, key, place=place)
 
 
 def _due(purchase_id: int) -> Purchase | None:
@@ -74,7 +81,9 @@ def _free_key(purchase: Purchase) -> ApiKey:
     """The team's key. Raises `NotNow` when anything prevents buying with it."""
     team = purchase.request.team
     key = pauses.current_key(team)
-    wait = pauses.obstacle(Desk.objects.get(pk=Desk.ONLY), team, key, clock.now())
+    desk = Desk.objects.get(pk=Desk.ONLY)
+    owned_list.count_reads_of(desk.epoch)
+    wait = pauses.obstacle(desk, team, key, clock.now())
     if wait:
         raise NotNow(wait.words, wait.until)
     assert key is not None  # a missing key is an obstacle
@@ -106,7 +115,8 @@ def claim(purchase: Purchase, *, key: ApiKey, look: Look, worker: audit.Actor) -
     """Move to purchasing and store the attempt, on exactly what was looked at and approved.
 
     Everything is checked again under locks (desk, team, key, request, purchase): after 'Stop buying', a cancellation,
-    a lost role or a new key, nothing is claimed. Raises `NotNow`, `Hold` or `Problem`.
+    a lost role or a new key, nothing is claimed; nor on a database that went back in time. Raises `NotNow`, `Hold`,
+    `restores.Alarm` or `Problem`.
     """
     desk = Desk.objects.select_for_update(no_key=True).get(pk=Desk.ONLY)
     team = workflow.locked_team(purchase.request.team_id)
@@ -115,6 +125,10 @@ def claim(purchase: Purchase, *, key: ApiKey, look: Look, worker: audit.Actor) -
     wait = pauses.obstacle(desk, team, current, now)
     if wait:
         raise NotNow(wait.words, wait.until)
+    try:
+        place = restores.check(desk)
+    except marks.Unusable as problem:
+        raise NotNow(str(problem), now + timedelta(seconds=pauses.LOOK_AGAIN)) from None
     if current is None or current.pk != key.pk:
         raise NotNow("The team's key was replaced just now.", now)
     request, [purchase] = workflow.locked(purchase.request_id, [purchase.pk])
@@ -162,6 +176,7 @@ def claim(purchase: Purchase, *, key: ApiKey, look: Look, worker: audit.Actor) -
     # Lists of this key stored from now on are later than the claim: storing one locks the key, as this claim does.
     Attempt.objects.filter(pk=attempt.pk).update(claimed_seq=claimed.seq)
     attempt.claimed_seq = claimed.seq
+    attempt.keep_mark = partial(place.keep, claimed.seq, claimed.hash)
     return attempt
 
 
@@ -222,6 +237,19 @@ def payload(purchase: Purchase) -> str:
         "monthly_cost": purchase.monthly_cost is not None and words.plain(purchase.monthly_cost),
     }
     return json.dumps({name: value for name, value in fields.items() if value})
+
+
+def _marked(attempt: Attempt) -> bool:
+    """Note the claim in this host's restore mark, durably, before a byte is sent. Without it nothing is sent.
+
+    Otherwise a copy of the database from before the claim could buy once more.
+    """
+    try:
+        attempt.keep_mark()
+    except marks.Unusable as problem:
+        outcomes.settle(attempt, Outcome.NOT_SENT, error=errors.NotSent(f"Nothing was sent. {problem}"))
+        return False
+    return True
 
 
 # --- Call ----------------------------------------------------------------------------------------------

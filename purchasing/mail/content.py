@@ -28,6 +28,7 @@ TITLES = {
     "key_refused": "IdentityCall refused an API key",
     "key_blind": "An API key no longer shows its numbers",
     "other_bought": "IdentityCall bought another number",
+    "alarm": "Buying is stopped by an alarm",
     "stand_in": "You stand in for an approver",
     "invitation": "A link to choose a password",
 }
@@ -36,6 +37,7 @@ PAGES = {
     "held": ["purchasing:held"],
     "after_all": ["purchasing:numbers"],
     "stand_in": ["purchasing:approvals"],
+    "alarm": ["purchasing:teams"],
 }
 # The same for pages of the team.
 TEAM_PAGES = {"key_blind": "purchasing:team-key", "other_bought": "purchasing:team-rented"}
@@ -82,13 +84,15 @@ def _facts(mail):
     events = list(events.select_related("team", "purchase__request__requester"))
     ends = _last_of_each_number(events) if mail.kind == "outcome" else []
     facts = {
-        "team": one_line(mail.team),
+        "team": one_line(mail.team or ""),
         "lines": [_line(event) for event in _last_of_each_number(events)],
         "ends": [(state.label, n) for state in State if (n := sum(end.became == state for end in ends))],
         "results": _results(ends),
         "shown": SHOWN,
         "settings_url": _url("mail-settings"),
-        "url": _url(*PAGES.get(mail.kind, (TEAM_PAGES.get(mail.kind, "purchasing:team"), mail.team.slug))),
+        "url": _url(
+            *(PAGES.get(mail.kind) or (TEAM_PAGES.get(mail.kind, "purchasing:team"), mail.team.slug))
+        ),
     }
     if mail.kind == "invitation":
         facts |= _invitation(mail.user, events)

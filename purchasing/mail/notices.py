@@ -82,6 +82,8 @@ def _notices(event):
         yield "key_blind", selectors.admins_of(event.team)
     elif event.action == "purchase.other_bought":
         yield "other_bought", selectors.admins_of(event.team)
+    elif event.action == "desk.alarm":
+        yield "alarm", User.objects.filter(is_superuser=True)
     elif event.action == "stand_in.named":
         yield "stand_in", User.objects.filter(stands_in_for__in=content.stand_ins_of([event]))
     elif event.action in invitations.ACTIONS:

@@ -15,7 +15,7 @@ from django_tasks_db.models import DBTaskResult
 
 from purchasing import audit, clock, jobs, permissions
 from purchasing.mail import content, notices
-from purchasing.models import ApiKey, AuditEvent, Mail, Purchase
+from purchasing.models import ApiKey, AuditEvent, Desk, Mail, Purchase
 from purchasing.states import State
 from purchasing.teams import invitations
 
@@ -166,7 +166,7 @@ def _not_needed(mail):
     """Why a mail is not sent any more, '' where it is: mails switched off, the team left, or the matter settled."""
     if not notices.may_get_mail(mail.user, mail.kind):
         return "Not sent: this person gets no mails."
-    if not permissions.teams_seen_by(mail.user).filter(pk=mail.team_id).exists():
+    if mail.team_id and not permissions.teams_seen_by(mail.user).filter(pk=mail.team_id).exists():
         return "Not sent: this person has left the team."
     purchases = Purchase.objects.filter(events__in=mail.events)
     events = AuditEvent.objects.filter(seq__in=mail.events)
@@ -180,6 +180,7 @@ def _not_needed(mail):
         "key_refused": lambda: ApiKey.objects.filter(
             team=mail.team_id, retired_at=None, credential__refused_at__isnull=False
         ).exists(),
+        "alarm": lambda: mail.user.is_superuser and Desk.objects.filter(alarm_at__isnull=False).exists(),
         "stand_in": lambda: content.stand_ins_of(events).exists(),
         "invitation": lambda: (
             not mail.user.has_usable_password() or any(event.action == "member.link_sent" for event in events)

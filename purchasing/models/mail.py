@@ -16,7 +16,7 @@ class MailCursor(models.Model):
 
 
 class Mail(models.Model):
-    """One mail to one person about some events of one request or team.
+    """One mail to one person about some events of one request, of one team, or of the whole desk.
 
     Its text is written when it is sent, so it describes the state at that time. Until the first try (`tries` is 0),
     further events can be added to it.
@@ -24,7 +24,7 @@ class Mail(models.Model):
 
     user = models.ForeignKey(User, models.CASCADE, related_name="mails")
     kind = models.CharField(max_length=20)
-    team = models.ForeignKey(Team, models.CASCADE, related_name="+")
+    team = models.ForeignKey(Team, models.CASCADE, null=True, related_name="+")  # none: about the whole desk
     request = models.ForeignKey(PurchaseRequest, models.CASCADE, null=True, related_name="+")
     events = models.JSONField(default=list)  # their numbers
     created_at = models.DateTimeField(default=timezone.now)

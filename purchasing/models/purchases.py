@@ -1,6 +1,7 @@
 """Requests, their purchases, approvals and purchase calls."""
 
 import uuid
+from collections.abc import Callable
 
 from django.db import models
 from django.db.models import Q
@@ -186,6 +187,9 @@ class Attempt(models.Model):
     words = models.CharField(max_length=1000, blank=True)
     ended_at = models.DateTimeField(null=True)
     ended_seq = models.BigIntegerField(null=True)
+
+    # Notes the claim in the restore mark of the host that made it. In memory alone, from the claim to the call.
+    keep_mark: Callable[[], None]
 
     class Meta:
         ordering = ["id"]

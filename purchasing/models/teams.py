@@ -38,9 +38,20 @@ class Desk(models.Model):
     failures = models.PositiveIntegerField(default=0)
     # Purchase calls in a row that never reached the provider: the pause grows even while looks are answered.
     unsent = models.PositiveIntegerField(default=0)
+    # Whether the database went back in time (audit/restores.py). `epoch` grows with each 'go on' after an alarm, null
+    # before the first; `identity` is what the database said it is, null until a worker asks.
+    epoch = models.BigIntegerField(null=True)
+    identity = models.TextField(null=True)  # noqa: DJ001
+    alarm_at = models.DateTimeField(null=True)
+    alarm_words = models.CharField(max_length=1000, null=True)  # noqa: DJ001
 
     class Meta:
         verbose_name = "desk"
+
+    @property
+    def alarm_in_short(self):
+        """The alarm without the names of machines and files, for everybody; '' without one."""
+        return f"{self.alarm_words.partition(':')[0].rstrip('.')}." if self.alarm_at else ""
 
 
 class Team(models.Model):

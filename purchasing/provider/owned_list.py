@@ -28,11 +28,20 @@ LATER_READ = "Another read that began later was stored first."
 # The reads that count in this process, by credential: those from the first one on since it started, or since it last
 # lost its database connection. By row, not by clock: what a restored database holds from before counts for nothing.
 _counts_from: dict[int, int] = {}
+_epoch: int | None = None  # of the database that they were read from (audit/restores.py)
 
 
 def forget_reads() -> None:
     """Count no read that is stored so far. Call it when the database connection was lost: it may be another one."""
     _counts_from.clear()
+
+
+def count_reads_of(epoch: int | None) -> None:
+    """Count only reads of this epoch: after 'go on' all kept reads are older than the alarm."""
+    global _epoch
+    if epoch != _epoch:
+        _epoch = epoch
+        forget_reads()
 
 
 def fresh_read(key: ApiKey, *, not_before_seq: int = 0, max_age: float = LIST_SERVES) -> OwnedRead:

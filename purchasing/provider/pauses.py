@@ -50,6 +50,8 @@ def current_key(team: Team, *, lock: bool = False) -> ApiKey | None:
 def obstacle(desk: Desk, team: Team, key: ApiKey | None, now: datetime) -> Wait | None:
     """Why nothing may be bought for `team` with `key` now, or None."""
     later = now + timedelta(seconds=LOOK_AGAIN)
+    if desk.alarm_at:
+        return Wait(after_alarm(desk), later)
     if desk.stopped_at:
         return Wait(f"All buying is stopped: {desk.stop_reason}", later)
     if not team.is_active:
@@ -74,6 +76,11 @@ def obstacle(desk: Desk, team: Team, key: ApiKey | None, now: datetime) -> Wait 
     if desk.paused_until and not clock.has_come(desk.paused_until, now):
         return Wait(desk.pause_reason, desk.paused_until)
     return None
+
+
+def after_alarm(desk: Desk) -> str:
+    """What waits because of an alarm (audit/restores.py), in words."""
+    return f"All buying is stopped by an alarm until a superuser says 'Go on'. {desk.alarm_in_short}"
 
 
 @transaction.atomic

@@ -34,6 +34,7 @@ def home(request):
         "may_ask": permissions.teams_asked_for_by(request.user).exists(),
         "has_team": permissions.teams_seen_by(request.user).exists(),
         "worker_is_silent": silent,
+        "alarm": desk.alarm_in_short,
         "provider_pause": desk.pause_reason if desk.failures else "",
         **_mine(request),
     }

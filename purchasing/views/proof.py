@@ -32,6 +32,7 @@ def compare(request):
     _require_auditor(request)
     form = KeptForm(request.POST)
     compared = audit.compare(form.cleaned_data["kept"]) if form.is_valid() else {}
+    compared = {seq: became.value for seq, became in compared.items()}
     return _page(request, kept_form=form, compared=compared)
 
 

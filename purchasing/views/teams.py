@@ -5,11 +5,12 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from purchasing import permissions
+from purchasing.audit import marks
 from purchasing.buying import missing
 from purchasing.models import Desk, Purchase, User
 from purchasing.provider import pauses, unrecorded
 from purchasing.states import State
-from purchasing.teams import papers, stop_buying, teams
+from purchasing.teams import papers, restore_alarm, stop_buying, teams
 from purchasing.views import team_rules
 from purchasing.views.forms.fields import ReasonForm
 from purchasing.views.forms.teams import TeamForm
@@ -18,6 +19,10 @@ from purchasing.views.members import invite_form, managed
 from purchasing.views.post_redirect_get import attempt, redraw, send_back, submit
 
 ONLY_SUPERUSERS = "Only a superuser can do this."
+NO_MARK = (
+    "RESTORE_MARK is off: a database that is restored from a backup is not noticed, and numbers that were bought since "
+    "can be bought again."
+)
 
 
 @require_safe
@@ -32,6 +37,8 @@ def listing(request):
         "may_make_teams": may_make,
         "in_no_team": in_no_team.order_by("username") if may_make else [],
         "form": redraw(request, "all", ReasonForm),
+        "alarm_form": redraw(request, "alarm", ReasonForm, auto_id="alarm_%s"),
+        "no_mark": NO_MARK if not marks.is_kept() else "",
     }
     return render(request, "purchasing/teams.html", context)
 
@@ -56,6 +63,7 @@ def detail(request, slug):
         "may_manage": may_manage,
         "missing": len(missing.of_team(team, request.user)) if may_manage else 0,
         "unrecorded": unrecorded.count(unrecorded.unknown_for(team)) if may_manage else 0,
+        "no_mark": NO_MARK if may_manage and not marks.is_kept() else "",
         "form": redraw(request, f"team-{team.pk}", ReasonForm),
         "invite_form": invite_form(request, team) if may_manage else None,
         "name_form": _name_form(request, team) if may_make else None,
@@ -182,12 +190,22 @@ def go_on_all(request):
     return _all(request, stop_buying.go_on_all, "Buying is active again.")
 
 
-def _all(request, act, done):
+@require_POST
+def alarm_go_on(request):
+    """Go on with the database after an alarm."""
+
+    def done(held):
+        return f"The alarm is over. Approved numbers that need a new decision: {held}."
+
+    return _all(request, restore_alarm.go_on, done, where="alarm")
+
+
+def _all(request, act, done, where="all"):
     if not permissions.may_stop_all(request.user):
         raise PermissionDenied(ONLY_SUPERUSERS)
     form = ReasonForm(request.POST)
     if form.is_valid():
         attempt(request, lambda: act(actor=request.actor, reason=form.cleaned_data["reason"]), done=done)
     else:
-        send_back(request, "all", form)
+        send_back(request, where, form)
     return redirect("purchasing:teams")

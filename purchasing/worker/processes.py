@@ -29,6 +29,7 @@ from django_tasks_db.models import DBTaskResult
 from purchasing import audit, jobs
 from purchasing.mail import sending
 from purchasing.models import Draft, Paste
+from purchasing.provider import owned_list
 from purchasing.teams import keys, logins
 from purchasing.worker import listeners, sweep
 
@@ -129,6 +130,7 @@ class WakingWorker(Worker):
                 # db_worker would end here: a locked SQLite file, a PostgreSQL server that restarts or is frozen.
                 log.warning("The database does not answer, trying again: %s", problem)
                 connection.close()
+                owned_list.forget_reads()  # the one that answers next may be another database
                 time.sleep(pause)
                 pause = min(pause * 2, 5)
                 listener.close()
@@ -184,6 +186,7 @@ class Sweeper(threading.Thread):
         except Exception as problem:
             log.warning("%s failed and is run again with the next sweep: %s", work.__name__, problem)
             connection.close()
+            owned_list.forget_reads()
 
 
 def prune():

@@ -7,11 +7,13 @@ from django.db import DatabaseError, transaction
 from django.db.models import Q
 
 from purchasing import audit, clock, jobs, selectors, workflow
+from purchasing.audit import marks, restores
 from purchasing.buying import evidence, outcomes, procurement
 from purchasing.mail import reminders
 from purchasing.models import Attempt, Desk, Purchase
 from purchasing.provider import pauses
 from purchasing.states import WATCHED, Outcome, State
+from purchasing.teams import restore_alarm
 
 NOTIFY_AFTER = 20  # minutes that an approved purchase waits before its team admins are notified
 NO_ANSWER = "The worker stopped or the answer did not come in time."
@@ -28,6 +30,7 @@ def run():
     Desk.objects.filter(pk=Desk.ONLY).update(swept_at=now)
     due = Purchase.objects.filter(selectors.is_due(now))
     for step in (
+        _check_for_a_restore,
         lambda: _give_up_waiting_for_answers(now),
         lambda: _expire(now),
         evidence.settle_all_shown,
@@ -44,6 +47,19 @@ def run():
             raise  # the worker reconnects and sweeps again
         except Exception:
             log.exception("A step of the sweep failed; the others go on.")
+
+
+def _check_for_a_restore():
+    """Raise the alarm if the database went back in time; else note its newest event in this host's mark."""
+    desk = Desk.objects.get(pk=Desk.ONLY)
+    if desk.alarm_at:
+        return
+    try:
+        restores.keep_newest(restores.check(desk))
+    except restores.Alarm as alarm:
+        restore_alarm.sound(alarm)
+    except marks.Unusable as problem:
+        log.error("%s", problem)
 
 
 def _give_up_waiting_for_answers(now):

@@ -245,7 +245,8 @@ class TestWhatSomebodyKept:
         tamper(f"DELETE FROM {SEALS}")
 
     def test_names_events_that_are_as_they_were(self, kept, capsys):
-        assert audit.compare(kept.read_text(encoding="utf-8-sig").splitlines()[0]) == {9: True, 11: True}
+        line = kept.read_text(encoding="utf-8-sig").splitlines()[0]
+        assert audit.compare(line) == {9: audit.Kept.UNCHANGED, 11: audit.Kept.UNCHANGED}
         call_command("verify_audit", kept=str(kept))
         assert f"Event 11 is unchanged since {kept} was exported." in capsys.readouterr().out
 
@@ -255,6 +256,22 @@ class TestWhatSomebodyKept:
             call_command("verify_audit", kept=str(kept))
         assert ended.value.code == 1
         assert "Event 9 has changed since" in capsys.readouterr().err
+
+    def test_tells_of_an_older_copy_that_was_restored(self, record, tmp_path, capsys, client):
+        """The check itself is recorded, and must not take the place of what is missing."""
+        path, before = tmp_path / "events.csv", transaction.savepoint()
+        audit.record("team.stopped", actor=factories.SYSTEM, note="lost")
+        call_command("export_audit", str(path), stdout=io.StringIO())
+        seq = AuditEvent.objects.order_by("-seq")[1].seq  # the export is recorded as well
+        transaction.savepoint_rollback(before)
+        client.force_login(User.objects.create(username="ida", is_auditor=True))
+        line = path.read_text(encoding="utf-8-sig").splitlines()[0]
+        ends = f"The record ends before event {seq}, which it held"
+        assert ends in words(client.post("/audit/proof/compare/", {"kept": line}))
+        with pytest.raises(SystemExit) as ended:
+            call_command("verify_audit", kept=str(path))
+        assert ended.value.code == 1
+        assert ends in capsys.readouterr().err
 
     @pytest.mark.parametrize("text", ["No event here", ""])
     def test_or_is_no_export(self, kept, text):

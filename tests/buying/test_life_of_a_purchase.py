@@ -5,6 +5,7 @@ After each step the invariants of docs/faults.md hold. `CHAOS_SEQUENCES` sets ho
 
 import json
 import os
+import tempfile
 from collections import Counter
 from contextlib import ExitStack
 from datetime import timedelta
@@ -15,6 +16,7 @@ import requests
 import responses
 from django.db import transaction
 from django.db.models import F
+from django.test import override_settings
 from django_tasks_db.models import DBTaskResult
 from hypothesis import HealthCheck, Phase, note
 from hypothesis import settings as hypothesis_settings
@@ -113,6 +115,9 @@ class LifeOfPurchases(RuleBasedStateMachine):
         around._from_testcase = True  # as Django's TestCase does: `durable` blocks are allowed inside
         self.stack.enter_context(around)
         self.stack.callback(transaction.set_rollback, True)
+        # Each sequence has a mark of its own, as it is rolled back at its end: that looks like a restored backup.
+        mark = self.stack.enter_context(tempfile.TemporaryDirectory())
+        self.stack.enter_context(override_settings(RESTORE_MARK=mark))
         self.teams, self.people = self.stage
         before = self.beginning
         # (phone number, id): what the provider has bought, ever

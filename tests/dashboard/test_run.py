@@ -44,6 +44,7 @@ def test_settings_of_the_real_provider_are_replaced(capsys):
         "TIME_ZONE": "Europe/Berlin",
         "LOG_LEVEL": "WARNING",
         "PYTHONUNBUFFERED": "1",
+        "RESTORE_MARK": "var/restore-mark",
     }
     assert "Nothing real is bought." in capsys.readouterr().out
 

@@ -24,6 +24,7 @@ from django_tasks_db.models import DBTaskResult
 from purchasing import audit, clock, workflow
 from purchasing.approving import approvals
 from purchasing.asking import submission, versions
+from purchasing.audit import restores
 from purchasing.buying import evidence, held_purchases, procurement
 from purchasing.identitycall.resources import Offer
 from purchasing.mail import content, notices, reminders, sending
@@ -42,6 +43,7 @@ from purchasing.models import (
     make_single_rows,
 )
 from purchasing.provider import owned_list
+from purchasing.teams import restore_alarm
 from purchasing.worker import sweep
 from tests import factories
 from tests.factories import actor
@@ -50,6 +52,29 @@ from tests.healthy_provider import offer, owned
 pytestmark = pytest.mark.django_db
 NUMBERS = [f"+121255501{n:02d}" for n in range(1, 9)]
 NUMBER = NUMBERS[0]
+
+
+def test_an_alarm_is_told_to_superusers_once(team, tom):
+    for name in ("root", "boss"):
+        factories.superuser(name)
+        User.objects.filter(username=name).update(email=f"{name}@example.com")
+    for _ in range(2):
+        restore_alarm.sound(restores.Alarm("The database is a copy: elsewhere.", epoch=0))
+        notices.collect()
+        sending.send()
+    assert sorted(sent.to[0] for sent in mail.outbox) == ["boss@example.com", "root@example.com"]
+    assert "The database is a copy: elsewhere." in mail.outbox[0].body
+    assert f"{settings.SITE_URL}/teams/" in mail.outbox[0].body
+
+
+def test_an_alarm_that_is_over_is_told_to_nobody(team):
+    root = factories.superuser()
+    User.objects.update(email="root@example.com")
+    restore_alarm.sound(restores.Alarm("The database is a copy: elsewhere.", epoch=0))
+    restore_alarm.go_on(actor=actor(root), reason="Checked")
+    notices.collect()
+    sending.send()
+    assert mail.outbox == []
 
 
 def member(username, team, role):

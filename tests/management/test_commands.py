@@ -14,10 +14,11 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
 
 from purchasing import audit, clock
+from purchasing.audit import restores
 from purchasing.management.commands import work
-from purchasing.models import ApiKey, AuditEvent, Membership, Purchase, PurchaseRequest, Team, User
+from purchasing.models import ApiKey, AuditEvent, Desk, Membership, Purchase, PurchaseRequest, Team, User
 from purchasing.states import State
-from purchasing.teams import keys, teams
+from purchasing.teams import keys, restore_alarm, teams
 from purchasing.worker import processes
 from sandbox import keys as sandbox_keys
 from sandbox import server
@@ -266,9 +267,56 @@ class TestWork:
         assert ran == ["purchases", 2]
 
 
+class TestStopAndGoOn:
+    def test_stop_all_buying_and_let_it_go_on(self, db, capsys):
+        assert "All buying is stopped." in run(capsys, "stop", reason="Year end").out
+        desk = Desk.objects.get()
+        assert (desk.stopped_at is None, desk.stopped_by, desk.stop_reason) == (False, None, "Year end")
+        with pytest.raises(CommandError, match="already stopped"):
+            run(capsys, "stop", reason="Again")
+        assert "Buying is active." in run(capsys, "go_on", reason="Done").out
+        with pytest.raises(CommandError, match="not stopped"):
+            run(capsys, "go_on", reason="Again")
+        events = AuditEvent.objects.order_by("seq").values_list("action", "actor_name", "note")
+        assert list(events) == [
+            ("desk.stopped", "command line", "Year end"),
+            ("desk.goes_on", "command line", "Done"),
+        ]
+
+    def test_an_alarm_ends_first_and_a_stop_is_said_to_stand(self, approved, capsys):
+        restore_alarm.sound(restores.Alarm("It is a copy.", epoch=0))
+        run(capsys, "stop", reason="Year end")
+        output = run(capsys, "go_on", reason="Checked").out
+        assert "Approved numbers that need a new decision: 1." in output
+        assert "All buying is still stopped: Year end" in output
+        assert factories.state_of(approved) == State.HELD
+        assert "Buying is active." in run(capsys, "go_on", reason="Done").out
+
+    @pytest.mark.parametrize("command", ["stop", "go_on"])
+    def test_without_a_reason_are_refused(self, db, capsys, command):
+        with pytest.raises(CommandError, match="Say why"):
+            run(capsys, command, reason=" ")
+
+    @pytest.mark.parametrize("stopped", [True, False])
+    def test_work_stops_at_every_start_where_the_settings_say_so(self, db, monkeypatch, settings, stopped):
+        settings.START_STOPPED = stopped
+        monkeypatch.setattr(processes, "supervise", lambda count, parent: None)
+        for _ in range(2):
+            call_command("work")
+            desk = Desk.objects.get()
+            assert (desk.stopped_at is not None) == stopped
+            assert desk.stop_reason == ("START_STOPPED is on." if stopped else "")
+        monkeypatch.setattr(processes, "run_one", lambda queue, parent: None)
+        Desk.objects.update(stopped_at=None)
+        call_command("work", one="purchases")  # a process of it that starts again stops nothing
+        assert Desk.objects.get().stopped_at is None
+
+
 @pytest.mark.parametrize(
     "command",
     [
+        ["stop"],
+        ["go_on"],
         ["create_team"],
         ["create_team", "Support"],
         ["create_member", "eve"],

@@ -17,6 +17,7 @@ from django.utils import timezone
 from purchasing import clock, pasting
 from purchasing.approving import approvals
 from purchasing.asking import drafts
+from purchasing.audit import restores
 from purchasing.buying import evidence, held_purchases, procurement, rented
 from purchasing.models import (
     Credential,
@@ -32,7 +33,7 @@ from purchasing.models import (
     User,
 )
 from purchasing.provider import offers, owned_list
-from purchasing.teams import invitations, money_rules, papers, stand_ins, stop_buying
+from purchasing.teams import invitations, money_rules, papers, restore_alarm, stand_ins, stop_buying
 from purchasing.worker import sweep
 from tests import factories
 from tests.healthy_provider import offer, owned
@@ -153,6 +154,7 @@ purchasing:team-rename            POST   login  404   403   403       403      4
 purchasing:team-switch-off        POST   login  404   403   403       403      403   403      403   403     done  login
 purchasing:team-switch-on         POST   login  404   403   403       403      403   403      403   403     done  login
 
+purchasing:alarm-go-on            POST   login  403   403   403       403      403   403      403   403     done  login
 purchasing:stop-all               POST   login  403   403   403       403      403   403      403   403     done  login
 purchasing:go-on-all              POST   login  403   403   403       403      403   403      403   403     done  login
 
@@ -506,6 +508,8 @@ class Scene:
             stop_buying.stop(self.team, actor=factories.actor(self.person("root")), reason="Too dear")
         if name == "go-on-all":
             stop_buying.stop_all(actor=factories.actor(self.person("root")), reason="Too dear")
+        if name == "alarm-go-on":
+            restore_alarm.sound(restores.Alarm("It is a copy.", epoch=0))
         if name.startswith("team-key"):
             return self.key_fields
         if name == "person-on":

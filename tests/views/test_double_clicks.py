@@ -14,11 +14,12 @@ from django.test import Client
 from django.utils import timezone
 
 from purchasing import audit, clock, problems
+from purchasing.audit import restores
 from purchasing.buying import evidence, price_guard, procurement
 from purchasing.models import Attempt, AuditEvent, OfferLook, Purchase
 from purchasing.provider import pauses
 from purchasing.states import Cause, State
-from purchasing.teams import keys, members, stand_ins, stop_buying
+from purchasing.teams import keys, members, restore_alarm, stand_ins, stop_buying
 from tests import factories
 from tests.factories import actor
 from tests.healthy_provider import OWNED, offer, owned
@@ -204,6 +205,11 @@ class Desk:
         done, told = "Buying is active again.", "Buying is not stopped."
         return self.root, "/buying/go-on/", {"reason": "Done"}, done, told, "desk.goes_on"
 
+    def alarm_go_on(self):
+        restore_alarm.sound(restores.Alarm("It is a copy.", epoch=0))
+        done, told = "The alarm is over.", "There is no alarm."
+        return self.root, "/buying/alarm/go-on/", {"reason": "Done"}, done, told, "desk.goes_on_after_alarm"
+
     def go_on_again(self):
         for again in (
             lambda: stop_buying.go_on(self.team, actor=actor(self.tom), reason="Done"),
@@ -251,7 +257,16 @@ MOVES = {
 }
 TWICE_APPROVED = ("try_again", "approve_again")  # the first approval is the one from before it was held
 EDITS = ("edit",)
-OTHERS = ("stop", "go_on", "stop_all", "go_on_all", "remove_key", "name_stand_in", "end_stand_in")
+OTHERS = (
+    "stop",
+    "go_on",
+    "stop_all",
+    "go_on_all",
+    "alarm_go_on",
+    "remove_key",
+    "name_stand_in",
+    "end_stand_in",
+)
 BUTTONS = (*MOVES, *TWICE_APPROVED, *EDITS, *OTHERS)
 
 

@@ -6,10 +6,11 @@ from django.db import IntegrityError
 from django.template.loader import get_template
 
 from purchasing import clock
+from purchasing.audit import restores
 from purchasing.buying import procurement
 from purchasing.models import Credential, Desk, Purchase, Team
 from purchasing.states import State
-from purchasing.teams import stop_buying
+from purchasing.teams import restore_alarm, stop_buying
 from purchasing.views.errors import server_error
 from tests import factories
 from tests.views.access import Scene, words
@@ -120,6 +121,42 @@ class TestStopping:
             page = client.get(address)
             assert "All buying is stopped: <b>Audit</b>" in words_with_tags(page), address
             assert "<b>Audit" not in page.content.decode()
+
+
+class TestAnAlarm:
+    @pytest.fixture
+    def alarm(self, team):
+        restore_alarm.sound(restores.Alarm("The database seems to be a copy: it used to be here.", epoch=0))
+
+    def test_is_said_on_every_page_without_the_names_of_machines(self, client, alarm, sam):
+        client.force_login(sam)
+        for address in ("/", "/paste/", "/requests/", "/no/such/page/"):
+            page = words(client.get(address))
+            assert "until a superuser says 'Go on'. The database seems to be a copy." in page, address
+            assert "it used to be here" not in page, address
+        assert "A superuser has to decide how to go on." in words(client.get("/"))
+
+    def test_says_to_superusers_why_and_what_to_do_and_ends_with_go_on(self, client, alarm):
+        client.force_login(factories.superuser())
+        assert "See why, and what to do" in words(client.get("/"))
+        page = words(client.get("/teams/"))
+        assert "The database seems to be a copy: it used to be here." in page
+        assert "put the right one in place" in page
+        response = client.post("/buying/alarm/go-on/", {"reason": " "}, follow=True)
+        assert 'id="alarm_reason_error"' in response.content.decode()
+        response = client.post("/buying/alarm/go-on/", {"reason": "Checked"}, follow=True)
+        assert "The alarm is over. Approved numbers that need a new decision: 0." in words(response)
+        assert "seems to be a copy" not in words(client.get("/"))
+
+    def test_that_cannot_come_as_no_mark_is_kept_is_said_to_admins(self, client, team, tom, sam, settings):
+        settings.RESTORE_MARK = None
+        for person, address, is_said in (
+            (tom, "/teams/support/", True),
+            (sam, "/teams/support/", False),
+            (factories.superuser(), "/teams/", True),
+        ):
+            client.force_login(person)
+            assert ("RESTORE_MARK is off" in words(client.get(address))) == is_said, address
 
 
 def words_with_tags(response):

@@ -19,9 +19,12 @@ from django.contrib.sessions.models import Session
 from django.db import OperationalError, connection
 from django_tasks_db.models import DBTaskResult
 
-from purchasing import clock, jobs, tasks
+from purchasing import audit, clock, jobs, tasks
 from purchasing.buying import evidence
+from purchasing.identitycall.errors import NotSent
+from purchasing.identitycall.resources import OwnedList
 from purchasing.models import Attempt, Desk, Draft, Paste, Purchase
+from purchasing.provider import owned_list
 from purchasing.states import Outcome, State
 from purchasing.worker import listeners, processes, sweep
 from sandbox import keys, server
@@ -383,6 +386,25 @@ def test_a_sweep_that_fails_does_not_end_it_either(pending, monkeypatch):
     wait_until(lambda: Desk.objects.get().swept_at is not None)
     sweeper.finish()
     assert not sweeper.is_alive()
+
+
+@pytest.mark.parametrize("where", ["queue", "sweep"])
+def test_a_lost_connection_makes_older_lists_count_for_nothing(team, monkeypatch, where):
+    """What answers next may be a database from before they were read."""
+    monkeypatch.setattr(processes.time, "sleep", lambda seconds: None)
+    key = team.keys.get()
+    stored = owned_list.keep(key, OwnedList(numbers=()), began_after=audit.position(), began_at=clock.now())
+    assert owned_list.fresh_read(key) == stored
+
+    def lost():
+        raise OperationalError("server closed the connection unexpectedly")
+
+    if where == "queue":
+        Tired(failures=1).run_until_signalled(sweeps=False, parent=os.getppid())
+    else:
+        processes.Sweeper._undisturbed(lost)
+    with pytest.raises(NotSent):  # it is read anew; nobody answers here
+        owned_list.fresh_read(key)
 
 
 def test_a_long_task_keeps_no_sweep_waiting(pending, monkeypatch):

@@ -10,6 +10,16 @@ from purchasing.audit import verification
 from purchasing.models import AuditSeal
 from purchasing.provider import unrecorded
 
+BECAME = {
+    audit.Kept.REWRITTEN: (
+        "Event {seq} has changed since {kept} was exported: the record was rewritten, or an older copy of the database "
+        "was restored and used since."
+    ),
+    audit.Kept.LOST: (
+        "The record ends before event {seq}, which it held when {kept} was exported: an older copy of the database was "
+        "restored."
+    ),
+}
 WIDTH = 40  # characters of the bar
 
 
@@ -27,14 +37,12 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, kept, **options):
-        line = self._first_line(kept) if kept else ""
+        compared = self._compared(kept) if kept else {}  # before the check itself is recorded
         verdict = audit.verify(progress=Bar(sys.stderr) if sys.stderr.isatty() else None)
         verification.record_verdict(verdict, actor=audit.system("command line"))
-        for seq, is_same in audit.compare(line).items():
-            if not is_same:
-                self.stderr.write(
-                    f"Event {seq} has changed since {kept} was exported: the record was rewritten."
-                )
+        for seq, became in compared.items():
+            if became is not audit.Kept.UNCHANGED:
+                self.stderr.write(BECAME[became].format(seq=seq, kept=kept))
                 sys.exit(1)
             self.stdout.write(f"Event {seq} is unchanged since {kept} was exported.")
         if verdict.whole:
@@ -51,17 +59,18 @@ class Command(BaseCommand):
         self.stderr.write(f"The audit chain is broken{where}: {verdict.problem}.")
         sys.exit(1)
 
-    def _first_line(self, path):
+    def _compared(self, path):
         try:
             with open(path, encoding="utf-8-sig", errors="replace") as file:
                 line = file.readline(10_000)
         except OSError as problem:
             raise CommandError(f"{path} cannot be read: {problem.strerror}.") from None
-        if not audit.compare(line):
+        compared = audit.compare(line)
+        if not compared:
             raise CommandError(
                 f"The first line of {path} names no event with its hash, so it is not an export."
             )
-        return line
+        return compared
 
 
 class Bar:

@@ -1,8 +1,13 @@
 """`manage.py work`"""
 
+from contextlib import suppress
+
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from purchasing import startup
+from purchasing import audit, startup
+from purchasing.problems import Problem
+from purchasing.teams import stop_buying
 from purchasing.worker import processes
 
 
@@ -34,4 +39,7 @@ class Command(BaseCommand):
         if options["processes"] < 2:
             raise CommandError("work needs at least 2 processes: one that buys, one for all other tasks.")
         self.check()
+        if settings.START_STOPPED:
+            with suppress(Problem):  # all buying is stopped already
+                stop_buying.stop_all(actor=audit.system("worker start"), reason="START_STOPPED is on.")
         processes.supervise(options["processes"], parent=parent)
