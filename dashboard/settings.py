@@ -225,7 +225,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # The folder in which this host notes the newest event that it has seen, outside the volume of the database, so that a
 # database that went back in time is noticed; None for `off`.
-_state = env("XDG_STATE_HOME", default="") or os.path.expanduser("~/.local/state")
+_state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
 _mark = env("RESTORE_MARK", default="") or os.path.join(_state, "number-desk")
 RESTORE_MARK = None if _mark.strip().lower() == "off" else str(BASE_DIR / os.path.expanduser(_mark))
 START_STOPPED = env.bool("START_STOPPED", default=False)  # `work` stops all buying whenever it starts

@@ -283,7 +283,7 @@ OUTCOMES = {
     Outcome.PURCHASED: "IdentityCall confirmed the purchase.",
     Outcome.DECLINED: "IdentityCall declined the purchase.",
     Outcome.NOT_SENT: "The order did not reach IdentityCall, so nothing was bought.",
-    Outcome.RATE_LIMITED: "IdentityCall asked to wait, so nothing was bought.",
-    Outcome.KEY_REFUSED: "IdentityCall refused the team's API key, so nothing was bought.",
+    Outcome.RATE_LIMITED: "IdentityCall answered that we have to wait.",
+    Outcome.KEY_REFUSED: "IdentityCall refused the team's API key.",
     Outcome.UNCONFIRMED: "There was no clear answer, so it is not known whether the number was bought.",
 }

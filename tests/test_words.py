@@ -14,7 +14,7 @@ from purchasing import audit, words, workflow
 from purchasing.approving import approvals
 from purchasing.models import AuditEvent
 from purchasing.selectors import figures
-from purchasing.states import NEXT, Outcome, State
+from purchasing.states import NEXT, SENT, Outcome, State
 from tests import factories
 
 
@@ -205,6 +205,11 @@ class TestCoverage:
     @pytest.mark.parametrize("outcome", Outcome)
     def test_every_outcome_of_a_call_has_words(self, outcome):
         assert words.OUTCOMES[outcome].endswith(".")
+
+    @pytest.mark.parametrize("outcome", sorted(SENT))
+    def test_no_outcome_of_a_sent_call_says_that_nothing_was_bought(self, outcome):
+        """The answer may be a lie, and the words stand on the page of a number that was bought all the same."""
+        assert "nothing was bought" not in words.OUTCOMES[outcome]
 
     @pytest.mark.parametrize("state", [*NEXT, *State])
     def test_what_somebody_else_did_has_words(self, state):

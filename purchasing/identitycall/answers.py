@@ -162,12 +162,12 @@ def refusal(answer: Answer, clean: Cleaner) -> errors.Unavailable | None:
         return None
     kept = kept_of(answer, clean)
     if answer.status == 429:
-        text = "IdentityCall asks us to wait before we ask again; nothing was carried out."
+        text = "IdentityCall asks us to wait before we ask again."
         return errors.RateLimited(text, retry_after=retry_after(answer.headers), **kept)
     problem = (
         "does not accept this API key" if answer.status == 401 else "says that this API key may not do this"
     )
-    return errors.KeyRefused(f"IdentityCall {problem}; nothing was carried out.", **kept)
+    return errors.KeyRefused(f"IdentityCall {problem}.", **kept)
 
 
 def declined(answer: Answer, clean: Cleaner) -> errors.Declined | None:

@@ -137,7 +137,7 @@ def records(purchase):
 
 WAITING = (State.APPROVED, [], ["purchase.pending", "purchase.approved"])
 CLAIMED = (State.PURCHASING, [Outcome.OPEN], [*WAITING[2], "purchase.purchasing"])
-BOUGHT = (State.PURCHASED, [Outcome.PURCHASED], [*CLAIMED[2], "purchase.purchased", "purchase.applied"])
+BOUGHT = (State.PURCHASED, [Outcome.PURCHASED], [*CLAIMED[2], "purchase.purchased"])
 
 
 def sent(provider):
@@ -370,5 +370,6 @@ class TestTheWorker:
             worker.files_may_grow()
             wait_until(lambda: all_are(State.PURCHASED, [third]), PATIENCE)
 
-            assert records(third) == BOUGHT
+            *before, events = records(third)  # the sandbox gives the name back, so nothing is left to apply
+            assert (*before, events) == (*BOUGHT[:2], [*BOUGHT[2], "purchase.applied"])
         assert [posted(provider, purchase) for purchase in (first, second, third)] == [1, 1, 1]

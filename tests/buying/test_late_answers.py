@@ -44,12 +44,12 @@ LATE = {
     Outcome.KEY_REFUSED: (
         (401, {}, '{"error": "Invalid API key"}'),
         401,
-        "IdentityCall does not accept this API key; nothing was carried out.",
+        "IdentityCall does not accept this API key.",
     ),
     Outcome.RATE_LIMITED: (
         (429, {"Retry-After": "7"}, ""),
         429,
-        "IdentityCall asks us to wait before we ask again; nothing was carried out.",
+        "IdentityCall asks us to wait before we ask again.",
     ),
     Outcome.UNCONFIRMED: (
         requests.ReadTimeout(),

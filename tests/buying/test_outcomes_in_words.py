@@ -143,21 +143,21 @@ ANSWERS = {
     "asked to wait": (
         lambda case: case.answered("", status=429, headers={"Retry-After": "7"}),
         [
-            "IdentityCall asks us to wait before we ask again; nothing was carried out.",
+            "IdentityCall asks us to wait before we ask again.",
             "was not bought; it is queued again",
         ],
     ),
     "key not accepted": (
         lambda case: case.answered({"error": "Invalid API key"}, status=401),
         [
-            "IdentityCall does not accept this API key; nothing was carried out.",
+            "IdentityCall does not accept this API key.",
             "was not bought; it is queued again",
         ],
     ),
     "key not allowed": (
         lambda case: case.answered({"error": "Write permission required"}, status=403),
         [
-            "IdentityCall says that this API key may not do this; nothing was carried out.",
+            "IdentityCall says that this API key may not do this.",
             "was not bought; it is queued again",
         ],
     ),
