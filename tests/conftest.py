@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 import responses as responses_library
@@ -67,7 +68,9 @@ def django_db_keepdb(django_db_modify_db_settings):
     migrated = os.environ.get("MIGRATED_DATABASE")
     if not migrated or not os.path.exists(migrated) or connection.vendor != "sqlite":
         return False
-    shutil.copy(migrated, connection.settings_dict["TEST"]["NAME"])
+    name = connection.settings_dict["TEST"]["NAME"]
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(migrated, name)
     return True
 
 
