@@ -62,12 +62,14 @@ def gather(key_id: int) -> None:
 
 
 def _needs_a_read(key: ApiKey) -> bool:
-    """Whether buying with a current key waits for its list. A blind one is read once a minute, as it may see again."""
+    """Whether buying with a current key waits for its list. One that is blind,
+    or reviewed after a restore, is read once a minute."""
     if pauses.waits_for_a_read(key.credential):
         return True
     minute_ago = clock.now() - timedelta(seconds=owned_list.LIST_SERVES)
     reads = OwnedRead.objects.filter(credential=key.credential_id, began_at__gt=minute_ago)
-    return key.credential.blind_at is not None and not reads.exists()
+    waits = key.credential.blind_at is not None or key.credential.review_seq is not None
+    return waits and not reads.exists()
 
 
 def in_doubt(key_id: int) -> QuerySet[Purchase]:

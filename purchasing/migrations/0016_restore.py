@@ -11,6 +11,7 @@ class Migration(migrations.Migration):
         migrations.AddField("desk", "identity", models.TextField(null=True)),
         migrations.AddField("desk", "alarm_at", models.DateTimeField(null=True)),
         migrations.AddField("desk", "alarm_words", models.CharField(max_length=1000, null=True)),
+        migrations.AddField("credential", "review_seq", models.BigIntegerField(null=True)),
         migrations.AlterField(
             "mail",
             "team",

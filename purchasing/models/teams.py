@@ -134,6 +134,9 @@ class Credential(models.Model):
     # Since when its lists show none of the numbers that they showed before, or another project, and what they show.
     blind_at = models.DateTimeField(null=True)
     blind_words = models.CharField(max_length=500, blank=True)
+    # After 'go on': nothing is bought until a list that began after this event was read, and every number that it
+    # shows and the record does not explain was decided about.
+    review_seq = models.BigIntegerField(null=True)
     # The ids of the projects that it last showed (PR-LIST); null: never read.
     projects = models.JSONField(null=True)
 

@@ -23,6 +23,10 @@ LOOK_AGAIN = 60  # seconds after which a purchase that waits for a person is che
 BEHIND = 5
 KEY_REFUSED = "IdentityCall refuses the team's API key. The team admin has to store a new one."
 WHILE_BLIND = "Nothing is bought with this key until its list shows them again or a team admin decides."
+REVIEW = (
+    "The database went back in time. Nothing is bought with this key until its list has been read and the team admin "
+    "has decided about every number that is rented but not in the record."
+)
 DOUBTS = 3  # unconfirmed answers in a row after which a key waits for a read
 
 
@@ -65,6 +69,8 @@ def obstacle(desk: Desk, team: Team, key: ApiKey | None, now: datetime) -> Wait 
         return Wait(KEY_REFUSED, later)
     if credential.blind_at:
         return Wait(f"{credential.blind_words} {WHILE_BLIND}"[:500], later)
+    if credential.review_seq is not None:
+        return Wait(REVIEW, later)
     if credential.paused_until and not clock.has_come(credential.paused_until, now):
         return Wait(credential.pause_reason, credential.paused_until)
     if waits_for_a_read(credential):
@@ -241,11 +247,13 @@ def waits_for_a_read(credential: Credential) -> bool:
 
 
 def keys_waiting_for_a_read() -> QuerySet[ApiKey, int]:
-    """The ids of current keys that buy nothing until a list was read: also of blind ones, which may see again.
+    """The ids of current keys that buy nothing until a list was read: also of blind
+    ones, which may see again, and of those that are reviewed after a restore.
 
     They need a read even when none of their purchases is watched any more.
     """
     waits = Q(credential__doubts_in_a_row__gte=DOUBTS) | Q(credential__blind_at__isnull=False)
+    waits |= Q(credential__review_seq__isnull=False)
     return ApiKey.objects.filter(waits, retired_at=None).values_list("pk", flat=True)
 
 

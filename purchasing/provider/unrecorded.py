@@ -1,9 +1,19 @@
 """Numbers that are rented, as the last lists of keys show, but that the record does not explain."""
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from purchasing import words
-from purchasing.models import ApiKey, Credential, Purchase, RentedNumber, Team, VirtualNumber
+from purchasing.models import (
+    ApiKey,
+    Credential,
+    OwnedRead,
+    Purchase,
+    RentedNumber,
+    Team,
+    VirtualNumber,
+)
+from purchasing.provider import pauses
 from purchasing.states import State
 
 
@@ -26,6 +36,21 @@ def unknown_for(team: Team) -> QuerySet[VirtualNumber]:
     """Those that the keys of one team show, the replaced ones that can still be read included."""
     readable = team.keys.filter(secret__isnull=False)
     return _unknown(VirtualNumber.objects.filter(credential__in=readable.values("credential")))
+
+
+def end_reviews() -> None:
+    """End the review of each credential whose list was read since 'go on' and shows nothing without a record."""
+    for credential in Credential.objects.filter(review_seq__isnull=False).order_by("pk"):
+        assert credential.review_seq is not None
+        reads = OwnedRead.objects.filter(
+            credential=credential, well_formed=True, began_after__gte=credential.review_seq
+        )
+        if not reads.exists() or unknown_of(credential).exists():
+            continue
+        with transaction.atomic():
+            mine = Credential.objects.filter(pk=credential.pk, review_seq=credential.review_seq)
+            if mine.update(review_seq=None):
+                pauses.resume(credential)
 
 
 def count(numbers: QuerySet[VirtualNumber]) -> int:

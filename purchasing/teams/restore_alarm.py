@@ -6,7 +6,7 @@ It is a flag of its own beside 'Stop buying': neither ends the other.
 from django.db import connection, transaction
 
 from purchasing import audit, clock, workflow
-from purchasing.models import Desk, Purchase, PurchaseRequest, Team
+from purchasing.models import ApiKey, Credential, Desk, Purchase, PurchaseRequest, Team
 from purchasing.problems import NotYours, Problem
 from purchasing.provider import owned_list, pauses
 from purchasing.states import Cause, State
@@ -41,6 +41,9 @@ def sound(alarm):
 def go_on(*, actor, reason):
     """End the alarm: a new epoch begins, in which each host begins its mark anew, and what is approved is held.
 
+    With each key nothing is bought until its list was read and the numbers that the record does not explain were
+    decided about (`unrecorded.end_reviews`). A key that cannot be read stops only its teams.
+
     Returns how many purchases are held. The database counts as what it says it is when a worker asks next.
     """
     if not stop_buying.may_stop_all(actor):
@@ -63,11 +66,16 @@ def go_on(*, actor, reason):
 
 
 def _hold_approved(actor):
-    """Hold every approved purchase. One that is being cancelled is never bought, and goes on being cancelled."""
+    """Hold every approved purchase, and have each key reviewed.
+
+    One that is being cancelled is never bought, and goes on being cancelled.
+    """
     approved = Purchase.objects.filter(state=State.APPROVED, cancel_asked_at=None)
     requests = list(approved.order_by("request").values_list("request", flat=True).distinct())
     # In the one order of all locks: teams, requests, purchases.
     list(Team.objects.select_for_update(no_key=True).filter(requests__in=requests).order_by("pk"))
+    current = ApiKey.objects.filter(retired_at=None).values("credential")
+    Credential.objects.filter(pk__in=current).update(review_seq=audit.position())
     list(PurchaseRequest.objects.select_for_update(no_key=True).filter(pk__in=requests).order_by("pk"))
     purchases = list(
         approved.select_for_update(no_key=True, of=("self",)).select_related("request__team").order_by("pk")

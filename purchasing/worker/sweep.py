@@ -11,7 +11,7 @@ from purchasing.audit import marks, restores
 from purchasing.buying import evidence, outcomes, procurement
 from purchasing.mail import reminders
 from purchasing.models import Attempt, Desk, Purchase
-from purchasing.provider import pauses
+from purchasing.provider import pauses, unrecorded
 from purchasing.states import WATCHED, Outcome, State
 from purchasing.teams import restore_alarm
 
@@ -34,6 +34,7 @@ def run():
         lambda: _give_up_waiting_for_answers(now),
         lambda: _expire(now),
         evidence.settle_all_shown,
+        unrecorded.end_reviews,
         lambda: _hold_undecided(now),
         lambda: _hold_waited_too_long(now),
         lambda: _notify_of_long_waits(now),

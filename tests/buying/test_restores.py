@@ -14,9 +14,9 @@ from django.db import connection, transaction
 
 from purchasing import audit, clock, problems
 from purchasing.audit import identity, marks, restores
-from purchasing.buying import held_purchases, procurement
-from purchasing.models import Approval, Attempt, AuditEvent, Desk, Purchase
-from purchasing.provider import owned_list
+from purchasing.buying import evidence, held_purchases, procurement, rented
+from purchasing.models import ApiKey, Approval, Attempt, AuditEvent, Credential, Desk, Purchase
+from purchasing.provider import owned_list, pauses, unrecorded
 from purchasing.states import Cause, Outcome, State
 from purchasing.teams import restore_alarm, stop_buying
 from purchasing.worker import sweep
@@ -82,8 +82,17 @@ def is_alarm(purchase, provider, words, sent=0):
     assert len(provider.purchases) == sent
 
 
-def go_on():
+def only_go_on():
     return restore_alarm.go_on(actor=actor(factories.superuser()), reason="All was checked")
+
+
+def go_on():
+    """A superuser says so; then the list of each key is read, and shows nothing that the record does not explain."""
+    held = only_go_on()
+    for key in ApiKey.objects.filter(retired_at=None):
+        owned_list.read(key)
+    unrecorded.end_reviews()
+    return held
 
 
 class TestTheMark:
@@ -349,6 +358,40 @@ class TestGoOn:
         stop_buying.stop_all(actor=root, reason="Year end")
         go_on()
         assert Desk.objects.get().stopped_at is not None
+
+    @pytest.fixture
+    def again(self, alarm, ana):
+        """Approved again after 'go on'; no list was read since."""
+        only_go_on()
+        held_purchases.approve_again(alarm[0], reason="Not ours", actor=actor(ana), seen=seen_now(alarm[0]))
+        return alarm[0]
+
+    def test_buys_nothing_with_a_key_until_its_list_was_read(self, again, provider):
+        assert buy(again).waiting_for == pauses.REVIEW
+        unrecorded.end_reviews()
+        assert buy(again).waiting_for == pauses.REVIEW
+        assert ApiKey.objects.get().pk in pauses.keys_waiting_for_a_read()
+        evidence.gather(ApiKey.objects.get().pk)
+        sweep.run()
+        assert buy(again).state == State.PURCHASED
+
+    def test_nor_while_it_shows_a_number_that_the_record_does_not_explain(self, again, provider, team, tom):
+        provider.owned_numbers = [owned("+12125550177", 900)]
+        owned_list.read(ApiKey.objects.get())
+        sweep.run()
+        assert buy(again).waiting_for == pauses.REVIEW
+        rented.dismiss(team, [900], reason="Not ours", actor=actor(tom))
+        sweep.run()
+        assert Credential.objects.get().review_seq is None
+        assert buy(again).state == State.PURCHASED
+
+    def test_a_key_that_cannot_be_read_stops_only_its_own_teams(self, again, provider, sam, ana):
+        sales = factories.team("Sales")
+        members = factories.member("sam", sales, "requester"), factories.member("ana", sales, "approver")
+        [other] = factories.approve(factories.request(sales, members[0], ["+12125550103"]), members[1])
+        Credential.objects.filter(keys__team=sales).update(review_seq=None)
+        assert buy(other).state == State.PURCHASED
+        assert buy(again).waiting_for == pauses.REVIEW
 
     def test_counts_no_list_that_was_read_before_it(self, two, provider):
         """Not one of the database that was put in place of the other, either."""
