@@ -17,7 +17,13 @@ from pathlib import Path
 from cryptography.fernet import Fernet
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-COVERED = ("tests/buying/test_procurement.py", "tests/buying/test_claim.py")
+COVERED = (
+    "tests/buying/test_aftercare.py",
+    "tests/buying/test_claim.py",
+    "tests/buying/test_procurement.py",
+    "tests/buying/test_refusals_that_lied.py",
+    "tests/buying/test_restores.py",
+)
 CAMPAIGN = "tests/bench/test_campaign.py"
 BROWSER = "tests/browser"
 TWO = ("-n", "2", "--dist", "worksteal")  # processes; the one that is done takes tests of the other
@@ -131,7 +137,7 @@ def lanes(folder):
         (
             "Every line and branch of what spends money is tested",
             {**plain, "COVERAGE_FILE": f"{folder}/coverage"},
-            (*pytest, *COVERED, *SPENDING, "--cov-branch", *ALL_OF_IT),
+            (*pytest, *TWO, *COVERED, *SPENDING, "--cov-branch", *ALL_OF_IT),
         ),
     ]
     if wants_browser():
