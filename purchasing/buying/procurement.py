@@ -19,7 +19,7 @@ from django.db import transaction
 from purchasing import audit, clock, jobs, permissions, problems, selectors, words, workflow
 from purchasing.audit import marks, restores
 from purchasing.buying import aftercare, outcomes, price_guard
-from purchasing.buying.look import Look, NotNow, blocking_entry, keys_in_doubt, look_at
+from purchasing.buying.look import Look, NotNow, keys_in_doubt, look_at
 from purchasing.buying.price_guard import Hold
 from purchasing.encryption import Undecryptable
 from purchasing.identitycall import errors
@@ -141,8 +141,6 @@ def claim(purchase: Purchase, *, key: ApiKey, look: Look, worker: audit.Actor) -
     # Another worker may have read a list since the look.
     if any(owned_list.listed(lister, purchase.phone_number).exists() for lister in keys):
         raise NotNow("The list of owned numbers shows it now. Looking once more.", now)
-    if blocking_entry(purchase, look.read):
-        raise NotNow("The list of owned numbers has an entry that cannot be read. Looking once more.", now)
     approvals = _counting_approvals(purchase, request)
     if min(approval.created_at for approval in approvals) < too_old(now):
         raise waited_too_long()
@@ -159,7 +157,7 @@ def claim(purchase: Purchase, *, key: ApiKey, look: Look, worker: audit.Actor) -
         worker=f"{socket.gethostname()}:{os.getpid()}"[:100],
         claimed_at=now,
         claimed_seq=0,
-        projects=None if owned_list.knows_numbers(key.credential) else key.credential.projects or [],
+        projects=None if owned_list.knows_numbers(current.credential) else current.credential.projects or [],
         deadline_at=now + timedelta(seconds=settings.IDENTITYCALL_DEADLINE),
     )
     claimed = workflow.move(

@@ -23,7 +23,7 @@ from purchasing.models import (
     Purchase,
     User,
 )
-from purchasing.provider import owned_list
+from purchasing.provider import owned_list, turns
 from purchasing.states import Cause, Outcome, State
 from purchasing.teams import keys, stop_buying
 from purchasing.worker import sweep
@@ -331,6 +331,24 @@ class TestBeforeTheClaim:
         look.read.refresh_from_db()
         with pytest.raises(NotNow):
             claim(approved, look)
+
+    @pytest.mark.parametrize("shown", [False, True])
+    def test_it_looks_again_when_the_turn_was_long_in_coming(self, approved, provider, monkeypatch, shown):
+        provider.sells(NUMBER)
+        look_now(approved)
+        Credential.objects.update(rate_per_minute=6, next_call_at=clock.now() + timedelta(seconds=15))
+        real = clock.now
+
+        def sleep(seconds):
+            Credential.objects.update(next_call_at=None)
+            monkeypatch.setattr(clock, "now", lambda: real() + timedelta(seconds=61))
+            if shown:
+                provider.owned_numbers.append(owned(NUMBER, 7))
+
+        monkeypatch.setattr(turns.time, "sleep", sleep)
+        after = buy(approved)
+        reads = provider.calls.count(("GET", "/virtual_numbers"))
+        assert (after.state, reads) == (State.HELD if shown else State.PURCHASED, 2)
 
     def test_cancelled_between_look_and_claim_is_not_claimed(self, approved, provider, sam):
         look = look_now(approved)

@@ -1,5 +1,6 @@
 """What the list shows since our order was bought, whatever the call's answer said; and whose id it is."""
 
+import itertools
 import json
 
 import pytest
@@ -14,7 +15,7 @@ from purchasing.worker import sweep
 from tests import factories
 from tests.buying.test_procurement import buy, check
 from tests.factories import actor
-from tests.healthy_provider import owned
+from tests.healthy_provider import OWNED, PROJECTS, owned
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 NUMBER, OTHER = "+12125550101", "+12125550102"
@@ -262,6 +263,16 @@ class TestOddEntries:
             check(doubtful)
         assert evidence.about(doubtful).clean == 2
 
+    def test_nothing_is_bought_while_each_list_has_a_new_one(self, approved, provider):
+        ids = itertools.count(9)
+        provider.http.remove("GET", OWNED)
+        provider.http.add_callback(
+            "GET", OWNED, lambda request: (200, {}, json.dumps({"data": [owned("88811", next(ids))]}))
+        )
+        waiting = buy(approved)
+        assert (waiting.state, provider.purchases) == (State.APPROVED, [])
+        assert "a new entry that cannot be read, under the id 10" in waiting.waiting_for
+
     def test_presence_is_settled_beside_it(self, approved, provider):
         provider.answer_purchase(requests.ReadTimeout())
         doubtful = buy(approved)
@@ -307,6 +318,18 @@ class TestAMovedKey:
         check(doubtful)
         assert OwnedRead.objects.latest("pk").complete
         assert evidence.about(doubtful).clean == 0
+
+    @pytest.mark.parametrize(("status", "known"), [(200, [1]), (500, [])])
+    def test_that_knows_no_number_is_asked_for_its_projects_before_it_buys(
+        self, approved, provider, status, known
+    ):
+        Credential.objects.update(projects=None)
+        if status == 500:
+            provider.http.remove("GET", PROJECTS)
+            provider.http.add("GET", PROJECTS, status=500)
+        provider.sells(NUMBER)
+        assert buy(approved).state == State.PURCHASED
+        assert Attempt.objects.get().projects == known
 
     def test_what_it_shows_still_settles(self, approved, provider):
         provider.owned_numbers = [owned("+12125550188", 1)]
